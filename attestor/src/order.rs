@@ -135,7 +135,7 @@ pub(crate) fn check(record: &Record) -> Result<(), Refused> {
         };
         return Err(Refused::Source { expected: show(&order.source), got: show(&observed.source) });
     }
-    check_deadline(record, observed.run.finished)?;
+    check_deadline(order.deadline, observed.run.finished)?;
     if observed.run.finished < observed.run.started {
         return Err(Refused::Times);
     }
@@ -151,8 +151,8 @@ pub(crate) fn check(record: &Record) -> Result<(), Refused> {
 ///
 /// # Errors
 /// [`Refused::Late`] after it.
-pub(crate) fn check_deadline(record: &Record, now: i64) -> Result<(), Refused> {
-    let late_seconds = now.saturating_sub(record.order.deadline);
+pub(crate) fn check_deadline(deadline: i64, now: i64) -> Result<(), Refused> {
+    let late_seconds = now.saturating_sub(deadline);
     if late_seconds > 0 { Err(Refused::Late { late_seconds }) } else { Ok(()) }
 }
 
