@@ -129,13 +129,11 @@ impl<'a> Database<'a> {
                 conffiles: stanza.text("Conffiles")?,
             });
         }
-        let own = by_name.get("dpkg").and_then(|found| found.first()).map(|&at| packages[at].arch);
-        let native = arch
-            .and_then(|text| text.lines().next())
-            .map(str::trim)
-            .filter(|line| !line.is_empty())
-            .or(own);
-        let native = Arch::new(native.unwrap_or("all")).map_err(DatabaseError::Native)?;
+        let native = match arch.and_then(|text| text.lines().next()).map(str::trim) {
+            Some(native) if !native.is_empty() => native,
+            _ => native(&packages),
+        };
+        let native = Arch::new(native).map_err(DatabaseError::Native)?;
         Ok(Database { packages, native, by_name, providers })
     }
 
@@ -148,6 +146,13 @@ impl<'a> Database<'a> {
     pub(super) fn providing(&self, name: &str) -> &[(usize, Relation<'a>)] {
         self.providers.get(name).map_or(&[], Vec::as_slice)
     }
+}
+
+/// The architecture of dpkg itself, else of the first Essential package that has one.
+fn native<'a>(packages: &[Package<'a>]) -> &'a str {
+    let dpkg = packages.iter().find(|package| package.name == "dpkg");
+    let essential = || packages.iter().find(|package| package.essential && package.arch != "all");
+    dpkg.or_else(essential).map_or("all", |package| package.arch)
 }
 
 /// Reads `WANT FLAG STATUS`: none for no status at all, `Some(None)` for a package without files.

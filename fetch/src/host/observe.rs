@@ -125,7 +125,7 @@ pub fn observe(asked: &Asked, host_root: &Path) -> Result<Observation, Error> {
         chosen.iter().map(|package| contents::contents(package, &shared, &mut places)).collect();
     let mut looked = looked?;
     // 5.
-    ownership::settle(&chosen, &mut looked)?;
+    ownership::settle(&chosen, &mut looked, places.links())?;
     // 6. and 7. A link of the root is wanted where a path that was asked for lies behind it.
     let (paths, path_prefixes) = paths::observe_paths(asked, host_root)?;
     let unpackaged = unpackaged::unpackaged(&chosen, &mut looked, &paths, &mut places)?;

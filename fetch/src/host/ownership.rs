@@ -2,13 +2,14 @@
 //!
 //! Folders belong to every package that lists them. A file belongs to one: the copies of a package
 //! for several architectures share theirs, a package that replaces another wins, and anything else
-//! is a host whose database contradicts itself.
+//! is a host whose database contradicts itself. A link that stands where packages list a folder, such
+//! as `/bin`, is nobody's if files were found through it, else the first one's.
 //!
 //! Does no I/O.
 //!
 //! Rules: Debian Policy, section 7.6.1 (Replaces); deb-control(5) (`Multi-Arch: same`).
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use model::RelPath;
 
@@ -30,11 +31,16 @@ pub struct OwnershipError {
     pub at: RelPath,
 }
 
-/// Takes every file that has two owners from one of them.
+/// Takes every file that has two owners from one of them, and `walked`, the links that folders were
+/// found through, from all.
 pub(super) fn settle(
     packages: &[&Package],
     contents: &mut [Contents],
+    walked: &BTreeMap<String, String>,
 ) -> Result<(), OwnershipError> {
+    for contents in contents.iter_mut() {
+        contents.entries.retain(|entry| !walked.contains_key(entry.at.as_str()));
+    }
     let mut owners: HashMap<&RelPath, usize> = HashMap::new();
     let mut losers: HashMap<usize, HashSet<RelPath>> = HashMap::new();
     for (index, content) in contents.iter().enumerate() {
@@ -49,6 +55,7 @@ pub(super) fn settle(
                     before
                 }
                 Some(Side::Second) => index,
+                None if matches!(entry.kind, EntryKind::Symlink { .. }) => index,
                 None => {
                     let (first, second) =
                         (packages[before].name.into(), packages[index].name.into());
@@ -83,9 +90,8 @@ enum Side {
 
 fn loser(first: &Package, second: &Package) -> Option<Side> {
     let shares = |package: &Package| package.multi_arch == MultiArch::Same;
-    if first.name == second.name && shares(first) && shares(second) {
-        Some(Side::Second)
-    } else if replaces(first, second) {
+    let copies = first.name == second.name && shares(first) && shares(second);
+    if copies || replaces(first, second) {
         Some(Side::Second)
     } else if replaces(second, first) {
         Some(Side::First)

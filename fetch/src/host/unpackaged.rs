@@ -60,7 +60,6 @@ pub(super) fn unpackaged(
     places: &mut Places,
 ) -> Result<Vec<Entry>, UnpackagedError> {
     let mut added = links(contents, paths, places)?;
-    let moved: HashSet<RelPath> = added.iter().map(|entry| entry.at.clone()).collect();
     let own = synthetic::entries()?;
     let absent = synthetic::ABSENT.iter().map(|at| RelPath::new(at));
     let replaced: HashSet<RelPath> = own
@@ -69,7 +68,6 @@ pub(super) fn unpackaged(
         .chain(absent)
         .collect::<Result<_, PathError>>()?;
     for contents in contents.iter_mut() {
-        contents.entries.retain(|entry| !moved.contains(&entry.at));
         ownership::leave_out(contents, &replaced, Why::Replaced);
     }
     let entries = contents.iter().flat_map(|contents| &contents.entries).chain(&added);
@@ -103,8 +101,13 @@ fn links(
         let text = places.link(at)?;
         let led = RelPath::new(text.trim_start_matches('/'))?;
         let packaged = contents.iter().flat_map(|contents| &contents.entries);
-        let mut entries = packaged.chain(paths.iter().flat_map(|path| &path.entries));
-        if entries.any(|entry| entry.at.strip_prefix(&led).is_some()) {
+        let entries = packaged.chain(paths.iter().flat_map(|path| &path.entries));
+        let (mut owned, mut leads_somewhere) = (false, false);
+        for entry in entries {
+            owned |= entry.at.as_str() == at;
+            leads_somewhere |= entry.at.strip_prefix(&led).is_some();
+        }
+        if leads_somewhere && !owned {
             found.push((at.to_owned(), text));
         }
     }
