@@ -9,6 +9,10 @@
 //! finds the folders of the C library without a cache; the host's would name files that are not in
 //! the environment.
 //!
+//! Does not cover: folders that packages add through `/etc/ld.so.conf.d` beyond the default ones
+//! (fakeroot's library, some variants of BLAS). Without a cache the loader does not search them; a
+//! step that needs one names it in `LD_LIBRARY_PATH`.
+//!
 //! Formats: passwd(5), group(5), hosts(5), nsswitch.conf(5), resolv.conf(5).
 
 use model::RelPath;
