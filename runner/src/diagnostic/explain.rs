@@ -38,7 +38,13 @@ pub fn explain(code: Code) -> String {
 pub fn errors_page() -> String {
     let mut page = String::from(PAGE_HEAD);
     for code in Code::ALL {
-        let _ = writeln!(page, "| [{code}](#{}) | {} | {} |", anchor(*code), code.title(), code.exit().number());
+        let _ = writeln!(
+            page,
+            "| [{code}](#{}) | {} | {} |",
+            anchor(*code),
+            code.title(),
+            code.exit().number()
+        );
     }
     for (title, range) in RANGES {
         let _ = writeln!(page, "\n## {title}");
@@ -93,23 +99,33 @@ mod tests {
     fn every_code_is_explained_in_several_sentences_with_an_example() {
         for code in Code::ALL {
             let text = body(*code);
-            assert!(text.matches(". ").count() + text.matches(".\n").count() >= 3, "{code}: too short");
+            assert!(
+                text.matches(". ").count() + text.matches(".\n").count() >= 3,
+                "{code}: too short"
+            );
             assert!(text.contains("```"), "{code}: no example");
             assert!(text.lines().all(|line| line.chars().count() <= 110), "{code}: long line");
         }
-        let headings: usize = RANGES.iter().map(|(_, range)| range.matches("## KILN-").count()).sum();
+        let headings: usize =
+            RANGES.iter().map(|(_, range)| range.matches("## KILN-").count()).sum();
         assert_eq!(headings, Code::ALL.len(), "a text without a code, or a code twice");
     }
 
     #[test]
     fn the_page_of_errors_is_the_table() {
         let page = std::fs::read_to_string(PAGE).unwrap_or_default();
-        assert!(page == errors_page(), "docs/errors.md is stale: cargo test -p runner -- --ignored write_errors_page");
+        assert!(
+            page == errors_page(),
+            "docs/errors.md is stale: cargo test -p runner -- --ignored write_errors_page"
+        );
     }
 
     #[test]
     #[ignore = "writes docs/errors.md"]
-    #[expect(clippy::disallowed_methods, reason = "a page of the repository, not a lasting file of a user")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a page of the repository, not a lasting file of a user"
+    )]
     fn write_errors_page() {
         std::fs::write(PAGE, errors_page()).unwrap();
     }

@@ -182,7 +182,8 @@ mod tests {
     #[test]
     fn lines_and_columns_count_from_one_in_letters() {
         let file = FileText::new("f", "a\r\né: x\n\nlast");
-        for (start, line, column) in [(0, 1, 1), (3, 2, 1), (5, 2, 2), (7, 2, 4), (9, 3, 1), (14, 4, 5)]
+        for (start, line, column) in
+            [(0, 1, 1), (3, 2, 1), (5, 2, 2), (7, 2, 4), (9, 3, 1), (14, 4, 5)]
         {
             let place = file.place(Span::new(start, start + 1));
             assert_eq!(place.position, Some(Position { line, column }), "{start}");

@@ -238,7 +238,9 @@ help: did you mean `outputs`?
                 .at(place.with_note("exit status 101 after a refused look-up"))
                 .expected("all inputs present before the step starts")
                 .got("a look-up by process `cargo`")
-                .why("`Cargo.lock` lists 212 crates, but no source of kind `lockfile` provides them")
+                .why(
+                    "`Cargo.lock` lists 212 crates, but no source of kind `lockfile` provides them",
+                )
                 .help(
                     "add under `sources`:   crates: {lockfile: Cargo.lock}\n\
                      and to the step:       mount: {src: ., crates: .crates}",
@@ -298,7 +300,9 @@ help: find out why before you accept it. To accept: kiln lock --upgrade font
              help: did you mean `outputs`?\n"
         );
         assert!(!unknown_key().render(Style::Drawn, 80).contains('\u{1b}'));
-        assert!(unknown_key().render(Style::Coloured, 80).starts_with("\u{1b}[1;31merror[KILN-0102]"));
+        assert!(
+            unknown_key().render(Style::Coloured, 80).starts_with("\u{1b}[1;31merror[KILN-0102]")
+        );
     }
 
     #[test]
