@@ -1,0 +1,1 @@
+//! Formats that are not ours, against vectors that somebody else's code made.
