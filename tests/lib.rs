@@ -9,4 +9,6 @@
 #![allow(clippy::disallowed_methods, reason = "tests start programs and write scratch files")]
 
 mod conformance;
+mod hostile;
+mod support;
 mod tidy;
