@@ -9,6 +9,12 @@
 #![allow(clippy::disallowed_methods, reason = "tests start programs and write scratch files")]
 
 mod conformance;
+mod examples;
+mod failure_messages;
+mod hermetic;
 mod hostile;
+mod offline;
+mod provenance;
+mod reproducible;
 mod support;
 mod tidy;

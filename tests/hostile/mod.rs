@@ -61,7 +61,8 @@ pub struct Case {
     pub expect: Expect,
 }
 
-const ATTACKS: [(&str, &str); 6] = [
+/// The files of `attacks/`.
+pub const ATTACKS: [(&str, &str); 6] = [
     ("attack.py", include_str!("attacks/attack.py")),
     ("escape.py", include_str!("attacks/escape.py")),
     ("leak.py", include_str!("attacks/leak.py")),
@@ -126,12 +127,16 @@ impl Arena {
         let (outputs, artifacts) = case.outputs;
         let artifacts =
             if artifacts.is_empty() { String::new() } else { format!("artifacts: {artifacts}\n") };
-        let run =
-            if outputs.contains("out: out") { format!("{id} | tee out") } else { id.to_owned() };
+        // The verdict is the output, and is shown as well when the attack ends badly.
+        let run = if outputs.contains("out: out") {
+            format!("{id} > out || {{ cat out; exit 1; }}")
+        } else {
+            id.to_owned()
+        };
         let text = format!(
             "kiln: 1\nname: hostile\nsources: {{src: {{local: src}}}}\nenvironment:\n  host: \
-             {{packages: {PACKAGES}}}\nsteps:\n  - name: attack\n    env: {{{}}}\n    run: python3 \
-             attack.py {run}\n    outputs: {outputs}\n{}{artifacts}",
+             {{packages: {PACKAGES}}}\nsteps:\n  - name: attack\n    env: {{{}}}\n    run: |\n      \
+             python3 attack.py {run}\n    outputs: {outputs}\n{}{artifacts}",
             env.join(", "),
             case.more,
         );

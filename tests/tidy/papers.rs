@@ -125,7 +125,7 @@ fn every_error_code_is_explained_once() {
     }
     let explained = read("docs/errors.md");
     let entries: Vec<&str> =
-        explained.lines().filter_map(|line| line.strip_prefix("## KILN-")).collect();
+        explained.lines().filter_map(|line| line.strip_prefix("### KILN-")).collect();
     let mut breaches = Vec::new();
     for (code, path) in used {
         let count = entries.iter().filter(|entry| entry.starts_with(&code[5..])).count();
