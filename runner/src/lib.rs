@@ -2,5 +2,6 @@
 #![forbid(unsafe_code)]
 
 pub mod diagnostic;
+pub mod lock;
 pub mod manifest;
 pub mod source;
