@@ -25,8 +25,12 @@ mod project;
 mod reader;
 mod reference;
 mod resources;
+mod run;
+pub mod schema;
 mod source;
 mod step;
+mod template;
+mod yaml;
 
 pub use artifact::{Artifact, ArtifactKind, FileMode};
 pub use environment::{EnvName, Environment, EnvironmentKind, Host};
@@ -41,8 +45,10 @@ pub use placeholder::{Template, Values};
 pub use project::{Epoch, Manifest, parse};
 pub use reader::At;
 pub use reference::OutputRef;
+pub use run::{RUN_STEP, RunOutput, RunRequest, render_run};
 pub use source::{Source, SourceKind};
 pub use step::{Mount, Output, Role, SHELL_DEFAULT, Step, Taken};
+pub use template::{Starter, UnknownStarter, ident_of};
 
 #[cfg(test)]
 mod tests;
