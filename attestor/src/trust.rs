@@ -220,7 +220,8 @@ impl EntryIn {
             .ok_or(TrustError::Level { entry, got: self.max_level })?;
         Ok(Entry {
             name: self.name,
-            key: PublicKey::from_pem(&self.key).map_err(|source| TrustError::Key { entry, source })?,
+            key: PublicKey::from_pem(&self.key)
+                .map_err(|source| TrustError::Key { entry, source })?,
             builder: BuilderId::new(&self.builder_id)
                 .map_err(|source| TrustError::Builder { entry, source })?,
             max_level: level,
@@ -249,11 +250,15 @@ impl Entry {
             self.builder,
             self.max_level.number(),
         );
-        for (member, time) in [("from", self.from), ("until", self.until), ("revoked", self.revoked)]
+        for (member, time) in
+            [("from", self.from), ("until", self.until), ("revoked", self.revoked)]
         {
             if let Some(time) = time {
-                let time = Timestamp::from_second(time)
-                    .map_err(|source| TrustError::Time { entry: 1, member, source })?;
+                let time = Timestamp::from_second(time).map_err(|source| TrustError::Time {
+                    entry: 1,
+                    member,
+                    source,
+                })?;
                 // Writing to a String does not fail.
                 let _ = writeln!(text, "{member} = \"{time}\"");
             }

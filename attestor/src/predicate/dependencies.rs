@@ -108,5 +108,11 @@ fn descriptor(record: &Record, one: &Dependency) -> Descriptor {
     if is_project && one.git_commit == source.commit && !source.subfolder.is_here() {
         annotations.insert("subfolder".to_owned(), source.subfolder.as_str().to_owned());
     }
-    Descriptor { name: one.name.clone(), uri: one.uri.clone(), digest, media_type: None, annotations }
+    Descriptor {
+        name: one.name.clone(),
+        uri: one.uri.clone(),
+        digest,
+        media_type: None,
+        annotations,
+    }
 }

@@ -53,7 +53,8 @@ mod tests {
         ] {
             assert!(is_derived(derived), "{derived}");
         }
-        for own in ["https://spdx.dev/Document", "https://cyclonedx.org/bom", "https://a.example/x/v1"]
+        for own in
+            ["https://spdx.dev/Document", "https://cyclonedx.org/bom", "https://a.example/x/v1"]
         {
             assert!(!is_derived(own), "{own}");
         }

@@ -33,9 +33,11 @@ fn what_the_process_signs_verifies_by_the_trust_it_wrote() {
         if let Some(out) = option_env!("KILN_KEEP") {
             let name = format!("{out}/{algorithm:?}");
             std::fs::create_dir_all(&name).unwrap();
-            for (file, text) in
-                [("b.sigstore.json", &signed.bundle), ("b.intoto.jsonl", &signed.line), ("k.pub", &key.pem)]
-            {
+            for (file, text) in [
+                ("b.sigstore.json", &signed.bundle),
+                ("b.intoto.jsonl", &signed.line),
+                ("k.pub", &key.pem),
+            ] {
                 std::io::Write::write_all(
                     &mut std::fs::File::create(format!("{name}/{file}")).unwrap(),
                     text.as_bytes(),

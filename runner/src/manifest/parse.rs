@@ -258,7 +258,8 @@ fn unreadable(file: &FileText, error: &ScanError) -> Diagnostic {
         | ErrorKind::TabAtBlockScalarStart
         | ErrorKind::TabInPlainScalar => {
             let tab = file.text()[..at].trim_end_matches('\t').len();
-            refuse(file, Span::new(tab, tab + 1), "a tab stands where spaces must").help("indent with spaces")
+            refuse(file, Span::new(tab, tab + 1), "a tab stands where spaces must")
+                .help("indent with spaces")
         }
         ErrorKind::UnclosedQuotedScalar | ErrorKind::DocumentIndicatorInQuotedScalar => {
             refuse(file, here, "a quoted string is not closed").help("add the missing quote")
