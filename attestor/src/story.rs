@@ -205,7 +205,9 @@ pub fn inspect(bytes: &[u8], manifest: Option<&[u8]>) -> Result<Vec<Told>, Inspe
 fn tell(attestation: &Attestation, manifest: Option<&[u8]>) -> Result<Told, InspectError> {
     let payload = attestation.envelope.unverified_payload();
     match Statement::read(payload) {
-        Ok(statement) => story(statement, attestation, manifest).map(Box::new).map(Told::Provenance),
+        Ok(statement) => {
+            story(statement, attestation, manifest).map(Box::new).map(Told::Provenance)
+        }
         Err(ClaimsError::Kind { .. }) => Ok(other(attestation)),
         Err(_) if attestation.envelope.payload_type() != dsse::PAYLOAD_TYPE => {
             Ok(other(attestation))
@@ -276,12 +278,15 @@ fn source(statement: &Statement, all: &[Dependency]) -> ToldSource {
         all.iter().filter(move |one| one.annotation("role") == Some(role.as_str()))
     };
     let commit = statement.parameter("commit");
-    let is_project = |one: &&Dependency| one.digests.get("gitCommit").is_some_and(|id| id == commit);
+    let is_project =
+        |one: &&Dependency| one.digests.get("gitCommit").is_some_and(|id| id == commit);
     ToldSource {
         uri: statement.parameter("source").to_owned(),
         commit: commit.to_owned(),
         dirty: statement.parameter("dirty") == "true",
-        tree: of_role("source").find(is_project).and_then(|one| one.digests.get("gitTree").cloned()),
+        tree: of_role("source")
+            .find(is_project)
+            .and_then(|one| one.digests.get("gitTree").cloned()),
         build_file: of_role("build-file").next().map(told_file),
         locks: of_role("lock").map(told_file).collect(),
     }

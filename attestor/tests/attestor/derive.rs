@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use attestor::Refused;
 use attestor::builder::{BuilderConfig, LOCAL_BUILDER_ID, LOCAL_WAIVED_BUILDER_ID};
 use attestor::claims::{self, Statement};
+use attestor::predicate::dependencies::DependencyManifest;
 use attestor::statement::{Derived, derive};
 use model::Digest;
 use model::isolation::Guarantee;
@@ -160,7 +161,7 @@ fn many_inputs_move_into_a_manifest_whole_and_by_digest() {
     many.observed.dependencies.extend((0..1000).map(fetched));
     many.observed.dependencies.push(dependency(Role::Lock, "file", "kiln.lock"));
     let derived = derived(&many);
-    let (name, bytes) = derived.dependency_manifest.unwrap();
+    let DependencyManifest { name, bytes } = derived.dependency_manifest.unwrap();
     assert_eq!(name, "hello.dependencies.json");
     let listed = claims::read_manifest(&bytes).unwrap();
     assert_eq!(listed.len(), many.observed.dependencies.len());
@@ -192,35 +193,105 @@ fn every_input_is_in_the_statement() {
     assert_eq!(statement.dependencies.len(), record.observed.dependencies.len());
 }
 
+/// One way to spoil a good Record, and the refusal it must meet.
+type SpoiledRow = (&'static str, fn(&mut Record), fn(&Refused) -> bool);
+const SPOILED: [SpoiledRow; 22] = [
+    ("version", |r| r.version = 2, |e| matches!(e, Refused::Version { .. })),
+    ("nonce", |r| r.observed.nonce = Nonce::from_bytes([2; 16]), |e| matches!(e, Refused::Nonce)),
+    ("source", |r| r.observed.source.uri.push('x'), |e| matches!(e, Refused::Source { .. })),
+    (
+        "commit",
+        |r| r.observed.source.commit = GitId::parse(&"c".repeat(40)).ok(),
+        |e| matches!(e, Refused::Source { .. }),
+    ),
+    ("no commit", |r| r.observed.source.commit = None, |e| matches!(e, Refused::Source { .. })),
+    ("dirty", |r| r.observed.source.dirty = true, |e| matches!(e, Refused::Source { .. })),
+    (
+        "folder",
+        |r| r.observed.source.subfolder = RelPath::new("x").unwrap(),
+        |e| matches!(e, Refused::Source { .. }),
+    ),
+    (
+        "late",
+        |r| r.order.deadline = r.observed.run.finished - 1,
+        |e| matches!(e, Refused::Late { late_seconds: 1 }),
+    ),
+    ("times", |r| r.observed.run.finished = NOW - 1, |e| matches!(e, Refused::Times)),
+    (
+        "network",
+        |r| {
+            r.order.waivers.insert(Guarantee::Network);
+        },
+        |e| matches!(e, Refused::NetworkWaived),
+    ),
+    (
+        "no sandbox",
+        |r| r.observed.run.steps[0].enforced = Default::default(),
+        |e| matches!(e, Refused::NotEnforced { .. }),
+    ),
+    (
+        "network on",
+        |r| {
+            r.observed.run.steps[0]
+                .enforced
+                .mechanisms
+                .retain(|m| m.guarantee != Guarantee::Network)
+        },
+        |e| matches!(e, Refused::NotEnforced { guarantee: Guarantee::Network, .. }),
+    ),
+    ("no step", |r| r.observed.run.steps.clear(), |e| matches!(e, Refused::NoStep)),
+    (
+        "failed",
+        |r| r.observed.run.steps[0].exit_code = 1,
+        |e| matches!(e, Refused::StepFailed { .. }),
+    ),
+    (
+        "backend",
+        |r| r.observed.run.backend = "none".into(),
+        |e| matches!(e, Refused::Backend { .. }),
+    ),
+    ("no name", |r| r.observed.subject.name.clear(), |e| matches!(e, Refused::SubjectName { .. })),
+    (
+        "path",
+        |r| r.observed.subject.name = "../hello".into(),
+        |e| matches!(e, Refused::SubjectName { .. }),
+    ),
+    (
+        "no build file",
+        |r| r.observed.dependencies.retain(|d| d.role != Role::BuildFile),
+        |e| matches!(e, Refused::NoBuildFile),
+    ),
+    (
+        "same name",
+        |r| r.observed.dependencies.push(dependency(Role::Environment, "host", "make")),
+        |e| matches!(e, Refused::SameName { .. }),
+    ),
+    (
+        "secret in source",
+        |r| {
+            r.order.source.uri = "git+https://u:p@h/r".into();
+            r.observed.source.uri = r.order.source.uri.clone();
+        },
+        |e| matches!(e, Refused::Credential { .. }),
+    ),
+    (
+        "secret in input",
+        |r| r.observed.dependencies[0].uri = Some("https://token@h/x".into()),
+        |e| matches!(e, Refused::Credential { .. }),
+    ),
+    (
+        "secret in claim",
+        |r| {
+            r.observed.run.claims.insert("CI_REPOSITORY_URL".into(), "https://u:p@h/r".into());
+        },
+        |e| matches!(e, Refused::Credential { .. }),
+    ),
+];
+
 /// S-J10, S-J06, S-J05: each row spoils a good Record in one way.
 #[test]
 fn a_record_that_contradicts_its_order_or_itself_is_refused() {
-    type Row = (&'static str, fn(&mut Record), fn(&Refused) -> bool);
-    let rows: [Row; 22] = [
-        ("version", |r| r.version = 2, |e| matches!(e, Refused::Version { .. })),
-        ("nonce", |r| r.observed.nonce = Nonce::from_bytes([2; 16]), |e| matches!(e, Refused::Nonce)),
-        ("source", |r| r.observed.source.uri.push('x'), |e| matches!(e, Refused::Source { .. })),
-        ("commit", |r| r.observed.source.commit = GitId::parse(&"c".repeat(40)).ok(), |e| matches!(e, Refused::Source { .. })),
-        ("no commit", |r| r.observed.source.commit = None, |e| matches!(e, Refused::Source { .. })),
-        ("dirty", |r| r.observed.source.dirty = true, |e| matches!(e, Refused::Source { .. })),
-        ("folder", |r| r.observed.source.subfolder = RelPath::new("x").unwrap(), |e| matches!(e, Refused::Source { .. })),
-        ("late", |r| r.order.deadline = r.observed.run.finished - 1, |e| matches!(e, Refused::Late { late_seconds: 1 })),
-        ("times", |r| r.observed.run.finished = NOW - 1, |e| matches!(e, Refused::Times)),
-        ("network", |r| { r.order.waivers.insert(Guarantee::Network); }, |e| matches!(e, Refused::NetworkWaived)),
-        ("no sandbox", |r| r.observed.run.steps[0].enforced = Default::default(), |e| matches!(e, Refused::NotEnforced { .. })),
-        ("network on", |r| r.observed.run.steps[0].enforced.mechanisms.retain(|m| m.guarantee != Guarantee::Network), |e| matches!(e, Refused::NotEnforced { guarantee: Guarantee::Network, .. })),
-        ("no step", |r| r.observed.run.steps.clear(), |e| matches!(e, Refused::NoStep)),
-        ("failed", |r| r.observed.run.steps[0].exit_code = 1, |e| matches!(e, Refused::StepFailed { .. })),
-        ("backend", |r| r.observed.run.backend = "none".into(), |e| matches!(e, Refused::Backend { .. })),
-        ("no name", |r| r.observed.subject.name.clear(), |e| matches!(e, Refused::SubjectName { .. })),
-        ("path", |r| r.observed.subject.name = "../hello".into(), |e| matches!(e, Refused::SubjectName { .. })),
-        ("no build file", |r| r.observed.dependencies.retain(|d| d.role != Role::BuildFile), |e| matches!(e, Refused::NoBuildFile)),
-        ("same name", |r| r.observed.dependencies.push(dependency(Role::Environment, "host", "make")), |e| matches!(e, Refused::SameName { .. })),
-        ("secret in source", |r| { r.order.source.uri = "git+https://u:p@h/r".into(); r.observed.source.uri = r.order.source.uri.clone(); }, |e| matches!(e, Refused::Credential { .. })),
-        ("secret in input", |r| r.observed.dependencies[0].uri = Some("https://token@h/x".into()), |e| matches!(e, Refused::Credential { .. })),
-        ("secret in claim", |r| { r.observed.run.claims.insert("CI_REPOSITORY_URL".into(), "https://u:p@h/r".into()); }, |e| matches!(e, Refused::Credential { .. })),
-    ];
-    for (name, spoil, expected) in rows {
+    for (name, spoil, expected) in SPOILED {
         let mut record = record();
         spoil(&mut record);
         let error = derive(&record, &BuilderConfig::local()).unwrap_err();

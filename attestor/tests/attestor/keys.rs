@@ -48,7 +48,10 @@ fn a_key_is_made_private_trusted_for_its_own_builder_and_never_overwritten() {
         let trust = Trust::parse(&trust).unwrap();
         let [entry] = trust.entries() else { panic!() };
         assert_eq!(entry.key.id().to_string(), made.fingerprint);
-        assert_eq!((entry.max_level, entry.builder.as_str()), (Level::L1, made.builder_id.as_str()));
+        assert_eq!(
+            (entry.max_level, entry.builder.as_str()),
+            (Level::L1, made.builder_id.as_str())
+        );
 
         for request in [
             Request::Generate { algorithm },
@@ -78,7 +81,11 @@ fn a_key_that_others_can_reach_is_not_used() {
     let path = folder.path().join("config/key.pem");
     for bad in [0o640, 0o604, 0o660, 0o601] {
         chmod(&path, bad);
-        assert_eq!(refused(attestor.ask(&Request::Show, &[])), RefusedKind::KeyUnreadable, "{bad:o}");
+        assert_eq!(
+            refused(attestor.ask(&Request::Show, &[])),
+            RefusedKind::KeyUnreadable,
+            "{bad:o}"
+        );
         assert_eq!(refused(attestor.sign(&record())), RefusedKind::KeyUnreadable, "{bad:o}");
     }
     for good in [0o600, 0o400] {
@@ -138,9 +145,9 @@ fn a_key_is_taken_over_from_a_private_file_of_either_kind() {
     let import = |path: &str| second.ask(&Request::Import { path: path.to_owned() }, &[]);
     assert_eq!(refused(import("/does/not/exist")), RefusedKind::NoKey);
     let public = folder.path().join("public.pem");
-    std::fs::File::create(&public).and_then(|mut file| {
-        std::io::Write::write_all(&mut file, made.pem.as_bytes())
-    }).unwrap();
+    std::fs::File::create(&public)
+        .and_then(|mut file| std::io::Write::write_all(&mut file, made.pem.as_bytes()))
+        .unwrap();
     chmod(&public, 0o600);
     assert_eq!(refused(import(public.to_str().unwrap())), RefusedKind::KeyUnreadable);
     let taken = key(import(&made.path));
@@ -157,7 +164,10 @@ fn the_builder_comes_from_the_attestors_own_file_and_what_people_wrote_there_sta
         std::io::Write::write_all(&mut file, text.as_bytes()).unwrap();
     };
     write("trust.toml", "# my own comment\n");
-    write("attestor.toml", "[builder]\nid = \"https://a.example/k\"\nwaived-id = \"https://a.example/w\"\n");
+    write(
+        "attestor.toml",
+        "[builder]\nid = \"https://a.example/k\"\nwaived-id = \"https://a.example/w\"\n",
+    );
     let attestor = Attestor::start(folder.path());
     let made = attestor.generate(Algorithm::EcdsaP256);
     assert_eq!(made.builder_id, "https://a.example/k");

@@ -4,7 +4,7 @@ use attestor::dsse::PAYLOAD_TYPE;
 use attestor::story::{Story, Told, inspect};
 use serde_json::json;
 
-use crate::forged::{Forger, good_bundle, statement};
+use crate::forger::{Forger, good_bundle, statement};
 
 fn told(bundle: &str) -> Story {
     match inspect(bundle.as_bytes(), None).unwrap().remove(0) {
@@ -38,7 +38,8 @@ fn a_story_has_source_builder_inputs_tools_and_steps() {
 
 #[test]
 fn a_story_is_told_of_a_broken_signature_too() {
-    let mut bundle: serde_json::Value = serde_json::from_str(&good_bundle(&Forger::p256(1))).unwrap();
+    let mut bundle: serde_json::Value =
+        serde_json::from_str(&good_bundle(&Forger::p256(1))).unwrap();
     bundle["dsseEnvelope"]["signatures"][0]["sig"] = json!("AAAA");
     assert_eq!(told(&bundle.to_string()).subjects[0].name, "hello");
 }
@@ -49,7 +50,8 @@ fn what_is_no_provenance_is_told_as_what_it_is() {
     let mut sbom = statement();
     sbom["predicateType"] = json!("https://spdx.dev/Document");
     let bundle = forger.bundle(PAYLOAD_TYPE, sbom.to_string().as_bytes()).to_string();
-    let Told::Other { predicate_type, subjects, .. } = &inspect(bundle.as_bytes(), None).unwrap()[0]
+    let Told::Other { predicate_type, subjects, .. } =
+        &inspect(bundle.as_bytes(), None).unwrap()[0]
     else {
         panic!()
     };
