@@ -7,7 +7,7 @@
 //! Types that are derived here, now or later, are never signed on somebody else's word:
 //! [`is_derived`] lists them.
 
-pub(crate) mod dependencies;
+pub mod dependencies;
 pub mod provenance;
 pub(crate) mod run_details;
 
