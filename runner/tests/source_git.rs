@@ -177,7 +177,7 @@ fn checkout(scanned: &Scanned) -> Checkout {
 
 fn files(scanned: &Scanned, name: &str) -> Vec<String> {
     let tree = &scanned.sources[&Ident::new(name).unwrap()];
-    let mut paths: Vec<String> = tree.files.iter().map(|file| file.path.to_string()).collect();
+    let mut paths: Vec<String> = tree.files().iter().map(|file| file.path.to_string()).collect();
     paths.sort_unstable();
     paths
 }
