@@ -7,6 +7,7 @@ use model::{Blob, Directory, RelPath, Tree};
 use rayon::prelude::*;
 
 use super::node::{Entry, Folder, SourceSet, What};
+use super::walk::PARALLEL_DEPTH;
 
 /// What a local source is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -88,7 +89,7 @@ pub(super) struct Held {
 /// Makes the tree of one source from the folder it starts at.
 pub(super) fn of_folder(found: &Folder, held: Held, at: &RelPath) -> SourceTree {
     let mut directories = BTreeMap::new();
-    let root = build(found, held).spread(&mut directories);
+    let root = build(found, held, 0).spread(&mut directories);
     SourceTree { path: at.clone(), content: SourceContent::Folder(Tree { root, directories }) }
 }
 
@@ -104,7 +105,7 @@ struct Built {
     below: Vec<Built>,
 }
 
-fn build(found: &Folder, held: Held) -> Built {
+fn build(found: &Folder, held: Held, depth: usize) -> Built {
     let entries = || found.entries.iter().filter(|entry| entry.sources & held.bit != 0);
     let folders: Vec<(&Entry, &Folder)> = entries()
         .filter_map(|entry| match &entry.what {
@@ -112,11 +113,12 @@ fn build(found: &Folder, held: Held) -> Built {
             What::File { .. } | What::Symlink { .. } => None,
         })
         .collect();
-    let child = |(entry, folder)| (entry, build(folder, held));
-    // Handing nothing to other threads has its price, too: most folders have none below.
-    let mut below: Vec<(&Entry, Built)> = match folders.len() {
-        0 | 1 => folders.into_iter().map(child).collect(),
-        _ => folders.into_par_iter().map(child).collect(),
+    let child = |(entry, folder)| (entry, build(folder, held, depth + 1));
+    let parallel = depth < PARALLEL_DEPTH && folders.len() > 1;
+    let mut below: Vec<(&Entry, Built)> = if parallel {
+        folders.into_par_iter().map(child).collect()
+    } else {
+        folders.into_iter().map(child).collect()
     };
     below.retain(|(_, built)| held.keep_empty || built.directory.entries().len() > 0);
     let mut directory = Directory::default();

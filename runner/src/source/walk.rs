@@ -31,6 +31,10 @@ use super::stat_cache::{Remembered, Stamp, StatCache};
 /// Bytes of a folder's listing taken from the kernel at a time.
 const LISTING_BYTES: usize = 32 << 10;
 
+/// Folders deeper than this are walked by one thread each. A thread that waits takes up other work
+/// on top of its stack, so only shallow folders may wait.
+pub(super) const PARALLEL_DEPTH: usize = 8;
+
 /// Files of one folder from which on they are looked at in parallel.
 const PARALLEL_FILES: usize = 256;
 
@@ -58,6 +62,8 @@ pub(super) struct Place<'p> {
     /// Sources that start somewhere below.
     pub(super) pending: SourceSet,
     pub(super) git: Option<InGit<'p>>,
+    /// How many folders deep below the project.
+    pub(super) depth: usize,
 }
 
 /// What git says of a place.
@@ -105,19 +111,16 @@ pub(super) fn folder(walk: &Walk<'_>, mut place: Place<'_>) -> Result<Folder, So
             None => {}
         }
     }
-    // Handing nothing to other threads has its price, too: most folders have none below.
-    let (folders, files) = match folders.is_empty() {
-        true => (Ok(Vec::new()), walk.look_at_all(&place, files)),
-        false => rayon::join(
-            || {
-                let below = folders.into_par_iter().map(|folder| walk.below(&place, folder));
-                below.filter_map(Result::transpose).collect::<Result<Vec<_>, _>>()
-            },
-            || walk.look_at_all(&place, files),
-        ),
-    };
-    let mut entries = files?;
-    entries.extend(folders?);
+    let mut entries = walk.look_at_all(&place, files)?;
+    let below = |folder| walk.below(&place, folder).transpose();
+    if place.depth < PARALLEL_DEPTH && folders.len() > 1 {
+        let below = folders.into_par_iter().filter_map(below);
+        entries.append(&mut below.collect::<Result<Vec<_>, _>>()?);
+    } else {
+        for folder in folders.into_iter().filter_map(below) {
+            entries.push(folder?);
+        }
+    }
     entries.sort_unstable_by(|a, b| a.name.cmp(&b.name));
     let has_submodule = entries
         .iter()
@@ -285,13 +288,15 @@ impl Walk<'_> {
     fn below(&self, place: &Place<'_>, candidate: Candidate) -> Result<Option<Entry>, SourceError> {
         let Candidate { name, sources, pending, starting, gitlink, ignored, .. } = candidate;
         let path = format!("{}{name}/", place.path);
+        let depth = place.depth + 1;
         let shown = &path[self.project_at..path.len() - 1];
-        if path.matches('/').count() > model::tree::DEPTH_MAX {
+        if depth > model::tree::DEPTH_MAX {
             let max = model::tree::DEPTH_MAX;
             return Err(SourceError::TooDeep { path: shown.to_owned(), max });
         }
         let opened = open::open_folder(place.folder, name.as_str(), shown)?;
-        let next = Place { folder: &opened, path: &path, active: sources, pending, git: None };
+        let next =
+            Place { folder: &opened, path: &path, active: sources, pending, git: None, depth };
         let sources = sources | pending;
         if gitlink && let Some(repository) = Repository::open(&self.work_tree.join(&path))? {
             let what = What::Folder(self.submodule(repository, next, place)?);
@@ -383,6 +388,7 @@ impl Listing {
     }
 }
 
+#[inline(never)] // Its buffer must not lie on the stack while folders below are walked.
 fn list(folder: &OwnedFd, path: &str) -> Result<Listing, SourceError> {
     let mut buffer = [MaybeUninit::uninit(); LISTING_BYTES];
     let mut entries = RawDir::new(folder, &mut buffer);
