@@ -7,6 +7,7 @@
 //! 4. Compare with the commit that is checked out.
 
 use std::collections::BTreeMap;
+use std::num::NonZero;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -31,6 +32,10 @@ use super::walk::{self, InGit, Place, Walk};
 
 /// Most local sources of one project: their membership is kept in one word per file.
 pub const SOURCES_MAX: usize = 64;
+
+/// Stack of a thread in bytes: enough for the deepest tree in a build without optimisation, and only
+/// what is used of it is ever taken from the system.
+const STACK_BYTES: usize = 16 << 20;
 
 /// A source of kind `local`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -144,6 +149,12 @@ pub fn scan(scan: &Scan<'_>, cache: &mut StatCache) -> Result<Scanned, SourceErr
     if scan.sources.len() > SOURCES_MAX {
         return Err(SourceError::TooMany { max: SOURCES_MAX });
     }
+    let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).stack_size(STACK_BYTES);
+    pool.build().map_err(SourceError::Threads)?.install(|| scan_on_threads(scan, cache))
+}
+
+fn scan_on_threads(scan: &Scan<'_>, cache: &mut StatCache) -> Result<Scanned, SourceError> {
     let root = Project::open(scan.project)?;
     let project = scan
         .project
@@ -211,7 +222,7 @@ fn start<'p>(
         let set = if source.path.is_here() { &mut active } else { &mut pending };
         *set |= 1 << position;
     }
-    Place { folder, path: prefix, active, pending, git }
+    Place { folder, path: prefix, active, pending, git, depth: 0 }
 }
 
 fn source_tree(
