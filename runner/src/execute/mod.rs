@@ -1,0 +1,3 @@
+//! One step, from its inputs to its outputs.
+
+pub mod capture;
