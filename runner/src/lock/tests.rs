@@ -296,9 +296,9 @@ help: take it from version control, or write it anew:  kiln lock
         &text,
         r#"
 error[KILN-0204]: `entries` of a row of `lockfile` is wrong
-  --> kiln.lock:73:1
+  --> kiln.lock:66:1
    |
-73 | entries = "many"
+66 | entries = "many"
    |
   expected: an integer, not negative
 help: take it from version control, or write it anew:  kiln lock
