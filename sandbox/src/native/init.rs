@@ -99,20 +99,40 @@ fn build_root(
     for op in &order.ops {
         apply::apply(&mut stage, op)?;
     }
+    change_root(&stage)?;
+    Ok(stage.opened)
+}
+
+/// Makes `base/root` the root and lets go of the old one.
+///
+/// Of the old root nothing may stay, above all not stacked on the new one, where `/..` leads to it.
+/// The base lies on top of it, so letting go takes more than one call; it is done when `/..` is `/`.
+fn change_root(stage: &apply::Stage) -> Result<(), Failure> {
+    /// More than are ever stacked: the base, the old root, and what a host may have put between.
+    const STACKED_MAX: usize = 8;
     let folder = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let root = openat(&stage.base, "root", folder, Mode::empty()).or_fail(Doing::Pivot, "root")?;
     let wanted = fstat(&root).or_fail(Doing::Pivot, "root")?;
     rustix::process::fchdir(&root).or_fail(Doing::Pivot, "root")?;
     // The old root ends up on top of the new one, where "." finds and detaches it.
     rustix::process::pivot_root(".", ".").or_fail(Doing::Pivot, ".")?;
-    rustix::mount::unmount(".", rustix::mount::UnmountFlags::DETACH)
-        .or_fail(Doing::Pivot, "old root")?;
-    rustix::process::chdir("/").or_fail(Doing::Pivot, "/")?;
-    let got = rustix::fs::stat("/").or_fail(Doing::Pivot, "/")?;
-    if (got.st_dev, got.st_ino) != (wanted.st_dev, wanted.st_ino) {
-        return Err(Doing::Pivot.failed("/", &io::Error::from_raw_os_error(libc::EXDEV)));
+    let is_root = |path: &str| {
+        let got = rustix::fs::stat(path).or_fail(Doing::Pivot, path)?;
+        Ok((got.st_dev, got.st_ino) == (wanted.st_dev, wanted.st_ino))
+    };
+    for _ in 0..STACKED_MAX {
+        if is_root("/..")? {
+            break;
+        }
+        rustix::mount::unmount(".", rustix::mount::UnmountFlags::DETACH)
+            .or_fail(Doing::Pivot, "old root")?;
     }
-    Ok(stage.opened)
+    rustix::process::chdir("/").or_fail(Doing::Pivot, "/")?;
+    if is_root("/")? && is_root("/..")? && is_root(".")? {
+        Ok(())
+    } else {
+        Err(Doing::Pivot.failed("/", &io::Error::from_raw_os_error(libc::EXDEV)))
+    }
 }
 
 /// Compares what the kernel says with what was promised; nothing runs if they differ.
