@@ -1,6 +1,11 @@
 //! Placeholder.
 #![forbid(unsafe_code)]
 
+pub mod archive;
 pub mod diagnostic;
+pub mod execute;
+pub mod export;
 pub mod manifest;
+pub mod persist;
 pub mod source;
+pub mod store;
