@@ -5,6 +5,7 @@ pub mod archive;
 pub mod diagnostic;
 pub mod execute;
 pub mod export;
+pub mod lock;
 pub mod manifest;
 pub mod persist;
 pub mod source;

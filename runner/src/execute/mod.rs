@@ -1,2 +1,3 @@
-//! Placeholder.
+//! One step, from its inputs to its outputs.
+
 pub mod capture;

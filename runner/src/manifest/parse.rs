@@ -30,7 +30,7 @@ type Spanned = serde_yaml::granit_parser::Span;
 /// Returns the text of a file, or why its bytes are no text that is read.
 pub(super) fn text_of(bytes: &[u8], file: &str) -> Result<FileText, Diagnostic> {
     if bytes.len() > FILE_BYTES_MAX {
-        return Err(refuse(&FileText::new(file, ""), Span::default(), "the file is too large")
+        return Err(refuse_all(&FileText::new(file, ""), "the file is too large")
             .expected(format!("at most {FILE_BYTES_MAX} bytes"))
             .got(format!("{} bytes", bytes.len()))
             .help("keep data out of the build file: put it beside, as a source"));
@@ -38,7 +38,7 @@ pub(super) fn text_of(bytes: &[u8], file: &str) -> Result<FileText, Diagnostic> 
     let sixteen = matches!(bytes, [0xff, 0xfe, ..] | [0xfe, 0xff, ..] | [0, _, 0, _, ..])
         || matches!(bytes, [first, 0, second, 0, ..] if *first != 0 && *second != 0);
     if sixteen {
-        return Err(refuse(&FileText::new(file, ""), Span::default(), "the file is not UTF-8")
+        return Err(refuse_all(&FileText::new(file, ""), "the file is not UTF-8")
             .expected("UTF-8")
             .got("UTF-16")
             .help(format!("convert it:  iconv -f UTF-16 -t UTF-8 {file} > new.yaml")));
@@ -85,7 +85,7 @@ pub(super) fn tree_of(
         builder.take(event, span)?;
     }
     builder.root.ok_or_else(|| {
-        refuse(file, Span::default(), "the file is empty")
+        refuse_all(file, "the file is empty")
             .expected("at least kiln, name and steps")
             .help("write one:  kiln init")
     })
@@ -229,6 +229,12 @@ fn refuse(file: &FileText, span: Span, headline: &str) -> Diagnostic {
     Diagnostic::new(Code::NotYaml, headline).at(file.place(span))
 }
 
+/// Refuses a file of which no line is worth showing.
+fn refuse_all(file: &FileText, headline: &str) -> Diagnostic {
+    let place = file.place(Span::default()).without_snippet();
+    Diagnostic::new(Code::NotYaml, headline).at(place)
+}
+
 fn too_deep(file: &FileText, span: Span) -> Diagnostic {
     refuse(file, span, "maps and lists are nested too deep")
         .expected(format!("at most {DEPTH_MAX} levels"))
@@ -251,7 +257,8 @@ fn unreadable(file: &FileText, error: &ScanError) -> Diagnostic {
         | ErrorKind::TabInIndentation
         | ErrorKind::TabAtBlockScalarStart
         | ErrorKind::TabInPlainScalar => {
-            refuse(file, here, "a tab stands where spaces must").help("indent with spaces")
+            let tab = file.text()[..at].trim_end_matches('\t').len();
+            refuse(file, Span::new(tab, tab + 1), "a tab stands where spaces must").help("indent with spaces")
         }
         ErrorKind::UnclosedQuotedScalar | ErrorKind::DocumentIndicatorInQuotedScalar => {
             refuse(file, here, "a quoted string is not closed").help("add the missing quote")
@@ -266,13 +273,18 @@ fn unreadable(file: &FileText, error: &ScanError) -> Diagnostic {
         }
         ErrorKind::MappingValueNotAllowed | ErrorKind::InvalidColonPlacement => {
             refuse(file, here, "a `:` makes a second value here")
-                .help("quote the string that holds `: `, or start a new line")
+                .help("align the key with the others, or quote the string that holds `: `")
         }
-        ErrorKind::UnexpectedCharacter { character } => {
-            let name =
-                if character.is_control() { "a control character" } else { "this character" };
-            refuse(file, here, &format!("{name} cannot start a value"))
+        ErrorKind::UnexpectedCharacter { character } if character.is_control() => {
+            refuse(file, Span::new(at, at), "a control character stands here")
+                .help("remove it, or write it in double quotes as an escape:  \"\\u001b\"")
+        }
+        ErrorKind::UnexpectedCharacter { .. } => {
+            refuse(file, here, "this character cannot start a value")
                 .help("quote the string: `@`, `` ` `` and `%` may not stand first")
+        }
+        ErrorKind::SimpleKeyExpected | ErrorKind::InvalidSimpleKey => {
+            refuse(file, here, "a key has no `:`").help("write it as  key: value")
         }
         // The reader's list of errors is open; the rest is told in its own words.
         _ => refuse(file, here, "the file is not YAML")

@@ -13,7 +13,7 @@ use super::placeholder::Scope;
 use super::reader::{At, Fields, Problems, Table, ident, list, map, text, wrong_type, wrong_value};
 use super::source::{self, Declared, Project, Source, SourceKind};
 use super::step::{self, Known, Step};
-use super::{check, instance};
+use super::{check, expand};
 use crate::diagnostic::{Code, Diagnostic, FileText, Place, Span};
 
 /// What people wrote, with the place of each value that a later stage may blame.
@@ -120,7 +120,7 @@ pub fn parse(bytes: &[u8], file: &str) -> Result<Manifest, Vec<Diagnostic>> {
     if let Some(manifest) = &read {
         check::references(manifest, &mut problems);
         if problems.is_empty() {
-            instance::check(manifest, &mut problems);
+            expand::check(manifest, &mut problems);
         }
     }
     // 4. Nothing wrong, or everything that is.

@@ -164,12 +164,6 @@ impl<'n> Fields<'n> {
         }
     }
 
-    /// Returns the keys that are given, out of `keys`.
-    pub fn given(&self, keys: &[&str]) -> Vec<&'n Key> {
-        let asked = |(key, _): &&(Key, Node)| keys.contains(&key.text.as_str());
-        self.entries.iter().filter(asked).map(|(key, _)| key).collect()
-    }
-
     /// Returns the place to blame for something absent: the first key, else the map.
     pub fn head(&self) -> Span {
         self.entries

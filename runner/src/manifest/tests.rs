@@ -18,7 +18,7 @@ fn transcript(text: &str) -> String {
 fn show() {
     if let Ok(path) = std::env::var("KILN_SHOW") {
         for path in path.split(':') {
-            let bytes = std::fs::read(path).unwrap();
+            println!("=== {path}"); let bytes = std::fs::read(path).unwrap();
             match parse(&bytes, "kiln.yaml") {
                 Ok(m) => println!("{:#?}", expand(&m, model::platform::Platform::HERE)),
                 Err(found) => {

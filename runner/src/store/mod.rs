@@ -46,6 +46,8 @@ mod scan;
 #[cfg(test)]
 mod tests;
 mod tree;
+#[cfg(test)]
+mod upkeep_tests;
 mod verify;
 mod writer;
 
