@@ -1,4 +1,10 @@
-//! Decides: reads the project, owns the store, runs the steps, hands over what came of them.
+//! The runner: decides, reads the project, owns the store and the command line, composes the rest.
+//!
+//! Reads as the pipeline: a build file becomes a [`manifest`], with the [`lock`] and the scanned
+//! [`source`] a [`plan`]; the [`schedule`] runs its steps through [`execute`]; what was seen becomes
+//! the [`evidence`], which [`sign`] hands to the attestor's own process.
+//!
+//! Never unsafe, never a socket to a network, never a key.
 #![forbid(unsafe_code)]
 
 pub mod archive;

@@ -285,6 +285,9 @@ pub struct InspectArgs {
     /// An artifact with its evidence beside it, or the evidence
     #[arg(value_name = "FILE|BUNDLE")]
     pub file: PathBuf,
+    /// Print the statement as it was signed
+    #[arg(long)]
+    pub raw: bool,
 }
 
 /// `kiln attest`.

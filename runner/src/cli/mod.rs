@@ -5,6 +5,7 @@ mod attest;
 mod build;
 mod doctor;
 mod explain;
+mod files;
 mod graph;
 mod help;
 mod init;

@@ -4,7 +4,6 @@
 //! what this user trusts.
 
 use std::fs::File;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use attestor::expected_source::ExpectedSource;
@@ -17,15 +16,11 @@ use model::text;
 use serde_json::{Value, json};
 
 use super::args::VerifyArgs;
-use super::{Ended, Session};
+use super::{Ended, Session, files};
 use crate::diagnostic::{Code, Diagnostic, Exit};
 use crate::report;
 use crate::store::hash_file;
 
-/// Largest evidence, key or trust file that is read, in bytes.
-const FILE_BYTES_MAX: u64 = 64 << 20;
-/// Suffixes of evidence beside a file, in the order in which they are looked for.
-const SUFFIXES: [&str; 2] = [".sigstore.json", ".intoto.jsonl"];
 
 /// Decides about each file; all must be verified.
 pub fn run(session: &Session, args: &VerifyArgs) -> Ended {
@@ -85,7 +80,7 @@ fn one(
     };
     let digest = digest(&path, &name).map_err(stop)?;
     let (evidence_path, bytes) = evidence(session, args, &path, &name).map_err(stop)?;
-    let manifest = read(&beside(&path, ".dependencies.json")).ok().flatten();
+    let manifest = files::read(&files::beside(&path, ".dependencies.json")).ok().flatten();
     let artifact = Artifact { name: &name, digest };
     let given = Evidence { bytes: &bytes, manifest: manifest.as_deref() };
     match verify(&artifact, &given, expected, session.context.now()) {
@@ -189,12 +184,6 @@ fn digest(path: &Path, name: &str) -> Result<Digest, Diagnostic> {
     hash_file(&file, &mut |_| ()).map(|blob| blob.digest).map_err(|error| refuse(&error))
 }
 
-fn beside(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(suffix);
-    PathBuf::from(name)
-}
-
 fn evidence(
     session: &Session,
     args: &VerifyArgs,
@@ -203,10 +192,10 @@ fn evidence(
 ) -> Result<(PathBuf, Vec<u8>), Diagnostic> {
     let candidates: Vec<PathBuf> = match &args.bundle {
         Some(bundle) => vec![session.context.folder.join(bundle)],
-        None => SUFFIXES.iter().map(|suffix| beside(path, suffix)).collect(),
+        None => files::EVIDENCE.iter().map(|suffix| files::beside(path, suffix)).collect(),
     };
     for candidate in candidates {
-        let found = read(&candidate).map_err(|error| {
+        let found = files::read(&candidate).map_err(|error| {
             Diagnostic::new(
                 Code::EvidenceMalformed,
                 format!("cannot read {}", text::escape(candidate.as_os_str().as_encoded_bytes())),
@@ -222,21 +211,6 @@ fn evidence(
         .help("get it from where the file was published, or name it:  --bundle F"))
 }
 
-/// Returns the bytes of a file, or none if there is no such file.
-fn read(path: &Path) -> std::io::Result<Option<Vec<u8>>> {
-    let file = match File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error),
-    };
-    let mut bytes = Vec::new();
-    file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > FILE_BYTES_MAX {
-        return Err(std::io::Error::other("the file is larger than 64 MiB"));
-    }
-    Ok(Some(bytes))
-}
-
 fn trust(session: &Session) -> Result<Trust, Vec<Diagnostic>> {
     let path = session.context.config.join("trust.toml");
     let refuse = |error: &dyn std::error::Error| {
@@ -246,7 +220,7 @@ fn trust(session: &Session) -> Result<Trust, Vec<Diagnostic>> {
                 .help("mend it, or move it away and trust a key by name:  --key F"),
         ]
     };
-    match read(&path) {
+    match files::read(&path) {
         Ok(None) => Ok(Trust::default()),
         Ok(Some(bytes)) => Trust::parse(&bytes).map_err(|error| refuse(&error)),
         Err(error) => Err(refuse(&error)),
@@ -262,7 +236,7 @@ fn key(session: &Session, path: &Path) -> Result<PublicKey, Vec<Diagnostic>> {
                 .help("give a public key in PEM form, as kiln key export prints it"),
         ]
     };
-    let bytes = read(&session.context.folder.join(path))
+    let bytes = files::read(&session.context.folder.join(path))
         .map_err(|error| refuse(&error))?
         .ok_or_else(|| refuse(&std::io::Error::from(std::io::ErrorKind::NotFound)))?;
     let pem = String::from_utf8(bytes).map_err(|error| refuse(&error))?;

@@ -199,7 +199,7 @@ fn bring(
             Ok((opened.into(), Some(file.blob)))
         };
         let missing: Vec<_> =
-            source.files.iter().filter(|file| !store.has_sized(&file.blob)).cloned().collect();
+            source.files().into_iter().filter(|file| !store.has_sized(&file.blob)).collect();
         store.import_many(&missing, open).map_err(|error| vec![error.told()])?;
         if let SourceContent::Folder(tree) = &source.content {
             store.put_tree(tree).map_err(|error| vec![refusal::store(&error)])?;
