@@ -1,9 +1,14 @@
 //! The first process of the step's pid namespace: builds the root, seals itself, starts the step,
 //! reaps, and kills what is left.
 //!
-//! 1. tells the build process who it is; 2. builds the root and makes it `/`; 3. network, names and
-//! the resolver stub; 4. hands out descriptors of the writable places; 5. seals itself; 6. starts the
-//! step, always as process 2; 7. waits, answers the stub, obeys; 8. kills the rest and ends.
+//! 1. tells the build process who it is;
+//! 2. builds the root and makes it `/`;
+//! 3. network, names and the resolver stub;
+//! 4. hands out descriptors of the writable places;
+//! 5. seals itself;
+//! 6. starts the step, always as process 2;
+//! 7. waits, answers the stub, obeys;
+//! 8. kills the rest and ends.
 //!
 //! When it ends, for whatever reason, the kernel kills all that is left in the namespace. So no
 //! process of the step outlives it, and its pidfd is the proof.

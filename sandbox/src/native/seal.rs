@@ -104,9 +104,9 @@ fn read_rights(facts: &mut Facts) -> Result<(), Failure> {
     let status =
         fs::read_to_string("/proc/self/status").or_fail(Doing::ReadBack, "/proc/self/status")?;
     let value = |key: &str| status.lines().find_map(|line| line.strip_prefix(key)).map(str::trim);
-    let empty = |set: &&str| value(set).is_some_and(|bits| bits.bytes().all(|digit| digit == b'0'));
+    let empty = |set: &str| value(set).is_some_and(|bits| bits.bytes().all(|digit| digit == b'0'));
     facts.no_capabilities =
-        ["CapInh:", "CapPrm:", "CapEff:", "CapBnd:", "CapAmb:"].iter().all(|set| empty(&set));
+        ["CapInh:", "CapPrm:", "CapEff:", "CapBnd:", "CapAmb:"].iter().all(|set| empty(set));
     facts.filter = value("Seccomp:") == Some("2");
     let root = rustix::fs::statvfs("/").or_fail(Doing::ReadBack, "/")?;
     facts.root_read_only = root.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY);

@@ -129,6 +129,19 @@ pub fn plan(parts: &Parts, seen: &Seen) -> Result<Plan, Error> {
     Ok(Plan { ops, writable })
 }
 
+/// The same without an environment, and with an empty view in its place, for a rehearsal.
+pub fn plan_without_environment(parts: &Parts, seen: &Seen) -> Result<Plan, Error> {
+    let mut plan = plan(parts, seen)?;
+    let (lower, upper, at) = ("stage/empty", "work/upper/empty", "root/build/empty");
+    for op in &mut plan.ops {
+        if matches!(op, Op::Attach { source: ENVIRONMENT, .. }) {
+            *op = Op::Folder { at: lower.into(), mode: 0o755 };
+        }
+    }
+    plan.ops.push(Op::Overlay { lower: lower.into(), upper: upper.into(), at: at.into() });
+    Ok(plan)
+}
+
 struct Draft<'spec> {
     parts: &'spec Parts,
     seen: &'spec Seen,

@@ -9,7 +9,7 @@ use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 use std::process::Command;
 
 use rustix::io::FdFlags;
-use sandbox::{Cancel, Error, Exit, InjectedFile, MountProblem, Spec, SpecError, Stream};
+use sandbox::{Cancel, Error, Exit, InjectedFile, MountProblem, Spec, SpecError};
 
 use crate::harness::{Done, Test, is_root};
 use crate::place::{Place, Ran, at, ran, read_only, try_run, view};

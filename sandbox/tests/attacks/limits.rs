@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use model::isolation::Guarantee;
 use model::limits::{Bytes, Count, Limit, Millis};
+use sandbox::probe::State;
 use sandbox::{Cancel, Error, Exit, LimitName, Spec};
 
 use crate::harness::{Done, Test, is_root};
@@ -26,6 +27,7 @@ pub const TESTS: &[Test] = &[
     ("processors_are_pinned_or_refused", processors_are_pinned_or_refused),
     ("a_missing_program_is_an_error_of_its_own", a_missing_program_is_an_error_of_its_own),
     ("what_held_is_written_down", what_held_is_written_down),
+    ("the_probe_agrees_with_a_run", the_probe_agrees_with_a_run),
     ("threads_run_steps_side_by_side", threads_run_steps_side_by_side),
     ("two_hundred_runs_leave_nothing_behind", two_hundred_runs_leave_nothing_behind),
 ];
@@ -235,6 +237,23 @@ fn what_held_is_written_down(place: &Place) -> Done {
             enforced.keeps(guarantee) || enforced.absent.contains_key(&guarantee),
             "{guarantee}"
         );
+    }
+    Done::Passed
+}
+
+fn the_probe_agrees_with_a_run(place: &Place) -> Done {
+    let enforced = ran(place.script("true")).outcome.enforced;
+    let report = sandbox::probe::probe();
+    assert!(report.is_ready() && report.missing().is_none(), "{report:?}");
+    for finding in &report.findings {
+        match &finding.state {
+            State::Kept(mechanisms) => {
+                assert!(!mechanisms.is_empty() && enforced.keeps(finding.guarantee));
+                assert!(!enforced.absent.contains_key(&finding.guarantee));
+            }
+            State::Reduced { .. } => assert!(enforced.absent.contains_key(&finding.guarantee)),
+            other => panic!("{other:?}"),
+        }
     }
     Done::Passed
 }
