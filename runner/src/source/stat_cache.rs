@@ -206,7 +206,7 @@ fn is_sound(bytes: &[u8]) -> bool {
         && body[..8] == *MAGIC
         && body[8..12] == VERSION.to_le_bytes()
         && body[12..16] == (((body.len() - HEADER) / RECORD) as u32).to_le_bytes()
-        && (body.len() - HEADER) % RECORD == 0
+        && (body.len() - HEADER).is_multiple_of(RECORD)
         && Digest::of(body).as_bytes() == sum
 }
 
