@@ -1,1 +1,50 @@
-//! Placeholder.
+//! Keys: from Record to Envelope, and back to a verdict.
+//!
+//! ```text
+//! Record ──statement::derive──▶ bytes ──envelope::sign──▶ Envelope ──bundle──▶ X.sigstore.json, X.intoto.jsonl
+//!                    (only in the attestor's own process)
+//! file's digest + those files + trust + time ──verify::verify──▶ Verified<Statement> or a Refusal
+//! those files ──story::inspect──▶ Story   (told, not believed)
+//! ```
+//!
+//! The library is pure: bytes in, verdict out, with time and trust as arguments. Signing happens
+//! only behind [`process`], in a process of its own; the build process speaks with it through
+//! [`client`] and never holds a key. `keys` and `signer` are private, and no public function
+//! returns what they hold.
+//!
+//! ```
+//! use attestor::{trust::Trust, verify::{Artifact, Evidence, Expected, verify}};
+//!
+//! let artifact = Artifact { name: "hello", digest: model::Digest::of(b"hello") };
+//! let evidence = Evidence { bytes: b"", manifest: None };
+//! let expected = Expected { trust: &Trust::default(), key: None, source: None };
+//! // Nothing speaks for the file, so it is refused, with a reason.
+//! let refusal = verify(&artifact, &evidence, &expected, 0).unwrap_err();
+//! assert_eq!(refusal.reasons().next().unwrap().code().to_string(), "KILN-0805");
+//! ```
+#![forbid(unsafe_code)]
+
+pub mod builder;
+pub mod bundle;
+pub mod claims;
+pub mod client;
+mod credentials;
+pub mod dsse;
+mod envelope;
+pub mod expected_source;
+mod keys;
+mod order;
+pub mod pipe;
+pub mod predicate;
+pub mod process;
+pub mod public_key;
+mod signer;
+pub mod statement;
+pub mod story;
+mod strict_json;
+pub mod trust;
+pub mod verdict;
+pub mod verify;
+
+pub use order::Refused;
+pub use strict_json::JsonError;

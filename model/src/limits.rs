@@ -158,7 +158,7 @@ impl fmt::Display for Bytes {
     /// Prints the largest unit that divides the amount.
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (shift, unit) in [(40, "Ti"), (30, "Gi"), (20, "Mi"), (10, "Ki")] {
-            if self.0 != 0 && self.0 % (1 << shift) == 0 {
+            if self.0 != 0 && self.0.is_multiple_of(1 << shift) {
                 return write!(out, "{}{unit}", self.0 >> shift);
             }
         }
@@ -170,7 +170,7 @@ impl fmt::Display for Millis {
     /// Prints the largest unit that divides the span.
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (factor, unit) in [(3_600_000, "h"), (60_000, "m"), (1000, "s")] {
-            if self.0 != 0 && self.0 % factor == 0 {
+            if self.0 != 0 && self.0.is_multiple_of(factor) {
                 return write!(out, "{}{unit}", self.0 / factor);
             }
         }

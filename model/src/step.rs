@@ -191,17 +191,51 @@ impl StepId {
         let mut id = StepId::plain(Ident::new(name).ok()?);
         for part in choice.split(',').filter(|part| !part.is_empty()) {
             let (axis, value) = part.split_once('=')?;
-            id.choice.insert(Ident::new(axis).ok()?, value.to_owned());
+            id.choice.insert(Ident::new(axis).ok()?, unescaped(value)?);
         }
         Some(id)
     }
+}
+
+/// Returns a matrix value as it stands in a step's name: safe to show, and without the letters that
+/// would make two choices look alike.
+fn escaped(value: &str) -> String {
+    let mut out = String::with_capacity(value.len());
+    for letter in crate::text::escape(value.as_bytes()).chars() {
+        match letter {
+            ',' | '[' | ']' | ' ' => out.push_str(&format!("\\x{:02x}", letter as u32)),
+            _ => out.push(letter),
+        }
+    }
+    out
+}
+
+fn unescaped(text: &str) -> Option<String> {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((plain, after)) = rest.split_once('\\') {
+        out.push_str(plain);
+        let (code, after) = if let Some(after) = after.strip_prefix('\\') {
+            (u32::from('\\'), after)
+        } else if let Some(after) = after.strip_prefix("u{") {
+            let (hex, after) = after.split_once('}')?;
+            (u32::from_str_radix(hex, 16).ok()?, after)
+        } else {
+            let after = after.strip_prefix('x')?;
+            (u32::from_str_radix(after.get(..2)?, 16).ok()?, after.get(2..)?)
+        };
+        out.push(char::from_u32(code)?);
+        rest = after;
+    }
+    out.push_str(rest);
+    Some(out)
 }
 
 impl fmt::Display for StepId {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str(self.name.as_str())?;
         for (index, (axis, value)) in self.choice.iter().enumerate() {
-            write!(out, "{}{axis}={value}", if index == 0 { "[" } else { "," })?;
+            write!(out, "{}{axis}={}", if index == 0 { "[" } else { "," }, escaped(value))?;
         }
         out.write_str(if self.choice.is_empty() { "" } else { "]" })
     }
@@ -241,9 +275,16 @@ mod tests {
 
     #[test]
     fn step_names_go_round() {
-        for text in ["build", "build[axis=a]", "build[axis=a,other=c d]"] {
+        for text in
+            ["build", "build[axis=a]", "build[axis=a,other=c\\x20d\\x5d]", "b[a=\\u{202e}\\\\]"]
+        {
             assert_eq!(StepId::parse(text).map(|id| id.to_string()), Some(text.to_owned()));
         }
+        let odd = StepId {
+            name: Ident::new("b").unwrap(),
+            choice: BTreeMap::from([(Ident::new("a").unwrap(), "x,y] \\z=\u{1b}é".to_owned())]),
+        };
+        assert_eq!(StepId::parse(&odd.to_string()), Some(odd));
         for text in ["", "Build", "build[", "build[axis]"] {
             assert_eq!(StepId::parse(text), None, "{text}");
         }

@@ -1,0 +1,280 @@
+//! The two files beside an artifact: `X.sigstore.json`, a Sigstore bundle v0.3, and
+//! `X.intoto.jsonl`, bare envelopes a line each. Both hold the same envelope.
+//!
+//! ```text
+//! X.sigstore.json   {"mediaType": …, "verificationMaterial": {"publicKey": {"hint": …}}, "dsseEnvelope": …}
+//! X.intoto.jsonl    {"payload": …, "payloadType": …, "signatures": [{"keyid": "", "sig": …}]}
+//! ```
+//!
+//! The line rule of `X.intoto.jsonl`: every line that is not empty is one envelope of ours; one bad
+//! line refuses the whole file. Each envelope is judged alone.
+//!
+//! Of a bundle only the envelope is believed, and only after its signature holds. The hint says
+//! which key to try first and nothing else; log entries and timestamps are read past, since a check
+//! with a plain key cannot use them: [`Attestation::has_log_entry`] says that there are some.
+//!
+//! Source: Sigstore protobuf-specs, `sigstore_bundle.proto`; in-toto attestation, spec/v1/bundle.md.
+
+use model::text::escape;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::dsse::{self, Envelope, EnvelopeError};
+use crate::public_key::KeyId;
+use crate::strict_json::{self, JsonError};
+
+/// The media type that is written.
+pub const BUNDLE_MEDIA_TYPE: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
+/// The older spelling of the same version, read as well.
+const BUNDLE_MEDIA_TYPE_OLD: &str = "application/vnd.dev.sigstore.bundle+json;version=0.3";
+
+/// Most envelopes in one line file: what verifiers allow of log entries.
+pub const LINES_MAX: usize = 32;
+
+/// One envelope as it was found, and what stood around it. Nothing of it is checked.
+#[derive(Clone, Debug)]
+pub struct Attestation {
+    /// The envelope.
+    pub envelope: Envelope,
+    /// Which key to try first, where a bundle says so. Unsigned.
+    pub(crate) hint: Option<String>,
+    logged: bool,
+}
+
+/// Why a file is no evidence.
+#[derive(Debug, thiserror::Error)]
+pub enum EvidenceError {
+    /// No bytes, or only white space.
+    #[error("the file is empty")]
+    Empty,
+    /// Not JSON of a bundle's or an envelope's shape.
+    #[error("the file is neither a bundle nor lines of envelopes")]
+    Json(#[source] JsonError),
+    /// A bundle of another version.
+    #[error("the bundle's media type is `{got}`, not `{BUNDLE_MEDIA_TYPE}`")]
+    MediaType {
+        /// What it says, escaped.
+        got: String,
+    },
+    /// A bundle whose signer is not a plain key.
+    #[error("the bundle names no public key; certificates are not accepted here")]
+    Material,
+    /// The envelope is bad; in a line file, with its line.
+    #[error("the envelope in line {line} is refused")]
+    Envelope {
+        /// The line, from 1; a bundle counts as one.
+        line: usize,
+        /// Why.
+        #[source]
+        source: EnvelopeError,
+    },
+    /// More envelopes than [`LINES_MAX`].
+    #[error("the file has more than {LINES_MAX} lines")]
+    Lines,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct BundleOut {
+    media_type: &'static str,
+    verification_material: MaterialOut,
+    dsse_envelope: Value,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct MaterialOut {
+    public_key: HintOut,
+}
+
+#[derive(Serialize)]
+struct HintOut {
+    hint: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct BundleIn {
+    media_type: String,
+    verification_material: MaterialIn,
+    dsse_envelope: Value,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct MaterialIn {
+    public_key: Option<HintIn>,
+    certificate: Option<Value>,
+    x509_certificate_chain: Option<Value>,
+    #[serde(default)]
+    tlog_entries: Vec<Value>,
+    /// A timestamp says when, and a plain key does not ask.
+    #[serde(rename = "timestampVerificationData")]
+    _timestamps: Option<Value>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct HintIn {
+    #[serde(default)]
+    hint: String,
+}
+
+impl Attestation {
+    /// Says whether the bundle carries a log entry. A check with a plain key does not read it.
+    pub fn has_log_entry(&self) -> bool {
+        self.logged
+    }
+}
+
+/// Returns the content of `X.sigstore.json`. Its envelope has no key id, so no reader can find it
+/// different from the hint.
+///
+/// # Errors
+/// None in practice: the members are texts.
+pub fn to_bundle(envelope: &Envelope, key: &KeyId) -> Result<String, serde_json::Error> {
+    let bundle = BundleOut {
+        media_type: BUNDLE_MEDIA_TYPE,
+        verification_material: MaterialOut { public_key: HintOut { hint: key.hint() } },
+        dsse_envelope: envelope.to_bundle_value()?,
+    };
+    let mut text = serde_json::to_string(&bundle)?;
+    text.push('\n');
+    Ok(text)
+}
+
+/// Reads either file. Tells them apart by their content, not by their name.
+///
+/// # Errors
+/// Refuses an empty file, any envelope that is not ours, a bundle without a plain key, a second
+/// document after a bundle, and more than [`LINES_MAX`] lines.
+pub fn read(bytes: &[u8]) -> Result<Vec<Attestation>, EvidenceError> {
+    if bytes.trim_ascii().is_empty() {
+        return Err(EvidenceError::Empty);
+    }
+    let whole = match strict_json::parse(bytes, &dsse::CAPS) {
+        Ok(value) => value,
+        Err(error) => return read_lines(bytes, error),
+    };
+    if whole.get("mediaType").is_some() {
+        return read_bundle(whole).map(|attestation| vec![attestation]);
+    }
+    bare(whole, 1).map(|attestation| vec![attestation])
+}
+
+fn read_bundle(whole: Value) -> Result<Attestation, EvidenceError> {
+    let wire: BundleIn = serde_json::from_value(whole)
+        .map_err(|error| EvidenceError::Json(JsonError::Shape(error)))?;
+    if wire.media_type != BUNDLE_MEDIA_TYPE && wire.media_type != BUNDLE_MEDIA_TYPE_OLD {
+        return Err(EvidenceError::MediaType { got: escape(wire.media_type.as_bytes()) });
+    }
+    let material = wire.verification_material;
+    let Some(key) = material.public_key else { return Err(EvidenceError::Material) };
+    if material.certificate.is_some() || material.x509_certificate_chain.is_some() {
+        return Err(EvidenceError::Material);
+    }
+    let mut attestation = bare(wire.dsse_envelope, 1)?;
+    attestation.hint = Some(key.hint);
+    attestation.logged = !material.tlog_entries.is_empty();
+    Ok(attestation)
+}
+
+/// Reads a line file; `error` is why the file is not one document.
+fn read_lines(bytes: &[u8], error: JsonError) -> Result<Vec<Attestation>, EvidenceError> {
+    let is_full = |(_, line): &(usize, &[u8])| !line.trim_ascii().is_empty();
+    let lines = bytes.split(|byte| *byte == b'\n').enumerate().filter(is_full);
+    let count = lines.clone().take(LINES_MAX + 1).count();
+    if count < 2 || matches!(error, JsonError::TooLarge { .. }) {
+        return Err(EvidenceError::Json(error));
+    }
+    if count > LINES_MAX {
+        return Err(EvidenceError::Lines);
+    }
+    lines
+        .map(|(index, line)| {
+            let value = strict_json::parse(line, &dsse::CAPS).map_err(EvidenceError::Json)?;
+            bare(value, index + 1)
+        })
+        .collect()
+}
+
+fn bare(value: Value, line: usize) -> Result<Attestation, EvidenceError> {
+    let envelope =
+        Envelope::from_value(value).map_err(|source| EvidenceError::Envelope { line, source })?;
+    Ok(Attestation { envelope, hint: None, logged: false })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::public_key::KeyId;
+
+    fn envelope() -> Envelope {
+        Envelope::new(b"{}".to_vec(), vec![1, 2, 3])
+    }
+
+    fn bundle() -> String {
+        let id: KeyId = format!("SHA256:{}=", "A".repeat(43)).parse().unwrap();
+        to_bundle(&envelope(), &id).unwrap()
+    }
+
+    #[test]
+    fn both_files_hold_the_same_envelope() {
+        assert_eq!(
+            bundle(),
+            format!(
+                "{{\"mediaType\":\"application/vnd.dev.sigstore.bundle.v0.3+json\",\
+                 \"verificationMaterial\":{{\"publicKey\":{{\"hint\":\"{}=\"}}}},\
+                 \"dsseEnvelope\":{{\"payload\":\"e30=\",\
+                 \"payloadType\":\"application/vnd.in-toto+json\",\
+                 \"signatures\":[{{\"sig\":\"AQID\"}}]}}}}\n",
+                "A".repeat(43)
+            )
+        );
+        let line = envelope().to_line().unwrap();
+        assert_eq!(read(bundle().as_bytes()).unwrap()[0].envelope, envelope());
+        assert_eq!(read(line.as_bytes()).unwrap()[0].envelope, envelope());
+        let three = read(format!("{line}\n{line}{line}").as_bytes()).unwrap();
+        assert_eq!(three.len(), 3);
+    }
+
+    #[test]
+    fn one_bad_line_refuses_the_file_and_so_does_a_second_document() {
+        let line = envelope().to_line().unwrap();
+        for text in [
+            String::new(),
+            " \n".into(),
+            format!("{line}{{}}\n"),
+            format!("{line}x"),
+            format!("{}{}", bundle(), bundle()),
+            format!("{line}{}", bundle()),
+            format!("{}{line}", bundle()),
+            format!("{}x", bundle()),
+            format!("[{}]", line.trim()),
+            line.repeat(LINES_MAX + 1),
+            "null".into(),
+            "[]".into(),
+            "{}".into(),
+        ] {
+            assert!(read(text.as_bytes()).is_err(), "{text:.60}");
+        }
+    }
+
+    #[test]
+    fn a_bundle_of_another_version_or_with_a_certificate_is_refused() {
+        let text = bundle();
+        for (from, to) in [
+            ("v0.3+json", "v0.4+json"),
+            ("\"publicKey\":{", "\"certificate\":{\"rawBytes\":\"AA==\"},\"publicKey\":{"),
+            ("\"publicKey\":{\"hint\"", "\"certificate\":{\"rawBytes\""),
+            ("\"mediaType\"", "\"mediaType\":\"x\",\"mediaType\""),
+            ("\"dsseEnvelope\"", "\"messageSignature\":{},\"dsseEnvelope\""),
+            ("[{\"sig\":\"AQID\"}]", "[{\"sig\":\"AQID\"},{\"sig\":\"AQID\"}]"),
+            ("\"payload\":\"e30=\"", "\"payload\":\"e30=\",\"payload\":\"e30=\""),
+        ] {
+            let changed = text.replace(from, to);
+            assert_ne!(changed, text, "{from}");
+            assert!(read(changed.as_bytes()).is_err(), "{to}");
+        }
+    }
+}

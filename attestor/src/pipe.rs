@@ -1,0 +1,286 @@
+//! What crosses the pipe between the build process and the attestor: one request, one answer.
+//!
+//! ```text
+//! request   u32 length · u32 count of descriptors · JSON of [`Request`]   (descriptors by SCM_RIGHTS)
+//! answer    u32 length · u32 zero                 · JSON of [`Answer`]
+//! ```
+//!
+//! Both numbers are big-endian. The descriptors come with the header. A socket may carry several
+//! requests, one after the other. No key, no builder.id and no statement is ever in a request.
+//!
+//! Pure: bytes to values and back; `client` and `process::channel` move them.
+
+use model::digest::Blob;
+use model::record::{Nonce, RECORD_BYTES_MAX, Record, Subject};
+use serde::{Deserialize, Serialize};
+
+use crate::public_key::Algorithm;
+use crate::strict_json::{self, Caps, JsonError};
+
+/// Largest request, in bytes: a Record and what is around it.
+pub const REQUEST_BYTES_MAX: usize = RECORD_BYTES_MAX + (1 << 20);
+/// Largest answer, in bytes: bundle, line and dependency manifest, each within a JSON text.
+pub const ANSWER_BYTES_MAX: usize = 256 << 20;
+/// Most descriptors of one request; the kernel takes 253 at once.
+pub const DESCRIPTORS_MAX: usize = 64;
+/// Bytes of the header.
+pub const HEADER_BYTES: usize = 8;
+/// Largest predicate of `kiln attest`, in bytes.
+pub const PREDICATE_BYTES_MAX: usize = 8 << 20;
+
+const REQUEST_CAPS: Caps = Caps { bytes: REQUEST_BYTES_MAX, depth: 32, values: 16 << 20 };
+const ANSWER_CAPS: Caps = Caps { bytes: ANSWER_BYTES_MAX, depth: 8, values: 4096 };
+
+/// What the build process may ask for.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Request {
+    /// Derive and sign the provenance of one artifact. One descriptor: the artifact.
+    Sign(Box<Record>),
+    /// Sign a predicate that the user wrote. One descriptor for each subject, in their order.
+    Attest(Attest),
+    /// Make a key, if there is none.
+    Generate {
+        /// Of which kind.
+        algorithm: Algorithm,
+    },
+    /// Say which key would sign.
+    Show,
+    /// Take over a key from a file, if there is none.
+    Import {
+        /// The file, absolute.
+        path: String,
+    },
+    /// Make a new key and put the old one away.
+    Rotate {
+        /// Of which kind.
+        algorithm: Algorithm,
+    },
+}
+
+/// An Order of a kind of its own (decision 31): a predicate about files.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Attest {
+    /// Its type: an absolute URI, none that the attestor derives.
+    pub predicate_type: String,
+    /// A JSON object, as text.
+    pub predicate: String,
+    /// The files.
+    pub subjects: Vec<Subject>,
+    /// Names this request: one nonce, one envelope.
+    pub nonce: Nonce,
+    /// Seconds since 1970 after which nothing is signed for it.
+    pub deadline: i64,
+}
+
+/// What the attestor answers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Answer {
+    /// A signed statement.
+    Signed(Signed),
+    /// A public key: that of the key which would sign, or of the one just made.
+    Key(KeyInfo),
+    /// Nothing was signed or changed.
+    Refused(RefusedAnswer),
+}
+
+/// A signed statement in both forms, ready to be written.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Signed {
+    /// The content of `X.sigstore.json`.
+    pub bundle: String,
+    /// The content of `X.intoto.jsonl`.
+    pub line: String,
+    /// The dependency manifest, where the inputs are too many for the statement.
+    pub manifest: Option<ManifestFile>,
+    /// The key that signed.
+    pub key: KeyInfo,
+}
+
+/// A dependency manifest.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ManifestFile {
+    /// Its file name.
+    pub name: String,
+    /// Its content.
+    pub text: String,
+}
+
+/// The public half of a key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeyInfo {
+    /// `SHA256:` and base64.
+    pub fingerprint: String,
+    /// Its algorithm.
+    pub algorithm: Algorithm,
+    /// `BEGIN PUBLIC KEY`.
+    pub pem: String,
+    /// The builder.id of a build with all guarantees.
+    pub builder_id: String,
+    /// Where its file lies.
+    pub path: String,
+}
+
+/// Why nothing was done. Texts, since causes do not cross a pipe in any other form.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RefusedAnswer {
+    /// Of what kind.
+    pub kind: RefusedKind,
+    /// What was attempted, and each cause below it.
+    pub causes: Vec<String>,
+}
+
+/// The kinds of refusal; each has its own exit code at the edge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RefusedKind {
+    /// There is no key (KILN-0701).
+    NoKey,
+    /// The key's file can not be used (KILN-0703).
+    KeyUnreadable,
+    /// There is a key already, and none is ever overwritten.
+    KeyExists,
+    /// The Record contradicts its Order or itself, or comes too late.
+    Record,
+    /// A descriptor's bytes are not what the Record says.
+    Subject,
+    /// The nonce has an envelope for another request.
+    Nonce,
+    /// A predicate type that only the attestor states, or a predicate that is no object.
+    Predicate,
+    /// The attestor's own configuration is wrong.
+    Configuration,
+    /// Reading or writing the attestor's own files failed.
+    Files,
+    /// The request is not of this format.
+    Protocol,
+}
+
+/// Why bytes are no request or answer.
+#[derive(Debug, thiserror::Error)]
+pub enum PipeError {
+    /// A header that announces more than is allowed.
+    #[error("a message of {got} bytes is announced, more than {most}")]
+    Length {
+        /// Announced.
+        got: usize,
+        /// Allowed.
+        most: usize,
+    },
+    /// A header that announces more descriptors than are allowed.
+    #[error("{got} descriptors are announced, more than {DESCRIPTORS_MAX}")]
+    Descriptors {
+        /// Announced.
+        got: usize,
+    },
+    /// No JSON of this shape.
+    #[error("the message is not of this format")]
+    Json(#[source] JsonError),
+    /// It could not be written.
+    #[error("write the message")]
+    Write(#[source] serde_json::Error),
+}
+
+/// The header of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Header {
+    /// Bytes of the JSON.
+    pub length: usize,
+    /// Descriptors that come with it.
+    pub descriptors: usize,
+}
+
+impl Header {
+    /// Reads a header.
+    ///
+    /// # Errors
+    /// Refuses more than `length_max` bytes and more than [`DESCRIPTORS_MAX`] descriptors.
+    pub fn read(bytes: [u8; HEADER_BYTES], length_max: usize) -> Result<Header, PipeError> {
+        let [a, b, c, d, e, f, g, h] = bytes;
+        let length = u32::from_be_bytes([a, b, c, d]) as usize;
+        let descriptors = u32::from_be_bytes([e, f, g, h]) as usize;
+        if length > length_max {
+            return Err(PipeError::Length { got: length, most: length_max });
+        }
+        if descriptors > DESCRIPTORS_MAX {
+            return Err(PipeError::Descriptors { got: descriptors });
+        }
+        Ok(Header { length, descriptors })
+    }
+
+    fn write(self) -> Result<[u8; HEADER_BYTES], PipeError> {
+        let number = |count: usize| {
+            u32::try_from(count)
+                .map_err(|_| PipeError::Length { got: count, most: u32::MAX as usize })
+        };
+        let [a, b, c, d] = number(self.length)?.to_be_bytes();
+        let [e, f, g, h] = number(self.descriptors)?.to_be_bytes();
+        Ok([a, b, c, d, e, f, g, h])
+    }
+}
+
+impl Request {
+    /// Returns header and JSON.
+    ///
+    /// # Errors
+    /// Refuses a request larger than [`REQUEST_BYTES_MAX`].
+    pub fn encode(&self, descriptors: usize) -> Result<([u8; HEADER_BYTES], Vec<u8>), PipeError> {
+        encode(self, descriptors, REQUEST_BYTES_MAX)
+    }
+
+    /// Reads the JSON.
+    ///
+    /// # Errors
+    /// Refuses a member that stands twice and every other shape.
+    pub fn decode(json: &[u8]) -> Result<Request, PipeError> {
+        strict_json::parse_as(json, &REQUEST_CAPS).map_err(PipeError::Json)
+    }
+
+    /// Returns what the request says its descriptors are.
+    pub fn blobs(&self) -> Vec<Blob> {
+        match self {
+            Request::Sign(record) => vec![record.observed.subject.blob],
+            Request::Attest(attest) => attest.subjects.iter().map(|one| one.blob).collect(),
+            Request::Generate { .. }
+            | Request::Show
+            | Request::Import { .. }
+            | Request::Rotate { .. } => Vec::new(),
+        }
+    }
+}
+
+impl Answer {
+    /// Returns header and JSON.
+    ///
+    /// # Errors
+    /// Refuses an answer larger than [`ANSWER_BYTES_MAX`].
+    pub fn encode(&self) -> Result<([u8; HEADER_BYTES], Vec<u8>), PipeError> {
+        encode(self, 0, ANSWER_BYTES_MAX)
+    }
+
+    /// Reads the JSON.
+    ///
+    /// # Errors
+    /// Refuses a member that stands twice and every other shape.
+    pub fn decode(json: &[u8]) -> Result<Answer, PipeError> {
+        strict_json::parse_as(json, &ANSWER_CAPS).map_err(PipeError::Json)
+    }
+}
+
+fn encode<T: Serialize>(
+    message: &T,
+    descriptors: usize,
+    most: usize,
+) -> Result<([u8; HEADER_BYTES], Vec<u8>), PipeError> {
+    let json = serde_json::to_vec(message).map_err(PipeError::Write)?;
+    if json.len() > most {
+        return Err(PipeError::Length { got: json.len(), most });
+    }
+    Ok((Header { length: json.len(), descriptors }.write()?, json))
+}

@@ -1,0 +1,62 @@
+//! The predicates that the attestor derives from a Record, one file each.
+//!
+//! | Predicate | Type | File |
+//! |---|---|---|
+//! | SLSA provenance | [`provenance::PREDICATE_TYPE`] | `provenance.rs`, with `run_details.rs` and `dependencies.rs` |
+//!
+//! Types that are derived here, now or later, are never signed on somebody else's word:
+//! [`is_derived`] lists them.
+
+pub mod dependencies;
+pub mod provenance;
+pub(crate) mod run_details;
+
+/// The predicate types that only the attestor itself states, of any version (decision 31).
+/// Lower case, without scheme: what people write otherwise is compared after folding both away.
+const DERIVED: [&str; 7] = [
+    "in-toto.io/attestation/link/",
+    "in-toto.io/attestation/scai/",
+    "in-toto.io/attestation/test-result/",
+    "in-toto.io/link/",
+    "in-toto.io/provenance/",
+    "slsa.dev/provenance",
+    "slsa.dev/verification_summary",
+];
+
+/// Says whether a predicate type is one that the attestor derives, in any spelling.
+pub fn is_derived(predicate_type: &str) -> bool {
+    let folded = predicate_type.trim().to_ascii_lowercase();
+    let rest = folded.split_once("://").map_or(folded.as_str(), |(_, rest)| rest);
+    let rest = rest.strip_prefix("www.").unwrap_or(rest);
+    DERIVED.iter().any(|derived| rest.starts_with(derived) || rest == derived.trim_end_matches('/'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn derived_types_are_known_in_every_spelling() {
+        for derived in [
+            "https://slsa.dev/provenance/v1",
+            "https://slsa.dev/provenance/v0.2",
+            "HTTPS://SLSA.dev/Provenance/v1",
+            "http://slsa.dev/provenance/v1",
+            "https://slsa.dev/provenance",
+            "https://slsa.dev/verification_summary/v1",
+            "https://in-toto.io/attestation/link/v0.3",
+            "https://in-toto.io/Link/v1",
+            "https://in-toto.io/Provenance/v0.1",
+            "https://in-toto.io/attestation/test-result/v0.1",
+            "https://in-toto.io/attestation/scai/attribute-report/v0.2",
+            "https://in-toto.io/attestation/scai/v0.3",
+        ] {
+            assert!(is_derived(derived), "{derived}");
+        }
+        for own in
+            ["https://spdx.dev/Document", "https://cyclonedx.org/bom", "https://a.example/x/v1"]
+        {
+            assert!(!is_derived(own), "{own}");
+        }
+    }
+}

@@ -1,0 +1,200 @@
+//! The attestor's own files: private folders, whole reads with a cap, and writes that are durable
+//! and never half done.
+//!
+//! A new file appears under its name complete and flushed, or not at all: it is written under a
+//! temporary name, flushed, then linked (never overwriting) or renamed (replacing), and the folder
+//! is flushed. Links are never followed at the last part of a path.
+
+use std::io::{Read as _, Write as _};
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, CWD, FileType, FlockOperation, Mode, OFlags};
+use rustix::io::Errno;
+use zeroize::Zeroizing;
+
+/// Mode of every file that is written here.
+const PRIVATE_FILE: Mode = Mode::RUSR.union(Mode::WUSR);
+
+/// What was attempted with which path.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum FileError {
+    #[error("make the folder {}", path.display())]
+    MakeFolder {
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("the folder {} can be entered by others; remove their rights: chmod 700", path.display())]
+    OpenFolder { path: PathBuf },
+    #[error("open {}", path.display())]
+    Open {
+        path: PathBuf,
+        #[source]
+        source: Errno,
+    },
+    #[error("read {}", path.display())]
+    Read {
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("{} is no regular file of at most {most} bytes", path.display())]
+    NotPlain { path: PathBuf, most: usize },
+    #[error("{} can be read by others or is not yours; run: chmod 600", path.display())]
+    NotPrivate { path: PathBuf },
+    #[error("write {}", path.display())]
+    Write {
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("{} exists already", path.display())]
+    Exists { path: PathBuf },
+    #[error("lock {}", path.display())]
+    Lock {
+        path: PathBuf,
+        #[source]
+        source: Errno,
+    },
+    #[error("draw random bytes")]
+    Random(#[source] getrandom::Error),
+}
+
+/// Makes a folder and those above it, 0700, or checks that nobody else can write in the one that is
+/// there.
+pub(super) fn private_folder(path: &Path) -> Result<(), FileError> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
+    made.map_err(|source| FileError::MakeFolder { path: path.to_owned(), source })?;
+    let stat = rustix::fs::stat(path)
+        .map_err(|source| FileError::Open { path: path.to_owned(), source })?;
+    let mode = Mode::from_raw_mode(stat.st_mode);
+    if mode.intersects(Mode::WGRP | Mode::WOTH) {
+        return Err(FileError::OpenFolder { path: path.to_owned() });
+    }
+    Ok(())
+}
+
+/// Reads a file of at most `most` bytes; none if there is none.
+pub(super) fn read(path: &Path, most: usize) -> Result<Option<Vec<u8>>, FileError> {
+    Ok(open(path, most)?
+        .map(|file| read_whole(path, &file, most))
+        .transpose()?
+        .map(|mut bytes| std::mem::take(&mut *bytes)))
+}
+
+/// Reads a file that holds a secret: a regular file of this user that nobody else can read. What was
+/// read is wiped when dropped.
+pub(super) fn read_private(
+    path: &Path,
+    most: usize,
+) -> Result<Option<Zeroizing<Vec<u8>>>, FileError> {
+    let Some(file) = open(path, most)? else { return Ok(None) };
+    let stat = rustix::fs::fstat(&file)
+        .map_err(|source| FileError::Open { path: path.to_owned(), source })?;
+    let others = Mode::from_raw_mode(stat.st_mode).intersects(Mode::RWXG | Mode::RWXO);
+    if others || stat.st_uid != rustix::process::geteuid().as_raw() {
+        return Err(FileError::NotPrivate { path: path.to_owned() });
+    }
+    read_whole(path, &file, most).map(Some)
+}
+
+fn open(path: &Path, most: usize) -> Result<Option<OwnedFd>, FileError> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let file = match rustix::fs::open(path, flags, Mode::empty()) {
+        Ok(file) => file,
+        Err(Errno::NOENT) => return Ok(None),
+        Err(source) => return Err(FileError::Open { path: path.to_owned(), source }),
+    };
+    let stat = rustix::fs::fstat(&file)
+        .map_err(|source| FileError::Open { path: path.to_owned(), source })?;
+    let size = usize::try_from(stat.st_size).unwrap_or(usize::MAX);
+    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile || size > most {
+        return Err(FileError::NotPlain { path: path.to_owned(), most });
+    }
+    Ok(Some(file))
+}
+
+fn read_whole(path: &Path, file: &OwnedFd, most: usize) -> Result<Zeroizing<Vec<u8>>, FileError> {
+    let failed = |source| FileError::Read { path: path.to_owned(), source };
+    let file = std::fs::File::from(file.try_clone().map_err(failed)?);
+    // Enough at once, so that no half-filled buffer is left behind when the bytes are a secret.
+    let mut bytes = Zeroizing::new(Vec::with_capacity(most.min(64 << 10)));
+    file.take(most as u64).read_to_end(&mut bytes).map_err(failed)?;
+    Ok(bytes)
+}
+
+/// Writes a new file; refuses if the name is taken.
+pub(super) fn write_new(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
+    let temporary = write_temporary(path, bytes)?;
+    let linked = rustix::fs::linkat(CWD, &temporary, CWD, path, AtFlags::empty());
+    let removed = rustix::fs::unlink(&temporary);
+    match linked.and(removed) {
+        Ok(()) => flush_folder(path),
+        Err(Errno::EXIST) => Err(FileError::Exists { path: path.to_owned() }),
+        Err(source) => Err(FileError::Write { path: path.to_owned(), source: source.into() }),
+    }
+}
+
+/// Writes a file in the place of the one that may be there.
+pub(super) fn replace(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
+    let temporary = write_temporary(path, bytes)?;
+    rustix::fs::rename(&temporary, path)
+        .map_err(|source| FileError::Write { path: path.to_owned(), source: source.into() })?;
+    flush_folder(path)
+}
+
+/// Gives the file at `from` a second name; refuses if the name is taken by another file.
+pub(super) fn link(from: &Path, to: &Path) -> Result<(), FileError> {
+    match rustix::fs::linkat(CWD, from, CWD, to, AtFlags::empty()) {
+        Ok(()) => flush_folder(to),
+        Err(Errno::EXIST) => Err(FileError::Exists { path: to.to_owned() }),
+        Err(source) => Err(FileError::Write { path: to.to_owned(), source: source.into() }),
+    }
+}
+
+/// What every temporary file's name begins with: such a file was never announced to anybody.
+pub(super) const TEMPORARY_PREFIX: &str = ".new-";
+
+fn write_temporary(path: &Path, bytes: &[u8]) -> Result<PathBuf, FileError> {
+    let mut random = [0_u8; 8];
+    getrandom::fill(&mut random).map_err(FileError::Random)?;
+    let name = format!("{TEMPORARY_PREFIX}{:016x}", u64::from_be_bytes(random));
+    let temporary = path.with_file_name(name);
+    let failed = |source| FileError::Write { path: temporary.clone(), source };
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    let file =
+        rustix::fs::open(&temporary, flags, PRIVATE_FILE).map_err(|error| failed(error.into()))?;
+    let mut file = std::fs::File::from(file);
+    let written = file.write_all(bytes).and_then(|()| file.sync_all());
+    if let Err(source) = written {
+        // The first failure is the one to tell; a file left behind is swept at the next start.
+        let _ = rustix::fs::unlink(&temporary);
+        return Err(failed(source));
+    }
+    Ok(temporary)
+}
+
+fn flush_folder(path: &Path) -> Result<(), FileError> {
+    let folder = path.parent().unwrap_or(Path::new("/"));
+    let failed =
+        |source: Errno| FileError::Write { path: folder.to_owned(), source: source.into() };
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let folder = rustix::fs::open(folder, flags, Mode::empty()).map_err(failed)?;
+    rustix::fs::fsync(folder.as_fd()).map_err(failed)
+}
+
+/// Takes the lock at `path` and waits for it; it is given back when the descriptor is dropped.
+pub(super) fn lock(path: &Path) -> Result<OwnedFd, FileError> {
+    let failed = |source| FileError::Lock { path: path.to_owned(), source };
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    let file = rustix::fs::open(path, flags, PRIVATE_FILE).map_err(failed)?;
+    loop {
+        match rustix::fs::flock(&file, FlockOperation::LockExclusive) {
+            Ok(()) => return Ok(file),
+            Err(Errno::INTR) => {}
+            Err(source) => return Err(failed(source)),
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! The journal: one nonce, one envelope.
+//!
+//! An entry is durable before its envelope leaves the process. So a repeat of a request, even after
+//! a crash, gets the same bytes; and a second, different request under the same nonce gets none
+//! (S-J09). Each entry is a file named by its nonce, complete or absent: written under a temporary
+//! name, flushed, linked, folder flushed. What a crash leaves behind has a temporary name, was never
+//! answered, and is swept at the next start. Nothing is ever taken out of the journal.
+//!
+//! ```text
+//! journal/NONCE
+//!   kiln-journal/1 <sha256 of the next line> \n
+//!   {"request": "sha256:…", "signed": {…}} \n
+//! ```
+//!
+//! The caller holds the lock of the state folder while it looks and appends.
+
+use std::path::{Path, PathBuf};
+
+use model::Digest;
+use model::record::Nonce;
+use serde::{Deserialize, Serialize};
+
+use super::files::{self, FileError};
+use crate::pipe::{ANSWER_BYTES_MAX, Signed};
+use crate::strict_json::{self, Caps, JsonError};
+
+const HEAD: &str = "kiln-journal/1 ";
+/// Caps of an entry: an answer and its head.
+const CAPS: Caps = Caps { bytes: ANSWER_BYTES_MAX, depth: 8, values: 4096 };
+
+/// The journal's folder.
+pub(super) struct Journal {
+    folder: PathBuf,
+}
+
+/// Why the journal can not be used.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum JournalError {
+    #[error("use the journal")]
+    File(#[from] FileError),
+    #[error("sweep the journal's folder {}", path.display())]
+    Sweep {
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("the journal's entry {} is damaged", path.display())]
+    Damaged { path: PathBuf },
+    #[error("the journal's entry {} can not be read", path.display())]
+    Entry {
+        path: PathBuf,
+        #[source]
+        source: JsonError,
+    },
+    #[error("write a journal entry")]
+    Write(#[source] serde_json::Error),
+}
+
+/// What the journal knows of a nonce.
+pub(super) enum Known {
+    /// Nothing.
+    New,
+    /// The same request was answered with this.
+    Same(Box<Signed>),
+    /// Another request was answered under this nonce.
+    Other,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct EntryWire {
+    request: Digest,
+    signed: Signed,
+}
+
+impl Journal {
+    /// Opens the journal below the state folder and sweeps what a crash left behind.
+    pub(super) fn open(state: &Path) -> Result<Journal, JournalError> {
+        let folder = state.join("journal");
+        files::private_folder(&folder)?;
+        let failed = |source| JournalError::Sweep { path: folder.clone(), source };
+        for entry in std::fs::read_dir(&folder).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            if entry.file_name().as_encoded_bytes().starts_with(files::TEMPORARY_PREFIX.as_bytes())
+            {
+                std::fs::remove_file(entry.path()).map_err(failed)?;
+            }
+        }
+        Ok(Journal { folder })
+    }
+
+    /// Looks a nonce up. `request` is the digest of the whole request.
+    pub(super) fn look_up(&self, nonce: &Nonce, request: &Digest) -> Result<Known, JournalError> {
+        let path = self.folder.join(nonce.as_str());
+        let Some(bytes) = files::read(&path, CAPS.bytes)? else { return Ok(Known::New) };
+        let entry = match body(&bytes) {
+            Some(json) => strict_json::parse_as::<EntryWire>(json, &CAPS)
+                .map_err(|source| JournalError::Entry { path, source })?,
+            None => return Err(JournalError::Damaged { path }),
+        };
+        Ok(if entry.request == *request {
+            Known::Same(Box::new(entry.signed))
+        } else {
+            Known::Other
+        })
+    }
+
+    /// Appends an entry; it is durable when this returns.
+    pub(super) fn append(
+        &self,
+        nonce: &Nonce,
+        request: Digest,
+        signed: &Signed,
+    ) -> Result<(), JournalError> {
+        let entry = EntryWire { request, signed: signed.clone() };
+        let json = serde_json::to_vec(&entry).map_err(JournalError::Write)?;
+        let mut bytes = format!("{HEAD}{}\n", Digest::of(&json).hex()).into_bytes();
+        bytes.extend_from_slice(&json);
+        bytes.push(b'\n');
+        Ok(files::write_new(&self.folder.join(nonce.as_str()), &bytes)?)
+    }
+}
+
+/// Returns the entry's second line, if it is whole.
+fn body(bytes: &[u8]) -> Option<&[u8]> {
+    let rest = bytes.strip_prefix(HEAD.as_bytes())?;
+    let (hex, rest) = rest.split_at_checked(64)?;
+    let json = rest.strip_prefix(b"\n")?.strip_suffix(b"\n")?;
+    let digest = Digest::from_hex(std::str::from_utf8(hex).ok()?).ok()?;
+    (Digest::of(json) == digest).then_some(json)
+}

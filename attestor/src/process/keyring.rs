@@ -1,0 +1,222 @@
+//! Key files: made, read, taken over and put away, never overwritten and never shown.
+//!
+//! The private half leaves this process only into files of mode 0600 below a folder that nobody
+//! else can write in. A file that others can read, that is a link, or that belongs to somebody else
+//! is not used. A key that is made here is written to `trust.toml` for its own builder at level 1.
+//!
+//! Rotation gives the old key a second name under `retired/` before the new one takes its place, so
+//! a crash in between loses neither. The old key's trust entry stays: closing it would make all that
+//! it signed unverifiable, since a plain key comes without a trusted time. Who gives up a key
+//! because it leaked adds `revoked` to its entry.
+
+use std::path::{Path, PathBuf};
+
+use zeroize::Zeroizing;
+
+use super::files::{self, FileError};
+use crate::builder::{BuilderConfig, CONFIG_BYTES_MAX, ConfigError};
+use crate::keys::PrivateKey;
+use crate::pipe::KeyInfo;
+use crate::public_key::{Algorithm, KeyError, PublicKey};
+use crate::signer::{FileSigner, Signer};
+use crate::trust::{Entry, Level, TRUST_BYTES_MAX, Trust, TrustError};
+
+/// Largest key file, in bytes; a PKCS#8 PEM of our kinds has some 250.
+const KEY_BYTES_MAX: usize = 16 << 10;
+/// What a key made here is called in `trust.toml`.
+const OWN_NAME: &str = "made on this machine";
+
+/// The configuration folder.
+pub(super) struct Keyring {
+    config: PathBuf,
+}
+
+/// Why a key can not be used or made.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum KeyringError {
+    #[error("there is no key at {}", path.display())]
+    NoKey { path: PathBuf },
+    #[error("there is a key at {} already, and none is overwritten", path.display())]
+    Exists { path: PathBuf },
+    #[error("use the key files")]
+    File(#[from] FileError),
+    #[error("the file {}", path.display())]
+    Key {
+        path: PathBuf,
+        #[source]
+        source: KeyError,
+    },
+    #[error("draw random bytes")]
+    Random(#[source] getrandom::Error),
+    #[error("the configuration {}", path.display())]
+    Config {
+        path: PathBuf,
+        #[source]
+        source: ConfigError,
+    },
+    #[error("the trust file {}", path.display())]
+    Trust {
+        path: PathBuf,
+        #[source]
+        source: TrustError,
+    },
+}
+
+impl Keyring {
+    /// Returns the keyring of a configuration folder.
+    pub(super) fn new(config: &Path) -> Keyring {
+        Keyring { config: config.to_owned() }
+    }
+
+    fn key_path(&self) -> PathBuf {
+        self.config.join("key.pem")
+    }
+
+    /// Reads which builder this attestor speaks for.
+    pub(super) fn builder(&self) -> Result<BuilderConfig, KeyringError> {
+        let path = self.config.join("attestor.toml");
+        match files::read(&path, CONFIG_BYTES_MAX)? {
+            None => Ok(BuilderConfig::local()),
+            Some(bytes) => {
+                BuilderConfig::parse(&bytes).map_err(|source| KeyringError::Config { path, source })
+            }
+        }
+    }
+
+    /// Reads the key that signs.
+    pub(super) fn signer(&self) -> Result<Signer, KeyringError> {
+        let path = self.key_path();
+        let key = read_key(&path)?.ok_or_else(|| KeyringError::NoKey { path: path.clone() })?;
+        let signer = FileSigner::new(key).map_err(|source| KeyringError::Key { path, source })?;
+        Ok(Signer::File(signer))
+    }
+
+    /// Returns what may be said about a key.
+    pub(super) fn info(&self, key: &PublicKey) -> Result<KeyInfo, KeyringError> {
+        let path = self.key_path();
+        let pem =
+            key.to_pem().map_err(|source| KeyringError::Key { path: path.clone(), source })?;
+        Ok(KeyInfo {
+            fingerprint: key.id().to_string(),
+            algorithm: key.algorithm(),
+            pem,
+            builder_id: self.builder()?.full.to_string(),
+            path: path.to_string_lossy().into_owned(),
+        })
+    }
+
+    /// Makes a key, if there is none, and trusts it here.
+    pub(super) fn generate(&self, algorithm: Algorithm, now: i64) -> Result<KeyInfo, KeyringError> {
+        self.refuse_existing()?;
+        self.install(&fresh(algorithm)?, now)
+    }
+
+    /// Takes over the key in the file at `from`, if there is none, and trusts it here.
+    pub(super) fn import(&self, from: &Path, now: i64) -> Result<KeyInfo, KeyringError> {
+        self.refuse_existing()?;
+        let key = read_key(from)?.ok_or_else(|| KeyringError::NoKey { path: from.to_owned() })?;
+        self.install(&key, now)
+    }
+
+    /// Puts the old key away and makes a new one.
+    pub(super) fn rotate(&self, algorithm: Algorithm, now: i64) -> Result<KeyInfo, KeyringError> {
+        let old = self.signer()?;
+        let retired = self.config.join("retired");
+        files::private_folder(&retired)?;
+        let path = retired.join(format!("{}.pem", old.public().id().hex()));
+        match files::link(&self.key_path(), &path) {
+            // A crash after the link: the same file has both names, or the key came back by import.
+            Ok(()) | Err(FileError::Exists { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let key = fresh(algorithm)?;
+        let public = self.trust_own(&key, now)?;
+        files::replace(&self.key_path(), self.pem(&key)?.as_bytes())?;
+        self.info(&public)
+    }
+
+    fn refuse_existing(&self) -> Result<(), KeyringError> {
+        let path = self.key_path();
+        match std::fs::symlink_metadata(&path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            _ => Err(KeyringError::Exists { path }),
+        }
+    }
+
+    /// Writes the key, then its trust entry: a key without entry can be trusted later, an entry
+    /// without key would trust nothing.
+    fn install(&self, key: &PrivateKey, now: i64) -> Result<KeyInfo, KeyringError> {
+        // What is wrong with the other files is told before a key is made.
+        self.builder()?;
+        self.trust()?;
+        files::private_folder(&self.config)?;
+        let path = self.key_path();
+        match files::write_new(&path, self.pem(key)?.as_bytes()) {
+            Ok(()) => {}
+            Err(FileError::Exists { path }) => return Err(KeyringError::Exists { path }),
+            Err(error) => return Err(error.into()),
+        }
+        let public = self.trust_own(key, now)?;
+        self.info(&public)
+    }
+
+    fn pem(&self, key: &PrivateKey) -> Result<Zeroizing<String>, KeyringError> {
+        key.to_pem().map_err(|source| KeyringError::Key { path: self.key_path(), source })
+    }
+
+    /// Reads the trust file: its text as it stands, and what it says.
+    fn trust(&self) -> Result<(Vec<u8>, Trust), KeyringError> {
+        let path = self.config.join("trust.toml");
+        let bytes = files::read(&path, TRUST_BYTES_MAX)?.unwrap_or_default();
+        let trust = Trust::parse(&bytes).map_err(|source| KeyringError::Trust { path, source })?;
+        Ok((bytes, trust))
+    }
+
+    /// Adds the key's own entry at the end of the trust file, unless it has one.
+    fn trust_own(&self, key: &PrivateKey, now: i64) -> Result<PublicKey, KeyringError> {
+        let path = self.config.join("trust.toml");
+        let public =
+            key.public().map_err(|source| KeyringError::Key { path: self.key_path(), source })?;
+        let builder = self.builder()?.full;
+        let (mut bytes, trust) = self.trust()?;
+        if trust.of_key(&public.id()).any(|entry| entry.builder == builder) {
+            return Ok(public);
+        }
+        let entry = Entry {
+            name: OWN_NAME.to_owned(),
+            key: public.clone(),
+            builder,
+            max_level: Level::L1,
+            from: Some(now),
+            until: None,
+            revoked: None,
+        };
+        let text =
+            entry.to_toml().map_err(|source| KeyringError::Trust { path: path.clone(), source })?;
+        if !bytes.is_empty() {
+            bytes.extend_from_slice(if bytes.ends_with(b"\n") { b"\n" } else { b"\n\n" });
+        }
+        bytes.extend_from_slice(text.as_bytes());
+        files::replace(&path, &bytes)?;
+        Ok(public)
+    }
+}
+
+fn read_key(path: &Path) -> Result<Option<PrivateKey>, KeyringError> {
+    let Some(bytes) = files::read_private(path, KEY_BYTES_MAX)? else { return Ok(None) };
+    let pem = std::str::from_utf8(&bytes).unwrap_or_default();
+    let key = PrivateKey::from_pem(pem)
+        .map_err(|source| KeyringError::Key { path: path.to_owned(), source })?;
+    Ok(Some(key))
+}
+
+/// Makes a key from the kernel's randomness.
+fn fresh(algorithm: Algorithm) -> Result<PrivateKey, KeyringError> {
+    loop {
+        let mut random = Zeroizing::new([0_u8; 32]);
+        getrandom::fill(random.as_mut_slice()).map_err(KeyringError::Random)?;
+        if let Some(key) = PrivateKey::from_random(algorithm, &random) {
+            return Ok(key);
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! Hashes an artifact from the descriptor that was handed over, and compares with what was claimed.
+//!
+//! The attestor hashes for itself: between capture and signing nobody can slip other bytes in
+//! (S-J03). It reads from offset 0 whatever the descriptor's own offset is.
+//!
+//! Does not catch: bytes that change after they were hashed; the digest is what is signed.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use model::digest::{Blob, Hasher};
+use rustix::fs::{FileType, OFlags};
+use rustix::io::Errno;
+
+/// Bytes read at once.
+const PIECE_BYTES: usize = 256 << 10;
+
+/// Why a subject is refused.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum SubjectError {
+    #[error("{claimed} subjects are claimed and {came} descriptors came")]
+    Count { claimed: usize, came: usize },
+    #[error("look at subject {index}")]
+    Look {
+        index: usize,
+        #[source]
+        source: Errno,
+    },
+    #[error("subject {index} is no regular file opened for reading only")]
+    Kind { index: usize },
+    #[error("read subject {index}")]
+    Read {
+        index: usize,
+        #[source]
+        source: Errno,
+    },
+    #[error(
+        "subject {index} is not what was claimed: expected {} of {} bytes, got {} of {} bytes",
+        claimed.digest, claimed.size, got.digest, got.size
+    )]
+    Differs { index: usize, claimed: Blob, got: Blob },
+}
+
+/// Checks that the descriptors hold exactly the claimed bytes, in the claimed order.
+pub(super) fn check(claimed: &[Blob], descriptors: &[OwnedFd]) -> Result<(), SubjectError> {
+    if claimed.len() != descriptors.len() {
+        return Err(SubjectError::Count { claimed: claimed.len(), came: descriptors.len() });
+    }
+    for (index, (claimed, descriptor)) in claimed.iter().zip(descriptors).enumerate() {
+        let got = hash(index, descriptor, claimed.size)?;
+        if got != *claimed {
+            return Err(SubjectError::Differs { index, claimed: *claimed, got });
+        }
+    }
+    Ok(())
+}
+
+/// Hashes one file; stops one piece after the claimed size, since it differs then in any case.
+fn hash(index: usize, descriptor: &OwnedFd, claimed_size: u64) -> Result<Blob, SubjectError> {
+    let look = |source| SubjectError::Look { index, source };
+    let stat = rustix::fs::fstat(descriptor).map_err(look)?;
+    let flags = rustix::fs::fcntl_getfl(descriptor).map_err(look)?;
+    let read_only = flags & OFlags::RWMODE == OFlags::RDONLY && !flags.contains(OFlags::PATH);
+    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile || !read_only {
+        return Err(SubjectError::Kind { index });
+    }
+    let mut hasher = Hasher::new();
+    let mut piece = vec![0_u8; PIECE_BYTES];
+    let mut offset = 0_u64;
+    while offset <= claimed_size {
+        match rustix::io::pread(descriptor.as_fd(), &mut piece, offset) {
+            Ok(0) => break,
+            Ok(count) => {
+                hasher.update(&piece[..count]);
+                offset += count as u64;
+            }
+            Err(Errno::INTR) => {}
+            Err(source) => return Err(SubjectError::Read { index, source }),
+        }
+    }
+    Ok(hasher.finish())
+}

@@ -1,0 +1,195 @@
+//! JSON read strictly: no member twice, no depth or size without a bound, no bytes after the end.
+//!
+//! The usual parser keeps the last of two members of one name, others keep the first: whoever signs
+//! and whoever checks could then read two different statements. Here a second one is an error at
+//! every level. Unknown members are not this file's business; each format decides that for itself.
+//!
+//! Does no I/O. Source: RFC 8259, section 4 ("names within an object SHOULD be unique").
+
+use std::cell::Cell;
+use std::fmt;
+
+use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+use serde_json::{Map, Number, Value};
+
+/// What is refused before it can cost time or memory.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Caps {
+    /// Most bytes of one document.
+    pub(crate) bytes: usize,
+    /// Most nested arrays and objects.
+    pub(crate) depth: usize,
+    /// Most values of any kind.
+    pub(crate) values: usize,
+}
+
+/// Why a text is not read.
+#[derive(Debug, thiserror::Error)]
+pub enum JsonError {
+    /// More bytes than the cap of the format.
+    #[error("has {got} bytes, more than {most}")]
+    TooLarge {
+        /// Bytes found.
+        got: usize,
+        /// The cap.
+        most: usize,
+    },
+    /// Not JSON, or JSON that breaks a rule of this file; the cause says line and column.
+    #[error("is no strict JSON")]
+    Malformed(#[source] serde_json::Error),
+    /// JSON of another shape than the format has; the cause names the member.
+    #[error("has not the members of this format")]
+    Shape(#[source] serde_json::Error),
+}
+
+/// Reads one document.
+///
+/// # Errors
+/// Refuses what is over a cap, is no JSON, names a member twice, or goes on after its end.
+pub(crate) fn parse(bytes: &[u8], caps: &Caps) -> Result<Value, JsonError> {
+    if bytes.len() > caps.bytes {
+        return Err(JsonError::TooLarge { got: bytes.len(), most: caps.bytes });
+    }
+    let left = Cell::new(caps.values);
+    let mut reader = serde_json::Deserializer::from_slice(bytes);
+    let value = Strict { depth: caps.depth, left: &left }
+        .deserialize(&mut reader)
+        .map_err(JsonError::Malformed)?;
+    reader.end().map_err(JsonError::Malformed)?;
+    Ok(value)
+}
+
+/// Reads one document into a wire struct.
+///
+/// # Errors
+/// As [`parse`], and what the struct refuses.
+pub(crate) fn parse_as<T: serde::de::DeserializeOwned>(
+    bytes: &[u8],
+    caps: &Caps,
+) -> Result<T, JsonError> {
+    serde_json::from_value(parse(bytes, caps)?).map_err(JsonError::Shape)
+}
+
+/// Reads one value at a given depth, counting down what is left.
+#[derive(Clone, Copy)]
+struct Strict<'a> {
+    depth: usize,
+    left: &'a Cell<usize>,
+}
+
+impl Strict<'_> {
+    fn inner<E: serde::de::Error>(self) -> Result<Self, E> {
+        let depth = self.depth.checked_sub(1).ok_or_else(|| E::custom("nested too deep"))?;
+        Ok(Strict { depth, left: self.left })
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Strict<'_> {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, reader: D) -> Result<Value, D::Error> {
+        let left =
+            self.left.get().checked_sub(1).ok_or_else(|| D::Error::custom("too many values"))?;
+        self.left.set(left);
+        reader.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Strict<'_> {
+    type Value = Value;
+
+    fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("a JSON value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(Value::Bool(value))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(Value::Number(value.into()))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(Value::Number(value.into()))
+    }
+
+    fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<Value, E> {
+        Number::from_f64(value).map(Value::Number).ok_or_else(|| E::custom("number out of range"))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        Ok(Value::String(value.to_owned()))
+    }
+
+    fn visit_string<E>(self, value: String) -> Result<Value, E> {
+        Ok(Value::String(value))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+        let inner = self.inner()?;
+        let mut array = Vec::new();
+        while let Some(item) = items.next_element_seed(inner)? {
+            array.push(item);
+        }
+        Ok(Value::Array(array))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value, A::Error> {
+        let inner = self.inner()?;
+        let mut object = Map::new();
+        while let Some(name) = members.next_key::<String>()? {
+            if object.contains_key(&name) {
+                let name = model::text::escape(name.as_bytes());
+                return Err(A::Error::custom(format_args!("member `{name}` stands twice")));
+            }
+            let value = members.next_value_seed(inner)?;
+            object.insert(name, value);
+        }
+        Ok(Value::Object(object))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CAPS: Caps = Caps { bytes: 4096, depth: 8, values: 64 };
+
+    #[test]
+    fn a_member_that_stands_twice_is_refused_at_every_level() {
+        for text in [r#"{"a":1,"a":1}"#, r#"[{"b":{"a":1,"a":2}}]"#, r#"{"a":1,"\u0061":2}"#] {
+            assert!(
+                matches!(parse(text.as_bytes(), &CAPS), Err(JsonError::Malformed(_))),
+                "{text}"
+            );
+        }
+        assert!(parse(br#"{"a":{"a":1},"b":[1,-2,0.5,null,true,"x"]}"#, &CAPS).is_ok());
+    }
+
+    #[test]
+    fn depth_size_count_and_rest_are_bounded() {
+        let deep = format!("{}{}", "[".repeat(9), "]".repeat(9));
+        let very_deep = "[".repeat(100_000);
+        let many = format!("[{}1]", "1,".repeat(64));
+        for text in [
+            &deep,
+            &many,
+            "{} {}",
+            "{}x",
+            "",
+            " ",
+            "{\"a\":1e999}",
+            "\u{feff}{}",
+            &very_deep[..4000],
+        ] {
+            assert!(parse(text.as_bytes(), &CAPS).is_err(), "{text:.20}");
+        }
+        assert!(matches!(parse(&[b' '; 5000], &CAPS), Err(JsonError::TooLarge { .. })));
+        assert!(matches!(parse(b"\"\xff\"", &CAPS), Err(JsonError::Malformed(_))));
+    }
+}

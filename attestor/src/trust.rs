@@ -1,0 +1,333 @@
+//! `Trust`: who is believed. Entries of key, builder.id, maximum level, validity and revocation.
+//!
+//! A signature alone says which key signed. Which builder that key may speak for, and up to which
+//! level, is a decision of the one who verifies; it stands here and never in what is verified.
+//! A pair of key and builder.id that has no entry is refused.
+//!
+//! On disk, `trust.toml` in kiln's configuration folder:
+//!
+//! ```toml
+//! [[trust]]
+//! name = "made on this machine"
+//! key = """
+//! -----BEGIN PUBLIC KEY-----
+//! …
+//! -----END PUBLIC KEY-----
+//! """
+//! builder-id = "https://kiln.build/builders/local/v1"
+//! max-level = 1
+//! from = "2026-11-22T13:00:00Z"      # optional
+//! until = "2027-11-22T13:00:00Z"     # optional
+//! revoked = "2026-12-01T08:00:00Z"   # optional; from then on nothing of this pair is believed
+//! ```
+//!
+//! Validity is compared with the time given to `verify`: a plain key comes without a trusted time of
+//! signing, so an entry that ended refuses old statements too. Does no I/O and reads no clock.
+//! Source: SLSA v1.2, verifying artifacts, step 1; decision 23.
+
+use std::fmt;
+use std::fmt::Write as _;
+
+use jiff::Timestamp;
+use serde::Deserialize;
+
+use crate::builder::{BuilderId, ConfigError};
+use crate::public_key::{KeyError, KeyId, PublicKey};
+
+/// Largest trust file, in bytes.
+pub const TRUST_BYTES_MAX: usize = 1 << 20;
+/// Most entries: each may cost one check of a signature per envelope.
+pub const ENTRIES_MAX: usize = 1024;
+
+/// A level of SLSA's build track.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// Provenance exists.
+    L1,
+    /// A hosted platform signed it.
+    L2,
+    /// A hardened platform signed it.
+    L3,
+}
+
+/// One pair of key and builder that is believed, or was.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// What people call it.
+    pub name: String,
+    /// The key.
+    pub key: PublicKey,
+    /// The builder that the key may speak for.
+    pub builder: BuilderId,
+    /// The highest level that is believed of it.
+    pub max_level: Level,
+    /// From when on, in seconds since 1970.
+    pub from: Option<i64>,
+    /// Until when, in seconds since 1970, inclusive.
+    pub until: Option<i64>,
+    /// Since when it is believed no more, in seconds since 1970.
+    pub revoked: Option<i64>,
+}
+
+/// All entries.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Trust {
+    entries: Vec<Entry>,
+}
+
+/// Why a trust file is refused. A file that is refused trusts nobody.
+#[derive(Debug, thiserror::Error)]
+pub enum TrustError {
+    /// More bytes than [`TRUST_BYTES_MAX`], or no UTF-8.
+    #[error("the file is too large or no text")]
+    Text,
+    /// No TOML of this shape.
+    #[error("the file is not as the format says")]
+    Toml(#[source] toml::de::Error),
+    /// More entries than [`ENTRIES_MAX`].
+    #[error("the file has {got} entries, more than {ENTRIES_MAX}")]
+    Entries {
+        /// How many.
+        got: usize,
+    },
+    /// A key that is none.
+    #[error("the key of entry {entry}")]
+    Key {
+        /// The entry, from 1.
+        entry: usize,
+        /// Why.
+        #[source]
+        source: KeyError,
+    },
+    /// A builder.id that is none.
+    #[error("the builder of entry {entry}")]
+    Builder {
+        /// The entry, from 1.
+        entry: usize,
+        /// Why.
+        #[source]
+        source: ConfigError,
+    },
+    /// A level other than 1, 2, 3.
+    #[error("max-level of entry {entry} is {got}, not 1, 2 or 3")]
+    Level {
+        /// The entry, from 1.
+        entry: usize,
+        /// What stands there.
+        got: u8,
+    },
+    /// A time that is none.
+    #[error("`{member}` of entry {entry} is no time such as 2026-11-22T13:00:00Z")]
+    Time {
+        /// The entry, from 1.
+        entry: usize,
+        /// The member.
+        member: &'static str,
+        /// Why.
+        #[source]
+        source: jiff::Error,
+    },
+    /// A name that would not go into the file as it is.
+    #[error("the name of an entry holds quotes, backslashes or control characters")]
+    Name,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TrustIn {
+    #[serde(default)]
+    trust: Vec<EntryIn>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct EntryIn {
+    name: String,
+    key: String,
+    builder_id: String,
+    max_level: u8,
+    from: Option<String>,
+    until: Option<String>,
+    revoked: Option<String>,
+}
+
+impl Level {
+    /// Returns the level of this number.
+    pub fn from_number(number: u8) -> Option<Level> {
+        match number {
+            1 => Some(Level::L1),
+            2 => Some(Level::L2),
+            3 => Some(Level::L3),
+            _ => None,
+        }
+    }
+
+    /// Returns its number.
+    pub fn number(self) -> u8 {
+        match self {
+            Level::L1 => 1,
+            Level::L2 => 2,
+            Level::L3 => 3,
+        }
+    }
+}
+
+impl fmt::Display for Level {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "L{}", self.number())
+    }
+}
+
+impl Trust {
+    /// Returns these entries as a whole.
+    pub fn of(entries: Vec<Entry>) -> Trust {
+        Trust { entries }
+    }
+
+    /// Reads `trust.toml`. An empty file trusts nobody.
+    ///
+    /// # Errors
+    /// Refuses the whole file if one entry is wrong: a rule that is not understood must not be
+    /// dropped, since it may be the one that revokes.
+    pub fn parse(bytes: &[u8]) -> Result<Trust, TrustError> {
+        let text = std::str::from_utf8(bytes).map_err(|_| TrustError::Text)?;
+        if bytes.len() > TRUST_BYTES_MAX {
+            return Err(TrustError::Text);
+        }
+        let wire: TrustIn = toml::from_str(text).map_err(TrustError::Toml)?;
+        if wire.trust.len() > ENTRIES_MAX {
+            return Err(TrustError::Entries { got: wire.trust.len() });
+        }
+        let entries = wire.trust.into_iter().enumerate();
+        let entries = entries.map(|(index, one)| one.check(index + 1)).collect::<Result<_, _>>()?;
+        Ok(Trust { entries })
+    }
+
+    /// Returns the entries, in the order of the file.
+    pub fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    /// Returns the entries of one key.
+    pub fn of_key(&self, key: &KeyId) -> impl Iterator<Item = &Entry> {
+        self.entries.iter().filter(move |entry| entry.key.id() == *key)
+    }
+}
+
+impl EntryIn {
+    fn check(self, entry: usize) -> Result<Entry, TrustError> {
+        let level = Level::from_number(self.max_level)
+            .ok_or(TrustError::Level { entry, got: self.max_level })?;
+        Ok(Entry {
+            name: self.name,
+            key: PublicKey::from_pem(&self.key)
+                .map_err(|source| TrustError::Key { entry, source })?,
+            builder: BuilderId::new(&self.builder_id)
+                .map_err(|source| TrustError::Builder { entry, source })?,
+            max_level: level,
+            from: seconds(self.from, entry, "from")?,
+            until: seconds(self.until, entry, "until")?,
+            revoked: seconds(self.revoked, entry, "revoked")?,
+        })
+    }
+}
+
+impl Entry {
+    /// Returns the text that adds this entry at the end of a trust file.
+    ///
+    /// # Errors
+    /// Refuses a name with quotes, backslashes or control characters, and a time that no calendar
+    /// has.
+    pub fn to_toml(&self) -> Result<String, TrustError> {
+        let unsafe_letter = |letter: char| letter.is_control() || "\"\\".contains(letter);
+        if self.name.contains(unsafe_letter) {
+            return Err(TrustError::Name);
+        }
+        let key = self.key.to_pem().map_err(|source| TrustError::Key { entry: 1, source })?;
+        let mut text = format!(
+            "[[trust]]\nname = \"{}\"\nkey = \"\"\"\n{key}\"\"\"\nbuilder-id = \"{}\"\nmax-level = {}\n",
+            self.name,
+            self.builder,
+            self.max_level.number(),
+        );
+        for (member, time) in
+            [("from", self.from), ("until", self.until), ("revoked", self.revoked)]
+        {
+            if let Some(time) = time {
+                let time = Timestamp::from_second(time).map_err(|source| TrustError::Time {
+                    entry: 1,
+                    member,
+                    source,
+                })?;
+                // Writing to a String does not fail.
+                let _ = writeln!(text, "{member} = \"{time}\"");
+            }
+        }
+        Ok(text)
+    }
+}
+
+fn seconds(
+    text: Option<String>,
+    entry: usize,
+    member: &'static str,
+) -> Result<Option<i64>, TrustError> {
+    let Some(text) = text else { return Ok(None) };
+    let time: Timestamp =
+        text.parse().map_err(|source| TrustError::Time { entry, member, source })?;
+    Ok(Some(time.as_second()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keys::PrivateKey;
+    use crate::public_key::Algorithm;
+
+    fn entry(seed: u8) -> Entry {
+        let random = zeroize::Zeroizing::new([seed; 32]);
+        let key = PrivateKey::from_random(Algorithm::EcdsaP256, &random).unwrap();
+        Entry {
+            name: "desk, <1> é".into(),
+            key: key.public().unwrap(),
+            builder: BuilderId::new("https://a.example/k/v1").unwrap(),
+            max_level: Level::L2,
+            from: Some(1_795_346_700),
+            until: None,
+            revoked: Some(0),
+        }
+    }
+
+    #[test]
+    fn entries_are_written_at_the_end_and_read_back() {
+        let (first, second) = (entry(1), Entry { until: Some(5), revoked: None, ..entry(2) });
+        let text =
+            format!("# by hand\n{}\n{}", first.to_toml().unwrap(), second.to_toml().unwrap());
+        assert!(text.contains("from = \"2026-11-22T11:25:00Z\"\n"));
+        let trust = Trust::parse(text.as_bytes()).unwrap();
+        assert_eq!(trust.entries(), [first.clone(), second]);
+        assert_eq!(trust.of_key(&first.key.id()).count(), 1);
+        assert_eq!(Trust::parse(b"").unwrap(), Trust::default());
+    }
+
+    #[test]
+    fn one_wrong_entry_refuses_the_whole_file() {
+        let good = entry(1).to_toml().unwrap();
+        for (from, to) in [
+            ("max-level = 2", "max-level = 4"),
+            ("max-level = 2", "max-level = 0"),
+            ("max-level = 2\n", ""),
+            ("builder-id = \"https", "builder-id = \"http"),
+            ("BEGIN PUBLIC", "BEGIN PRIVATE"),
+            ("revoked = \"1970-01-01T00:00:00Z\"", "revoked = \"yesterday\""),
+            ("revoked =", "revokd ="),
+            ("name =", "name = \"a\"\nname ="),
+        ] {
+            let bad = format!("{good}\n{}", good.replacen(from, to, 1));
+            assert_ne!(bad, format!("{good}\n{good}"), "{from}");
+            assert!(Trust::parse(bad.as_bytes()).is_err(), "{to}");
+        }
+        assert!(Entry { name: "a\"b".into(), ..entry(1) }.to_toml().is_err());
+        assert!(Trust::parse(b"\xff").is_err());
+    }
+}

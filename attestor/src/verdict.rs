@@ -1,0 +1,343 @@
+//! What `verify` answers: a list of checks, each with its outcome, and a reason for each that failed.
+//!
+//! A refusal is data, not text: the edge turns a [`Code`] into its `KILN-08##` and prints expected
+//! and got. Nothing is left to be guessed from a sentence.
+
+use std::fmt;
+
+use crate::bundle::EvidenceError;
+use crate::claims::ClaimsError;
+
+/// What was looked at, in the order in which it is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Subject {
+    /// The bundle or line file can be read.
+    Evidence,
+    /// A believed key made the signature.
+    Signature,
+    /// The payload is a provenance statement of a kind we know, with parameters we know.
+    Statement,
+    /// The statement names the file's digest.
+    Digest,
+    /// The key may speak for this builder.
+    Builder,
+    /// It was built from the source that was expected.
+    Source,
+    /// The network was off and every input is named by digest.
+    Hermetic,
+    /// It stands in a transparency log.
+    Log,
+}
+
+/// One check.
+#[derive(Debug)]
+pub struct Check {
+    /// What was looked at.
+    pub subject: Subject,
+    /// What came of it.
+    pub outcome: Outcome,
+    /// What was found, for people; escaped.
+    pub detail: String,
+}
+
+/// What came of one check.
+#[derive(Debug)]
+pub enum Outcome {
+    /// It holds.
+    Ok,
+    /// It does not, and the file is refused.
+    Failed(Reason),
+    /// Nobody asked for it, or there is nothing to look at.
+    NotApplicable,
+}
+
+/// The checks of a file that is refused. At least one failed.
+#[derive(Debug, thiserror::Error)]
+#[error("the file is refused")]
+pub struct Refusal {
+    /// All checks that were made, in order.
+    pub checks: Vec<Check>,
+}
+
+/// Why a check failed. The number is the last two digits of the message's code `KILN-08##`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Code {
+    /// KILN-0801: no statement names this digest.
+    NoStatement = 1,
+    /// KILN-0802: the signer is not trusted, or not for this builder, or not now.
+    SignerNotTrusted = 2,
+    /// KILN-0805: the evidence file is empty.
+    EvidenceEmpty = 5,
+    /// KILN-0806: the evidence or the statement can not be read.
+    EvidenceMalformed = 6,
+    /// KILN-0807: a trusted key is named, and the signature does not hold.
+    SignatureBroken = 7,
+    /// KILN-0808: a statement of another kind.
+    WrongKind = 8,
+    /// KILN-0809: built from another source than expected.
+    SourceDiffers = 9,
+    /// KILN-0810: the network was not off, or an input is not named by digest.
+    NotHermetic = 10,
+    /// KILN-0811: a parameter that this verifier does not know.
+    UnknownParameter = 11,
+}
+
+/// Why a check failed, with what was compared.
+#[derive(Debug, thiserror::Error)]
+pub enum Reason {
+    /// The evidence can not be read.
+    #[error("the evidence can not be read")]
+    Evidence(#[source] EvidenceError),
+    /// No believed key made the signature.
+    #[error("it is not signed by a key you have accepted")]
+    Signer {
+        /// How many keys were tried.
+        tried: usize,
+        /// The key that the bundle names, unsigned, if it names one.
+        named: Option<String>,
+    },
+    /// The bundle names an accepted key, but the signature is not over these bytes.
+    #[error("the signature does not match the statement: one of them was changed")]
+    Broken {
+        /// The key.
+        key: String,
+    },
+    /// The payload's type is another.
+    #[error("the payload's type is not that of an in-toto statement")]
+    PayloadType {
+        /// What it is, escaped.
+        got: String,
+    },
+    /// The statement can not be read or is of another kind.
+    #[error("the statement is refused")]
+    Statement(#[source] ClaimsError),
+    /// A build type that this verifier does not know, so it can not judge the parameters.
+    #[error("the build type is not known")]
+    BuildType {
+        /// What it is, escaped.
+        got: String,
+    },
+    /// A parameter that the build type does not have.
+    #[error("parameter `{name}` is not known to the build type")]
+    UnknownParameter {
+        /// The parameter, escaped.
+        name: String,
+    },
+    /// A parameter that is absent or no text.
+    #[error("parameter `{name}` is absent or no text")]
+    BadParameter {
+        /// The parameter.
+        name: &'static str,
+    },
+    /// No subject has the file's digest.
+    #[error("no statement names this digest")]
+    Digest {
+        /// The file's.
+        expected: String,
+        /// The subjects', escaped.
+        got: String,
+    },
+    /// The key is believed, but not for this builder.
+    #[error("the key is not trusted for this builder")]
+    Builder {
+        /// The builders it is trusted for.
+        expected: String,
+        /// The statement's, escaped.
+        got: String,
+    },
+    /// The entry begins later.
+    #[error("the key is not yet valid")]
+    NotYetValid {
+        /// From when on, in seconds since 1970.
+        from: i64,
+    },
+    /// The entry has ended.
+    #[error("the key is no longer valid")]
+    Expired {
+        /// Until when, in seconds since 1970.
+        until: i64,
+    },
+    /// The entry was revoked.
+    #[error("the key was revoked")]
+    Revoked {
+        /// When, in seconds since 1970.
+        since: i64,
+    },
+    /// Another source or commit.
+    #[error("it was built from another source")]
+    Source {
+        /// What was asked for.
+        expected: String,
+        /// What the statement says, escaped.
+        got: String,
+    },
+    /// The source was changed after the commit.
+    #[error("it was built from changed files, not from the commit as it is")]
+    Dirty,
+    /// Nothing says that the network was off in every step.
+    #[error("the statement does not say that the network was off")]
+    Network,
+    /// An input without a digest.
+    #[error("input `{name}` is not named by a digest")]
+    NotPinned {
+        /// Its name, escaped.
+        name: String,
+    },
+    /// No inputs at all.
+    #[error("the statement names no inputs")]
+    NoInputs,
+    /// The manifest that was given is not the one that the statement names.
+    #[error("the dependency manifest is another than the statement names")]
+    Manifest {
+        /// The statement's.
+        expected: String,
+        /// The file's.
+        got: String,
+    },
+    /// The manifest that was given can not be read.
+    #[error("the dependency manifest can not be read")]
+    ManifestUnreadable(#[source] ClaimsError),
+}
+
+impl Subject {
+    /// Returns its name, as `kiln verify` writes it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Subject::Evidence => "evidence",
+            Subject::Signature => "signature",
+            Subject::Statement => "statement",
+            Subject::Digest => "digest",
+            Subject::Builder => "builder",
+            Subject::Source => "source",
+            Subject::Hermetic => "hermetic",
+            Subject::Log => "log",
+        }
+    }
+}
+
+impl Refusal {
+    /// Returns the reasons, in the order of the checks.
+    pub fn reasons(&self) -> impl Iterator<Item = &Reason> {
+        self.checks.iter().filter_map(|check| match &check.outcome {
+            Outcome::Failed(reason) => Some(reason),
+            Outcome::Ok | Outcome::NotApplicable => None,
+        })
+    }
+}
+
+impl Reason {
+    /// Returns the message's code.
+    pub fn code(&self) -> Code {
+        match self {
+            Reason::Evidence(EvidenceError::Empty) => Code::EvidenceEmpty,
+            Reason::Evidence(_) | Reason::ManifestUnreadable(_) => Code::EvidenceMalformed,
+            Reason::Statement(ClaimsError::Kind { .. })
+            | Reason::PayloadType { .. }
+            | Reason::BuildType { .. } => Code::WrongKind,
+            Reason::Statement(_) | Reason::BadParameter { .. } => Code::EvidenceMalformed,
+            Reason::Broken { .. } => Code::SignatureBroken,
+            Reason::UnknownParameter { .. } => Code::UnknownParameter,
+            Reason::Digest { .. } => Code::NoStatement,
+            Reason::Signer { .. }
+            | Reason::Builder { .. }
+            | Reason::NotYetValid { .. }
+            | Reason::Expired { .. }
+            | Reason::Revoked { .. } => Code::SignerNotTrusted,
+            Reason::Source { .. } | Reason::Dirty => Code::SourceDiffers,
+            Reason::Network
+            | Reason::NotPinned { .. }
+            | Reason::NoInputs
+            | Reason::Manifest { .. } => Code::NotHermetic,
+        }
+    }
+
+    /// Returns what was expected and what was got, where two values were compared.
+    pub fn compared(&self) -> Option<(String, String)> {
+        let time = |seconds: &i64| {
+            jiff::Timestamp::from_second(*seconds)
+                .map_or_else(|_| seconds.to_string(), |time| time.to_string())
+        };
+        let pair = |expected: &str, got: &str| Some((expected.to_owned(), got.to_owned()));
+        match self {
+            Reason::Digest { expected, got }
+            | Reason::Builder { expected, got }
+            | Reason::Source { expected, got }
+            | Reason::Manifest { expected, got } => pair(expected, got),
+            Reason::PayloadType { got } => pair(crate::dsse::PAYLOAD_TYPE, got),
+            Reason::BuildType { got } => {
+                use crate::predicate::provenance::{BUILD_TYPE_BUILD, BUILD_TYPE_RUN};
+                Some((format!("{BUILD_TYPE_BUILD} or {BUILD_TYPE_RUN}"), got.clone()))
+            }
+            Reason::Signer { tried, named } => Some((
+                format!("one of {tried} accepted keys"),
+                named.as_ref().map_or_else(
+                    || "another key".to_owned(),
+                    |key| format!("{key}, or so the file says"),
+                ),
+            )),
+            Reason::NotYetValid { from } => pair(&format!("a time from {} on", time(from)), "now"),
+            Reason::Expired { until } => pair(&format!("a time until {}", time(until)), "now"),
+            Reason::Revoked { since } => {
+                pair("a key in force", &format!("revoked {}", time(since)))
+            }
+            Reason::Evidence(_)
+            | Reason::Broken { .. }
+            | Reason::Statement(_)
+            | Reason::UnknownParameter { .. }
+            | Reason::BadParameter { .. }
+            | Reason::Dirty
+            | Reason::Network
+            | Reason::NotPinned { .. }
+            | Reason::NoInputs
+            | Reason::ManifestUnreadable(_) => None,
+        }
+    }
+
+    /// Returns one thing to do about it, where there is one.
+    pub fn help(&self) -> Option<&'static str> {
+        match self {
+            Reason::Signer { .. } => Some(
+                "get the builder's public key from its owner by another road and give it with --key, \
+                 or add it to trust.toml",
+            ),
+            Reason::Builder { .. } => {
+                Some("add an entry for this key and this builder to trust.toml, if you mean it")
+            }
+            Reason::Expired { .. } | Reason::NotYetValid { .. } | Reason::Revoked { .. } => {
+                Some("ask the builder's owner for a file signed with a key in force")
+            }
+            Reason::Broken { .. } | Reason::Digest { .. } => {
+                Some("get file and bundle again from where they were published")
+            }
+            Reason::Evidence(EvidenceError::Empty) => {
+                Some("get the bundle again from where the file was published")
+            }
+            Reason::Evidence(_)
+            | Reason::PayloadType { .. }
+            | Reason::Statement(_)
+            | Reason::BuildType { .. }
+            | Reason::UnknownParameter { .. }
+            | Reason::BadParameter { .. }
+            | Reason::Source { .. }
+            | Reason::Dirty
+            | Reason::Network
+            | Reason::NotPinned { .. }
+            | Reason::NoInputs
+            | Reason::Manifest { .. }
+            | Reason::ManifestUnreadable(_) => None,
+        }
+    }
+}
+
+impl Code {
+    /// Returns the whole code, `KILN-08##`.
+    pub fn number(self) -> u16 {
+        800 + self as u16
+    }
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "KILN-{:04}", self.number())
+    }
+}

@@ -1,0 +1,389 @@
+//! `verify`: the trust decision, in numbered steps, at a given time.
+//!
+//! 1. The evidence is read: a bundle or lines of envelopes, each with one signature.
+//! 2. A key of the verifier's own makes the signature hold; the key fixes the algorithm, the
+//!    bundle's hint only says which to try first.
+//! 3. The payload is a provenance statement of a build type that is known, and every external
+//!    parameter is known to it.
+//! 4. A subject has the file's digest.
+//! 5. A trust entry lets the key speak for the statement's builder, now. A bare key stands for
+//!    level 1 at most, whatever the statement says.
+//! 6. The source is the expected one, if one is expected.
+//! 7. The network was off and every input is named by digest.
+//! 8. Whether it stands in a log; in key mode that is only told.
+//!
+//! Each envelope is judged alone: all checks must hold for one and the same. From step 4 on all
+//! checks are made, so that a refusal names everything that is wrong. The statement is parsed from
+//! the bytes whose signature held, after it held, and never again.
+//!
+//! Opens no socket and reads no clock. Nothing else makes a [`Verified`].
+//! What it does not catch: code that is malicious, or a builder that lies. Provenance says how a
+//! file came to be, not whether it is good.
+//!
+//! Source: SLSA v1.2, verifying artifacts; in-toto attestation, docs/validation.md; DSSE 1.0.2.
+
+use model::Digest;
+use model::text::escape;
+
+use crate::bundle::{self, Attestation};
+use crate::claims::{self, Statement};
+use crate::dsse::{self, Envelope};
+use crate::expected_source::ExpectedSource;
+use crate::predicate::provenance::{
+    BUILD_PARAMETERS, BUILD_TYPE_BUILD, BUILD_TYPE_RUN, RUN_PARAMETERS,
+};
+use crate::public_key::{KeyId, PublicKey};
+use crate::trust::{Entry, Level, Trust};
+use crate::verdict::{Check, Outcome, Reason, Refusal, Subject};
+
+/// The file that is to be believed.
+#[derive(Clone, Copy, Debug)]
+pub struct Artifact<'a> {
+    /// Its name, for messages only: a statement is about a digest.
+    pub name: &'a str,
+    /// What its bytes hash to.
+    pub digest: Digest,
+}
+
+/// What speaks for the file.
+#[derive(Clone, Copy, Debug)]
+pub struct Evidence<'a> {
+    /// The content of `X.sigstore.json` or `X.intoto.jsonl`.
+    pub bytes: &'a [u8],
+    /// The content of `X.dependencies.json`, where it is at hand.
+    pub manifest: Option<&'a [u8]>,
+}
+
+/// What the verifier believes and expects.
+#[derive(Clone, Copy, Debug)]
+pub struct Expected<'a> {
+    /// Who is believed.
+    pub trust: &'a Trust,
+    /// A bare key: it alone is believed then, for any builder, at level 1.
+    pub key: Option<&'a PublicKey>,
+    /// The source, where one is expected.
+    pub source: Option<&'a ExpectedSource>,
+}
+
+/// A value whose checks all held. Holding one is the proof.
+#[derive(Debug)]
+pub struct Verified<T> {
+    value: T,
+    payload: Vec<u8>,
+    key: KeyId,
+    level: Level,
+    checks: Vec<Check>,
+}
+
+impl<T> Verified<T> {
+    /// Returns what was verified.
+    pub fn value(&self) -> &T {
+        &self.value
+    }
+
+    /// Returns the statement's bytes, as they were signed.
+    pub fn payload(&self) -> &[u8] {
+        &self.payload
+    }
+
+    /// Returns the key that signed.
+    pub fn key(&self) -> &KeyId {
+        &self.key
+    }
+
+    /// Returns the level that is believed.
+    pub fn level(&self) -> Level {
+        self.level
+    }
+
+    /// Returns the checks that were made, in order; none of them failed.
+    pub fn checks(&self) -> &[Check] {
+        &self.checks
+    }
+}
+
+/// Decides whether the evidence speaks for the file. `now` is in seconds since 1970.
+///
+/// # Errors
+/// A refusal with a reason for each check that failed; of several envelopes, that of the one that
+/// came furthest.
+pub fn verify(
+    artifact: &Artifact<'_>,
+    evidence: &Evidence<'_>,
+    expected: &Expected<'_>,
+    now: i64,
+) -> Result<Verified<Statement>, Refusal> {
+    // 1. Read the evidence.
+    let attestations = match bundle::read(evidence.bytes) {
+        Ok(attestations) => attestations,
+        Err(error) => {
+            let mut checks = Checks::default();
+            checks.failed(Subject::Evidence, Reason::Evidence(error));
+            return Err(checks.refusal());
+        }
+    };
+    let mut furthest: Option<Refusal> = None;
+    for attestation in &attestations {
+        let refusal = match judge(artifact, attestation, evidence, expected, now) {
+            Ok(verified) => return Ok(verified),
+            Err(refusal) => refusal,
+        };
+        if furthest.as_ref().is_none_or(|best| passed(best) < passed(&refusal)) {
+            furthest = Some(refusal);
+        }
+    }
+    // `bundle::read` returns at least one; if it ever returned none, that is no pass either.
+    Err(furthest.unwrap_or(Refusal { checks: Vec::new() }))
+}
+
+/// Judges one envelope alone.
+fn judge(
+    artifact: &Artifact<'_>,
+    attestation: &Attestation,
+    evidence: &Evidence<'_>,
+    expected: &Expected<'_>,
+    now: i64,
+) -> Result<Verified<Statement>, Refusal> {
+    let mut checks = Checks::default();
+    // 2. The signature.
+    let key = match signer(attestation, expected) {
+        Ok(key) => key,
+        Err(reason) => return Err(checks.stop(Subject::Signature, reason)),
+    };
+    checks.ok(Subject::Signature, format!("confirmed, key {}", key.id()));
+    // 3. The statement.
+    let statement = match read_statement(&attestation.envelope) {
+        Ok(statement) => statement,
+        Err(reason) => return Err(checks.stop(Subject::Statement, reason)),
+    };
+    checks.ok(Subject::Statement, escape(statement.build_type.as_bytes()));
+    // 4. The digest.
+    checks.add(Subject::Digest, check_digest(artifact, &statement));
+    // 5. The builder.
+    let level = match check_builder(key, &statement, expected, now) {
+        Ok((level, detail)) => {
+            checks.ok(Subject::Builder, detail);
+            level
+        }
+        Err(reason) => {
+            checks.failed(Subject::Builder, reason);
+            Level::L1
+        }
+    };
+    // 6. The source.
+    match expected.source {
+        Some(source) => checks.add(Subject::Source, source.check(&statement)),
+        None => checks.skip(Subject::Source, crate::expected_source::describe(&statement)),
+    }
+    // 7. Hermetic.
+    checks.add(Subject::Hermetic, check_hermetic(&statement, evidence.manifest));
+    // 8. The log.
+    checks.skip(Subject::Log, log_detail(attestation));
+    if checks.any_failed {
+        return Err(checks.refusal());
+    }
+    Ok(Verified {
+        value: statement,
+        payload: attestation.envelope.unverified_payload().to_vec(),
+        key: key.id(),
+        level,
+        checks: checks.list,
+    })
+}
+
+/// Step 2: finds the key that made the signature among those that are believed.
+fn signer<'a>(attestation: &Attestation, expected: &Expected<'a>) -> Result<&'a PublicKey, Reason> {
+    let mut keys: Vec<&PublicKey> = match expected.key {
+        Some(key) => vec![key],
+        None => expected.trust.entries().iter().map(|entry| &entry.key).collect(),
+    };
+    keys.sort_by_cached_key(|key| (Some(key.id().hint()) != attestation.hint, key.id()));
+    keys.dedup_by_key(|key| key.id());
+    let signed_bytes = attestation.envelope.signed_bytes();
+    let signature = attestation.envelope.signature();
+    if let Some(key) = keys.iter().find(|key| key.check(&signed_bytes, signature).is_ok()) {
+        return Ok(key);
+    }
+    let is_named = |key: &&&PublicKey| Some(key.id().hint()) == attestation.hint;
+    match keys.iter().find(is_named) {
+        Some(key) => Err(Reason::Broken { key: key.id().to_string() }),
+        None => {
+            let named = attestation.hint.as_ref();
+            let named = named.map(|hint| format!("SHA256:{}", escape(hint.as_bytes())));
+            Err(Reason::Signer { tried: keys.len(), named })
+        }
+    }
+}
+
+/// Step 3: reads the payload and refuses every parameter that the build type does not name.
+fn read_statement(envelope: &Envelope) -> Result<Statement, Reason> {
+    if envelope.payload_type() != dsse::PAYLOAD_TYPE {
+        return Err(Reason::PayloadType { got: escape(envelope.payload_type().as_bytes()) });
+    }
+    let statement = Statement::read(envelope.unverified_payload()).map_err(Reason::Statement)?;
+    let names: &[&'static str] = match statement.build_type.as_str() {
+        BUILD_TYPE_BUILD => &BUILD_PARAMETERS,
+        BUILD_TYPE_RUN => &RUN_PARAMETERS,
+        other => return Err(Reason::BuildType { got: escape(other.as_bytes()) }),
+    };
+    let parameters = &statement.external_parameters;
+    if let Some(name) = parameters.keys().find(|name| !names.contains(&name.as_str())) {
+        return Err(Reason::UnknownParameter { name: escape(name.as_bytes()) });
+    }
+    let is_text = |name: &&&str| matches!(parameters.get(**name), Some(Some(_)));
+    match names.iter().find(|name| !is_text(name)) {
+        Some(name) => Err(Reason::BadParameter { name }),
+        None => Ok(statement),
+    }
+}
+
+/// Step 4.
+fn check_digest(artifact: &Artifact<'_>, statement: &Statement) -> Result<String, Reason> {
+    let found = statement.subjects.iter().find(|one| one.digest == Some(artifact.digest));
+    if let Some(subject) = found {
+        let (short, name) = (artifact.digest.short(), escape(subject.name.as_bytes()));
+        return Ok(if subject.name == artifact.name {
+            format!("{short} is in the statement")
+        } else {
+            format!("{short} is in the statement, under the name {name}")
+        });
+    }
+    let shown = statement.subjects.iter().take(4).map(|one| match one.digest {
+        Some(digest) => format!("{digest} ({})", escape(one.name.as_bytes())),
+        None => format!("no sha256 ({})", escape(one.name.as_bytes())),
+    });
+    Err(Reason::Digest {
+        expected: artifact.digest.to_string(),
+        got: shown.collect::<Vec<_>>().join(", "),
+    })
+}
+
+/// Step 5: returns the level that is believed and in whose name.
+fn check_builder(
+    key: &PublicKey,
+    statement: &Statement,
+    expected: &Expected<'_>,
+    now: i64,
+) -> Result<(Level, String), Reason> {
+    let builder = escape(statement.builder.as_bytes());
+    let id = key.id();
+    let of_key: Vec<&Entry> = expected.trust.of_key(&id).collect();
+    if expected.key.is_some() {
+        // A key that is known to be bad stays bad, however it is given.
+        return match of_key.iter().find_map(|entry| entry.revoked) {
+            Some(since) => Err(Reason::Revoked { since }),
+            None => Ok((Level::L1, format!("{builder}, by a bare key: L1 at most"))),
+        };
+    }
+    let of_pair = || of_key.iter().filter(|entry| entry.builder.as_str() == statement.builder);
+    if of_pair().next().is_none() {
+        let trusted: Vec<&str> = of_key.iter().map(|entry| entry.builder.as_str()).collect();
+        return Err(Reason::Builder { expected: trusted.join(", "), got: builder });
+    }
+    if let Some(since) = of_pair().find_map(|entry| entry.revoked) {
+        return Err(Reason::Revoked { since });
+    }
+    let in_force = |entry: &&&Entry| {
+        entry.from.is_none_or(|from| from <= now) && entry.until.is_none_or(|until| now <= until)
+    };
+    if let Some(entry) = of_pair().filter(in_force).max_by_key(|entry| entry.max_level) {
+        let name = escape(entry.name.as_bytes());
+        return Ok((entry.max_level, format!("{builder} ({name}, {})", entry.max_level)));
+    }
+    match of_pair().filter_map(|entry| entry.until).filter(|until| *until < now).max() {
+        Some(until) => Err(Reason::Expired { until }),
+        None => Err(Reason::NotYetValid {
+            from: of_pair().filter_map(|entry| entry.from).min().unwrap_or(i64::MAX),
+        }),
+    }
+}
+
+/// Step 7.
+fn check_hermetic(statement: &Statement, manifest: Option<&[u8]>) -> Result<String, Reason> {
+    let waives_network = statement.parameter("waivers").split(',').any(|word| word == "network");
+    let is_network =
+        |one: &claims::Enforced| one.guarantee == "network" && !one.mechanism.is_empty();
+    if waives_network || !statement.enforced.iter().any(is_network) {
+        return Err(Reason::Network);
+    }
+    let listed = match (statement.manifest(), manifest) {
+        (Some(entry), Some(bytes)) => {
+            let got = Digest::of(bytes);
+            if entry.sha256() != Some(got) {
+                let expected = entry.sha256().map_or_else(String::new, |digest| digest.to_string());
+                return Err(Reason::Manifest { expected, got: got.to_string() });
+            }
+            claims::read_manifest(bytes).map_err(Reason::ManifestUnreadable)?
+        }
+        _ => Vec::new(),
+    };
+    let all = if listed.is_empty() { &statement.dependencies } else { &listed };
+    if all.is_empty() {
+        return Err(Reason::NoInputs);
+    }
+    if let Some(one) = statement.dependencies.iter().chain(&listed).find(|one| !one.is_pinned()) {
+        return Err(Reason::NotPinned { name: escape(one.name.as_bytes()) });
+    }
+    let count = all.len();
+    Ok(match statement.manifest() {
+        Some(entry) if listed.is_empty() => {
+            let entries = escape(entry.annotation("entries").unwrap_or("all").as_bytes());
+            let name = escape(entry.name.as_bytes());
+            format!("network off, {entries} inputs listed in {name}, which is named by digest")
+        }
+        _ => format!("network off, {count} of {count} inputs by digest"),
+    })
+}
+
+/// Step 8.
+fn log_detail(attestation: &Attestation) -> String {
+    let detail = if attestation.has_log_entry() {
+        "has a log entry, which a check with a plain key does not read"
+    } else {
+        "not recorded in a transparency log"
+    };
+    detail.to_owned()
+}
+
+fn passed(refusal: &Refusal) -> usize {
+    refusal.checks.iter().filter(|check| matches!(check.outcome, Outcome::Ok)).count()
+}
+
+/// The checks so far.
+#[derive(Default)]
+struct Checks {
+    list: Vec<Check>,
+    any_failed: bool,
+}
+
+impl Checks {
+    fn add(&mut self, subject: Subject, result: Result<String, Reason>) {
+        match result {
+            Ok(detail) => self.ok(subject, detail),
+            Err(reason) => self.failed(subject, reason),
+        }
+    }
+
+    fn ok(&mut self, subject: Subject, detail: String) {
+        self.list.push(Check { subject, outcome: Outcome::Ok, detail });
+    }
+
+    fn skip(&mut self, subject: Subject, detail: String) {
+        self.list.push(Check { subject, outcome: Outcome::NotApplicable, detail });
+    }
+
+    fn failed(&mut self, subject: Subject, reason: Reason) {
+        self.any_failed = true;
+        let detail = reason.to_string();
+        self.list.push(Check { subject, outcome: Outcome::Failed(reason), detail });
+    }
+
+    fn stop(mut self, subject: Subject, reason: Reason) -> Refusal {
+        self.failed(subject, reason);
+        self.refusal()
+    }
+
+    fn refusal(self) -> Refusal {
+        Refusal { checks: self.list }
+    }
+}
