@@ -53,8 +53,14 @@ pub fn failed(
     facts: &Facts,
     ends: &Ends,
 ) -> Vec<Diagnostic> {
-    let mut found: Vec<Diagnostic> =
-        ends.failed.values().flat_map(|failure| failure.diagnostics.clone()).collect();
+    let told = ends.failed.iter().flat_map(|(id, failure)| {
+        let place = prepared.places.get(id);
+        failure.diagnostics.iter().map(move |diagnostic| match (&diagnostic.place, place) {
+            (None, Some(place)) => diagnostic.clone().at(place.clone()),
+            _ => diagnostic.clone(),
+        })
+    });
+    let mut found: Vec<Diagnostic> = told.collect();
     if found.is_empty() {
         found.push(Diagnostic::new(Code::Interrupted, "the build was interrupted"));
     }

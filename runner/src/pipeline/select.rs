@@ -133,14 +133,24 @@ pub fn offered(session: &Session, prepared: &Prepared) -> Result<(), Vec<Diagnos
     if wrong.is_empty() { Ok(()) } else { Err(wrong) }
 }
 
-/// Returns what the host lacks of the core guarantees and of those the configuration requires.
+/// Returns what the host lacks of what the configuration requires. A missing core guarantee is refused
+/// by the sandbox itself, with its cause, so nothing is rehearsed where nothing extra is required.
 fn missing(session: &Session, waived: &BTreeSet<Guarantee>) -> Vec<Diagnostic> {
-    if session.config.require.is_empty() && waived.is_empty() {
-        // The sandbox itself refuses a missing core guarantee, with its cause; probing costs a process.
+    let required: Vec<Guarantee> = session.config.require.iter().copied().filter(|guarantee| !waived.contains(guarantee)).collect();
+    if required.is_empty() {
         return Vec::new();
     }
-    let _ = session;
-    Vec::new()
+    let found = sandbox::probe::probe();
+    let kept = |guarantee: Guarantee| found.findings.iter().any(|finding| finding.guarantee == guarantee && matches!(finding.state, sandbox::probe::State::Kept(_)));
+    required
+        .into_iter()
+        .filter(|guarantee| !kept(*guarantee))
+        .map(|guarantee| {
+            Diagnostic::new(Code::SandboxFailed, format!("this host cannot keep `{guarantee}`, which the configuration requires"))
+                .help("see why:  kiln doctor")
+                .help(format!("or take `{guarantee}` out of `require` in config.toml"))
+        })
+        .collect()
 }
 
 /// Returns what a person reads of a source that cannot be scanned, with its place in the build file.
