@@ -60,7 +60,7 @@ fn told(session: &Session, found: &Report, looks: &[Look]) -> String {
             State::Missing { doing, error, .. } => (Some(false), format!("{doing}: {error}")),
             State::NotReached => (None, "not tried, since an earlier one is missing".to_owned()),
         };
-        out.push_str(&format!(" {} {:<10} {}\n", session.style.verdict(good), finding.guarantee, text::escape(detail.as_bytes())));
+        out.push_str(&format!(" {} {:<10} {}\n", session.style.verdict(good), finding.guarantee.as_str(), text::escape(detail.as_bytes())));
     }
     for look in looks {
         out.push_str(&format!(" {} {:<10} {}\n", session.style.verdict(Some(look.good)), look.name, text::escape(look.detail.as_bytes())));
