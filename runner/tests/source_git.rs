@@ -126,6 +126,9 @@ impl Repo {
         let _ = fs::remove_file(&copy);
         if git_dir.join("index").exists() {
             fs::copy(git_dir.join("index"), &copy).unwrap();
+            // Git compares an entry by content if its file is not older than the index itself.
+            let time = git_dir.join("index").metadata().unwrap().modified().unwrap();
+            fs::File::options().write(true).open(&copy).unwrap().set_modified(time).unwrap();
         }
         let env = [("GIT_INDEX_FILE", copy.as_path())];
         let git = |args: &[&str]| {
@@ -177,7 +180,7 @@ fn checkout(scanned: &Scanned) -> Checkout {
 
 fn files(scanned: &Scanned, name: &str) -> Vec<String> {
     let tree = &scanned.sources[&Ident::new(name).unwrap()];
-    let mut paths: Vec<String> = tree.files.iter().map(|file| file.path.to_string()).collect();
+    let mut paths: Vec<String> = tree.files().iter().map(|file| file.path.to_string()).collect();
     paths.sort_unstable();
     paths
 }

@@ -6,19 +6,11 @@
 //!
 //! Does not catch: a credential that looks like a plain word.
 
-use std::fmt;
+use fetch::host::AskedPackage;
 
 use super::node::Node;
 use super::reader::{At, Problems, brief, text, wrong_value};
 use crate::diagnostic::{Code, Diagnostic, Span};
-
-/// Longest name of a package, in bytes.
-const PACKAGE_BYTES_MAX: usize = 255;
-
-/// The name of a package in the host's or a suite's package database, such as `libc6-dev` or
-/// `zlib1g:i386`: letters, digits, `+`, `-`, `.`, `_`, and an architecture after a colon.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct PackageName(String);
 
 /// What a URL may be.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -29,33 +21,6 @@ pub(super) enum Purpose {
     Mirror,
     /// A git repository: `https`, `ssh`, or `file` or a path as the build file itself writes it.
     Repository,
-}
-
-impl PackageName {
-    /// Checks a name.
-    pub fn new(name: &str) -> Option<PackageName> {
-        let (bare, arch) = name.split_once(':').unwrap_or((name, "any"));
-        let first = bare.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric());
-        let rest = |byte: u8| byte.is_ascii_alphanumeric() || b"+-._".contains(&byte);
-        let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-        let good = first
-            && bare.bytes().all(rest)
-            && !arch.is_empty()
-            && arch.bytes().all(fits)
-            && name.len() <= PACKAGE_BYTES_MAX;
-        good.then(|| PackageName(name.to_owned()))
-    }
-
-    /// Returns the name.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for PackageName {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(&self.0)
-    }
 }
 
 /// Checks a URL or, where allowed, a path.
@@ -130,18 +95,18 @@ pub(super) fn packages(
     node: &Node,
     label: &str,
     problems: &mut Problems<'_>,
-) -> Option<Vec<At<PackageName>>> {
-    let mut found: Vec<At<PackageName>> = Vec::new();
+) -> Option<Vec<At<AskedPackage>>> {
+    let mut found: Vec<At<AskedPackage>> = Vec::new();
     for item in super::reader::list(node, label, problems)? {
         let Some(name) = text(item, &format!("an item of {label}"), problems) else { continue };
-        match PackageName::new(name) {
-            Some(name) if found.iter().any(|earlier| earlier.value == name) => {
-                let headline = format!("{label} has `{}` twice", brief(name.as_str()));
+        match AskedPackage::new(name) {
+            Ok(package) if found.iter().any(|earlier| earlier.value == package) => {
+                let headline = format!("{label} has `{}` twice", brief(name));
                 problems
                     .add(item.span, Diagnostic::new(Code::Duplicate, headline).help("keep one"));
             }
-            Some(name) => found.push(At::new(name, item.span)),
-            None => {
+            Ok(package) => found.push(At::new(package, item.span)),
+            Err(_) => {
                 let label = format!("an item of {label}");
                 wrong_value(item, &label, "the name of a package, without version", problems);
             }
@@ -189,16 +154,20 @@ fn has_credential(text: &str) -> bool {
 fn looks_secret(name: &str) -> bool {
     let upper = name.to_ascii_uppercase();
     let words: Vec<&str> = upper.split(['_', '-', '.']).collect();
-    match words.as_slice() {
+    matches!(
+        words.as_slice(),
         [
             ..,
-            "TOKEN" | "SECRET" | "PASSWORD" | "PASSWD" | "PASSPHRASE" | "CREDENTIAL"
-            | "CREDENTIALS",
-        ]
-        | [.., "APIKEY"] => true,
-        [.., "API" | "ACCESS" | "PRIVATE" | "SECRET" | "SIGNING", "KEY"] => true,
-        _ => false,
-    }
+            "TOKEN"
+                | "SECRET"
+                | "PASSWORD"
+                | "PASSWD"
+                | "PASSPHRASE"
+                | "CREDENTIAL"
+                | "CREDENTIALS"
+        ] | [.., "APIKEY"]
+            | [.., "API" | "ACCESS" | "PRIVATE" | "SECRET" | "SIGNING", "KEY"]
+    )
 }
 
 /// Says whether a value has the form of a private key or of a well-known kind of token.
@@ -248,15 +217,5 @@ mod tests {
         assert!(is_secret("-----BEGIN EC PRIVATE KEY-----\nMH"));
         assert!(is_secret(&format!("x=ghp_{}", "a".repeat(36))));
         assert!(!is_secret("ghp_short"));
-    }
-
-    #[test]
-    fn package_names_follow_the_pattern() {
-        for good in ["gcc", "libc6-dev", "g++", "zlib1g:i386", "Perl_x.y"] {
-            assert!(PackageName::new(good).is_some(), "{good}");
-        }
-        for bad in ["", "-x", "a b", "a/b", "a:", "a=1", "a:b:c", "é", ":x"] {
-            assert!(PackageName::new(bad).is_none(), "{bad}");
-        }
     }
 }

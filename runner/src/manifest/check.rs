@@ -4,13 +4,14 @@
 use std::collections::BTreeMap;
 
 use model::Ident;
+use model::step::OutputKind;
 
 use super::artifact::ArtifactKind;
 use super::environment::EnvironmentKind;
 use super::project::Manifest;
 use super::reader::{At, Problems, unknown_name};
 use super::reference::OutputRef;
-use super::step::{Form, Step};
+use super::step::{Step, word_of};
 use crate::diagnostic::{Code, Diagnostic, Span};
 
 /// Most steps of a cycle that a message prints.
@@ -60,7 +61,7 @@ fn output_of(
     user: &str,
     steps: &BTreeMap<&Ident, &Step>,
     problems: &mut Problems<'_>,
-) -> Option<Form> {
+) -> Option<OutputKind> {
     let OutputRef { step: name, output } = &reference.value;
     let Some(step) = steps.get(name) else {
         let headline = format!("{user} takes from no step: `{name}`");
@@ -69,7 +70,7 @@ fn output_of(
         return None;
     };
     if let Some(found) = step.outputs.get(output) {
-        return Some(found.form);
+        return Some(found.kind);
     }
     let headline = match step.is_test() {
         true => format!("`{name}` is a test and has no outputs"),
@@ -85,13 +86,13 @@ fn roots(manifest: &Manifest, steps: &BTreeMap<&Ident, &Step>, problems: &mut Pr
         let EnvironmentKind::Step(reference) = &environment.kind else { continue };
         let user = format!("environment `{}`", environment.name.value);
         let form = output_of(reference, &user, steps, problems);
-        if let Some(form @ (Form::File | Form::Dir)) = form {
+        if let Some(form @ (OutputKind::File | OutputKind::Dir)) = form {
             let headline = format!("output `{}` is not a root", reference.value);
             problems.add(
                 reference.span,
                 Diagnostic::new(Code::WrongValue, headline)
                     .expected("an output with `as: root`")
-                    .got(format!("an output with `as: {}`", form.as_str()))
+                    .got(format!("an output with `as: {}`", word_of(form)))
                     .help(format!(
                         "in step `{}`:  outputs: {{{}: {{path: PATH, as: root}}}}",
                         reference.value.step, reference.value.output
@@ -111,13 +112,13 @@ fn artifacts(manifest: &Manifest, steps: &BTreeMap<&Ident, &Step>, problems: &mu
             }
             ArtifactKind::File { file, .. } => {
                 let form = output_of(file, "an artifact", steps, problems);
-                if let Some(form @ (Form::Dir | Form::Root)) = form {
+                if let Some(form @ (OutputKind::Dir | OutputKind::Root)) = form {
                     let headline = format!("output `{}` is a folder", file.value);
                     problems.add(
                         file.span,
                         Diagnostic::new(Code::WrongType, headline)
                             .expected("an output with `as: file`")
-                            .got(format!("an output with `as: {}`", form.as_str()))
+                            .got(format!("an output with `as: {}`", word_of(form)))
                             .help(format!(
                                 "pack it:  {{archive: [{}], name: \"{}.tar.gz\"}}",
                                 file.value, file.value.output

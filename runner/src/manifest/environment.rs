@@ -3,9 +3,10 @@
 
 use std::collections::BTreeMap;
 
+use fetch::host::{AskedError, AskedPackage, AskedPath, Forbidden};
 use model::{AbsPath, Ident};
 
-use super::address::{PackageName, Purpose, image, packages, refuse_secret, sha256, url};
+use super::address::{Purpose, image, packages, refuse_secret, sha256, url};
 use super::node::{Node, Type};
 use super::placeholder::{Scope, Template, template};
 use super::reader::{
@@ -39,23 +40,13 @@ pub enum EnvironmentKind {
 /// What of the host is in the root, besides the Essential set.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Host {
-    /// Installed packages; their closure comes with them.
-    pub packages: Vec<At<PackageName>>,
-    /// Files or folders of no package.
-    pub paths: Vec<HostPath>,
+    /// Installed packages; their closure comes with them. Each once.
+    pub packages: Vec<At<AskedPackage>>,
+    /// Files or folders of no package. Their places in the root differ, and both ends are checked
+    /// as far as it can be told without asking the host: its homes and kiln's store are not known here.
+    pub paths: Vec<At<AskedPath>>,
     /// Whether the digests are written to the lock, and must stay the same.
     pub pin: bool,
-}
-
-/// One file or folder of the host.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HostPath {
-    /// Where it lies on the host.
-    pub from: At<AbsPath>,
-    /// Where it lies in the root.
-    pub at: AbsPath,
-    /// Whether its `bin` folder, or itself where it has none, comes first in `PATH`.
-    pub path_prefix: bool,
 }
 
 /// The name of a variable: not empty, no `=`, no control character.
@@ -83,11 +74,6 @@ pub(super) const ROOTFS: Table =
 
 /// Longest name of a variable, in bytes.
 const ENV_NAME_BYTES_MAX: usize = 255;
-/// Folders of the host that are views of the running system, not files of it.
-const LIVE: [&str; 3] = ["/proc", "/sys", "/dev"];
-/// Places of a root that kiln itself fills.
-const TAKEN: [&str; 6] = ["/proc", "/sys", "/dev", "/kiln", "/build", "/tmp"];
-
 impl EnvName {
     /// Checks a name.
     pub fn new(name: &str) -> Option<EnvName> {
@@ -186,22 +172,22 @@ fn host(node: &Node, label: &str, problems: &mut Problems<'_>) -> Option<Host> {
         Some(node) => packages(node, &fields.label("packages"), problems)?,
         None => Vec::new(),
     };
-    let mut paths: Vec<HostPath> = Vec::new();
+    let mut paths: Vec<At<AskedPath>> = Vec::new();
     if let Some(node) = fields.get("paths") {
         let label = fields.label("paths");
         for item in list(node, &label, problems)? {
             let Some(path) = host_path(item, &format!("an item of {label}"), problems) else {
                 continue;
             };
-            if paths.iter().any(|earlier| earlier.at == path.at) {
-                let headline = format!("two paths land at {}", path.at);
+            if paths.iter().any(|earlier| earlier.value.place() == path.place()) {
+                let headline = format!("two paths land at {}", path.place());
                 problems.add(
                     value_span(item),
                     Diagnostic::new(Code::Collision, headline)
                         .help("give one of them another place:  at: PATH"),
                 );
             }
-            paths.push(path);
+            paths.push(At::new(path, value_span(item)));
         }
     }
     let pin = match fields.get("pin") {
@@ -211,51 +197,48 @@ fn host(node: &Node, label: &str, problems: &mut Problems<'_>) -> Option<Host> {
     Some(Host { packages, paths, pin })
 }
 
-fn host_path(node: &Node, label: &str, problems: &mut Problems<'_>) -> Option<HostPath> {
-    if node.kind() != Type::Map {
-        if node.kind() != Type::Text {
+fn host_path(node: &Node, label: &str, problems: &mut Problems<'_>) -> Option<AskedPath> {
+    let (path, blame) = match node.kind() {
+        Type::Text => {
+            let from = absolute(node, label, problems)?;
+            (AskedPath { from, at: None, path_prefix: false }, node)
+        }
+        Type::Map => {
+            let fields = Fields::read(node, &HOST_PATH, label, problems)?;
+            let help = "name the file or folder:  from: /opt/tool";
+            let from_node = fields.require("from", help, problems);
+            let path_prefix = match fields.get("path-prefix") {
+                Some(node) => boolean(node, &fields.label("path-prefix"), problems)?,
+                None => false,
+            };
+            let at = match fields.get("at") {
+                Some(node) => Some(absolute(node, &fields.label("at"), problems)?),
+                None => None,
+            };
+            let from = absolute(from_node?, &fields.label("from"), problems)?;
+            let blame = fields.get("at").filter(|_| at.is_some()).or(from_node)?;
+            (AskedPath { from, at, path_prefix }, blame)
+        }
+        Type::Null | Type::Boolean | Type::Integer | Type::Number | Type::List => {
             wrong_type(node, label, "a path, or a map with `from`", problems);
             return None;
         }
-        let from = host_folder(node, label, problems)?;
-        return Some(HostPath {
-            at: from.clone(),
-            from: At::new(from, node.span),
-            path_prefix: false,
-        });
-    }
-    let fields = Fields::read(node, &HOST_PATH, label, problems)?;
-    let from_node = fields.require("from", "name the file or folder:  from: /opt/tool", problems);
-    let path_prefix = match fields.get("path-prefix") {
-        Some(node) => boolean(node, &fields.label("path-prefix"), problems)?,
-        None => false,
     };
-    let from_node = from_node?;
-    let from = host_folder(from_node, &fields.label("from"), problems)?;
-    let at = match fields.get("at") {
-        Some(node) => {
-            let at = absolute(node, &fields.label("at"), problems)?;
-            if below_one_of(&at, &TAKEN) || at == AbsPath::default() {
-                let expected = "a place outside /, /proc, /sys, /dev, /kiln, /build and /tmp";
-                wrong_value(node, &fields.label("at"), expected, problems);
-                return None;
-            }
-            at
-        }
-        None => from.clone(),
-    };
-    Some(HostPath { from: At::new(from, from_node.span), at, path_prefix })
-}
-
-/// Reads a path of the host that may be imported: not `/`, no live folder, no home itself.
-/// Which other folders are homes, and where the store lies, only the host can say.
-fn host_folder(node: &Node, label: &str, problems: &mut Problems<'_>) -> Option<AbsPath> {
-    let path = absolute(node, label, problems)?;
-    let parts: Vec<&str> = path.below_root().parts().collect();
-    let home = matches!(parts.as_slice(), [] | ["root"] | ["home"] | ["home", _]);
-    if home || below_one_of(&path, &LIVE) {
-        let expected = "a file or folder other than /, /proc, /sys, /dev and a home itself";
-        wrong_value(node, label, expected, problems);
+    if let Err(error) = path.check(&Forbidden::default()) {
+        let blame = match error {
+            AskedError::Place { .. } => blame,
+            AskedError::Root
+            | AskedError::Kernel { .. }
+            | AskedError::Home { .. }
+            | AskedError::Store { .. } => node.get("from").unwrap_or(node),
+        };
+        problems.add(
+            blame.span,
+            Diagnostic::new(Code::WrongValue, format!("{label} is not allowed"))
+                .expected("a file or folder of the host that is none of its own")
+                .got(super::reader::quoted(blame.scalar_text().unwrap_or_default()))
+                .why(error.to_string()),
+        );
         return None;
     }
     Some(path)

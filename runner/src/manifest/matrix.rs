@@ -1,10 +1,8 @@
 //! The matrix: every combination of its axes' values, less those excluded.
 
 use std::collections::BTreeMap;
-use std::fmt;
 
 use model::Ident;
-use model::text::escape;
 
 use super::node::{Key, Node};
 use super::reader::{
@@ -58,6 +56,11 @@ impl Combination {
         self.0.iter().map(|(axis, value)| (axis, value.as_str()))
     }
 
+    /// Returns the choice that it is, as part of the name of a step.
+    pub fn choice(&self) -> BTreeMap<Ident, String> {
+        self.0.clone()
+    }
+
     /// Says whether there is no matrix.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -65,24 +68,6 @@ impl Combination {
 
     fn has(&self, part: &BTreeMap<Ident, String>) -> bool {
         part.iter().all(|(axis, value)| self.0.get(axis) == Some(value))
-    }
-}
-
-impl fmt::Display for Combination {
-    /// Prints `axis=a,other=c`, sorted by axis. Letters that would make two combinations look
-    /// alike, or leave the line, are escaped.
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, (axis, value)) in self.0.iter().enumerate() {
-            let comma = if index == 0 { "" } else { "," };
-            write!(out, "{comma}{axis}=")?;
-            for letter in escape(value.as_bytes()).chars() {
-                match letter {
-                    ',' | '[' | ']' | ' ' => write!(out, "\\x{:02x}", letter as u32)?,
-                    _ => write!(out, "{letter}")?,
-                }
-            }
-        }
-        Ok(())
     }
 }
 
@@ -199,19 +184,4 @@ fn product(axes: &BTreeMap<Ident, Vec<String>>) -> Vec<Combination> {
             .collect();
     }
     all
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_combination_prints_as_one_line_that_no_other_has() {
-        let one = |value: &str| {
-            Combination([(Ident::new("a").unwrap(), value.to_owned())].into()).to_string()
-        };
-        assert_eq!(one("x"), "a=x");
-        assert_eq!(one("x,b=y]\n"), "a=x\\x2cb=y\\x5d\\x0a");
-        assert_ne!(one("\\x2c"), one(","));
-    }
 }

@@ -15,6 +15,7 @@ mod address;
 mod artifact;
 mod check;
 mod environment;
+mod expand;
 mod instance;
 mod matrix;
 mod node;
@@ -24,24 +25,30 @@ mod project;
 mod reader;
 mod reference;
 mod resources;
+mod run;
+pub mod schema;
 mod source;
 mod step;
+mod template;
+mod yaml;
 
-pub use address::PackageName;
 pub use artifact::{Artifact, ArtifactKind, FileMode};
-pub use environment::{EnvName, Environment, EnvironmentKind, Host, HostPath};
+pub use environment::{EnvName, Environment, EnvironmentKind, Host};
+pub use expand::{EXPANDED_BYTES_MAX, INSTANCES_MAX, expand};
 pub use instance::{
-    ArchiveFormat, ArtifactInstance, ArtifactInstanceKind, EXPANDED_BYTES_MAX, Expanded,
-    INSTANCES_MAX, Instance, InstanceRole, MountAt, OutputAt, OutputOf, StepId, TakenAt, expand,
+    ArchiveFormat, ArtifactInstance, ArtifactInstanceKind, Expanded, Instance, InstanceRole,
+    MountAt, OutputAt, OutputOf, TakenAt,
 };
 pub use matrix::{COMBINATIONS_MAX, Combination, Matrix};
 pub use parse::{DEPTH_MAX, FILE_BYTES_MAX, NODES_MAX};
 pub use placeholder::{Template, Values};
-pub use project::{Epoch, Manifest, parse};
+pub use project::{Epoch, Manifest, no_build_file, parse, unreadable};
 pub use reader::At;
 pub use reference::OutputRef;
-pub use source::{ALWAYS_EXCLUDED, Source, SourceKind};
-pub use step::{Form, Mount, Output, Role, Run, SHELL_DEFAULT, Step, Taken, Widened};
+pub use run::{RUN_STEP, RunOutput, RunRequest, render_run};
+pub use source::{Source, SourceKind};
+pub use step::{Mount, Output, Role, SHELL_DEFAULT, Step, Taken};
+pub use template::{Starter, UnknownStarter, ident_of};
 
 #[cfg(test)]
 mod tests;

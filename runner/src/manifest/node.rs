@@ -95,7 +95,8 @@ impl Node {
 }
 
 impl Scalar {
-    fn kind(&self) -> Type {
+    /// Returns the type that the core schema gives it.
+    pub fn kind(&self) -> Type {
         if !self.plain {
             return Type::Text;
         }

@@ -1,16 +1,16 @@
 //! Sources: what goes in. `local` is built now; the other kinds are checked and then refused.
 
-use globset::Glob;
 use model::{Ident, RelPath};
 
 use super::address::{Purpose, image, packages, sha256, url};
 use super::node::{Key, Node};
 use super::placeholder::{Scope, fixed_text};
 use super::reader::{
-    At, Fields, Problems, Table, boolean, brief, ident, integer, list, path, text, texts,
+    At, Fields, Problems, Table, boolean, brief, ident, integer, list, path, quoted, text, texts,
     wrong_value,
 };
 use crate::diagnostic::{Code, Diagnostic, Span, one_of};
+use crate::source::Exclude;
 
 /// One source.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,13 +28,11 @@ pub enum SourceKind {
     Local {
         /// Where it lies.
         path: At<RelPath>,
-        /// Globs of what is left out, besides [`ALWAYS_EXCLUDED`].
+        /// What is left out, besides what no source holds; each is a good
+        /// [`Exclude`] pattern.
         exclude: Vec<At<String>>,
     },
 }
-
-/// What no local source holds: git's own folder, and what kiln reads and writes.
-pub const ALWAYS_EXCLUDED: [&str; 4] = [".git/", "kiln-out/", "kiln.yaml", "kiln.lock"];
 
 /// Which reader a lock file of another tool needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -226,15 +224,16 @@ fn local(
     let mut exclude = Vec::new();
     if let Some(node) = fields.get("exclude") {
         for glob in texts(node, &fields.label("exclude"), problems).unwrap_or_default() {
-            match Glob::new(&glob.value) {
-                Ok(_) if !glob.value.is_empty() => exclude.push(glob),
-                Ok(_) | Err(_) => {
+            match Exclude::parse(std::slice::from_ref(&glob.value)) {
+                Ok(_) => exclude.push(glob),
+                Err(error) => {
                     let headline = format!("{} holds a bad glob", fields.label("exclude"));
                     problems.add(
                         glob.span,
                         Diagnostic::new(Code::WrongValue, headline)
-                            .expected("a glob such as node_modules/ or *.o")
-                            .got(brief(&glob.value)),
+                            .expected("a pattern as in .gitignore, such as node_modules/ or *.o")
+                            .got(quoted(&glob.value))
+                            .why(error.to_string()),
                     );
                 }
             }

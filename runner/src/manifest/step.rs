@@ -5,6 +5,7 @@ use std::num::NonZeroU32;
 
 use model::Ident;
 use model::limits::{Limits, Millis, TIMEOUT_DEFAULT};
+use model::step::{OutputKind, Run, Widen};
 
 use super::environment::{EnvName, variables};
 use super::node::{Node, Type};
@@ -46,7 +47,7 @@ pub struct Step {
     /// Processors it is pinned to; part of the Action.
     pub cpus: Option<NonZeroU32>,
     /// What it may do besides; part of the Action.
-    pub widened: Widened,
+    pub widen: Widen,
 }
 
 /// What a step is for.
@@ -56,8 +57,8 @@ pub enum Role {
     Step,
     /// It checks and ships nothing.
     Test {
-        /// A JUnit XML file that is read for the summary.
-        junit: Option<At<Template>>,
+        /// Reports that are read for the summary, by kind: only `junit`, a JUnit XML file.
+        reports: BTreeMap<Ident, At<Template>>,
     },
 }
 
@@ -79,49 +80,13 @@ pub struct Taken {
     pub path: At<Template>,
 }
 
-/// What runs.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Run {
-    /// A script; it lies in the step as `/kiln/script` (decision 32).
-    Script {
-        /// The text.
-        text: String,
-        /// The program that gets it as its last argument.
-        shell: Vec<String>,
-    },
-    /// A program and its arguments, without a shell.
-    Argv(Vec<String>),
-}
-
 /// What is taken out of a step.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Output {
     /// Where it lies below `/build`.
     pub path: At<Template>,
     /// What it must be.
-    pub form: Form,
-}
-
-/// What an output must be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Form {
-    /// One regular file.
-    File,
-    /// A folder.
-    Dir,
-    /// A folder that is a root: absolute links resolve inside it.
-    Root,
-}
-
-/// What a step may do besides; each widens exactly one thing.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Widened {
-    /// Make namespaces inside the step.
-    pub nested: bool,
-    /// Be root inside, with file capabilities only.
-    pub fakeroot: bool,
-    /// Run 32-bit programs.
-    pub abi32: bool,
+    pub kind: OutputKind,
 }
 
 /// The names a step may refer to, whatever else is wrong with what they name.
@@ -187,14 +152,12 @@ impl Step {
     }
 }
 
-impl Form {
-    /// Returns the word of the build file.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Form::File => "file",
-            Form::Dir => "dir",
-            Form::Root => "root",
-        }
+/// Returns the word of the build file for what an output must be.
+pub(super) fn word_of(kind: OutputKind) -> &'static str {
+    match kind {
+        OutputKind::File => "file",
+        OutputKind::Dir => "dir",
+        OutputKind::Root => "root",
     }
 }
 
@@ -222,7 +185,7 @@ pub(super) fn read(
             .and_then(|node| boolean(node, &fields.label(key), problems))
             .unwrap_or(false)
     };
-    let widened = Widened {
+    let widen = Widen {
         nested: flag("nested", problems),
         fakeroot: flag("fakeroot", problems),
         abi32: flag("abi32", problems),
@@ -245,7 +208,7 @@ pub(super) fn read(
     let needs = needs(&fields, problems);
     let outputs = outputs(&fields, known.scope, problems);
     let role = match table.noun {
-        "test" => Role::Test { junit: junit(&fields, known.scope, problems) },
+        "test" => Role::Test { reports: reports(&fields, known.scope, problems) },
         _ => Role::Step,
     };
     let name = name?;
@@ -262,7 +225,7 @@ pub(super) fn read(
         limits: limits.unwrap_or_default(),
         timeout: timeout.unwrap_or(TIMEOUT_DEFAULT),
         cpus,
-        widened,
+        widen,
         name,
     })
 }
@@ -509,10 +472,10 @@ fn output(
     let slash = path.value.ends_with_slash();
     let form = match form {
         Some(form) => form?,
-        None if slash => Form::Dir,
-        None => Form::File,
+        None if slash => OutputKind::Dir,
+        None => OutputKind::File,
     };
-    if slash && form == Form::File {
+    if slash && form == OutputKind::File {
         problems.add(
             span,
             Diagnostic::new(
@@ -523,20 +486,21 @@ fn output(
             .help("remove the final `/`"),
         );
     }
-    Some(Output { path, form })
+    Some(Output { path, kind: form })
 }
 
-fn form(node: &Node, label: &str, problems: &mut Problems<'_>) -> Option<Form> {
+fn form(node: &Node, label: &str, problems: &mut Problems<'_>) -> Option<OutputKind> {
     match text(node, label, problems)? {
-        "file" => Some(Form::File),
-        "dir" => Some(Form::Dir),
-        "root" => Some(Form::Root),
+        "file" => Some(OutputKind::File),
+        "dir" => Some(OutputKind::Dir),
+        "root" => Some(OutputKind::Root),
         "plan" => {
             problems.add(
                 node.span,
                 Diagnostic::new(Code::Reserved, "`as: plan` is reserved")
                     .expected("one of dir, file, root")
-                    .why("a later version of the schema may use it"),
+                    .why("a later version of the schema may use it")
+                    .help("write  as: dir"),
             );
             None
         }
@@ -547,14 +511,25 @@ fn form(node: &Node, label: &str, problems: &mut Problems<'_>) -> Option<Form> {
     }
 }
 
-fn junit(
+fn reports(
     fields: &Fields<'_>,
     scope: Scope<'_>,
     problems: &mut Problems<'_>,
-) -> Option<At<Template>> {
-    let node = fields.get("reports")?;
-    let reports = Fields::read(node, &REPORTS, fields.label("reports"), problems)?;
-    below_build(reports.get("junit")?, &reports.label("junit"), scope, problems)
+) -> BTreeMap<Ident, At<Template>> {
+    let mut found = BTreeMap::new();
+    let Some(node) = fields.get("reports") else { return found };
+    let Some(reports) = Fields::read(node, &REPORTS, fields.label("reports"), problems) else {
+        return found;
+    };
+    for key in REPORTS.keys {
+        let path = reports
+            .get(key)
+            .and_then(|node| below_build(node, &reports.label(key), scope, problems));
+        if let (Ok(kind), Some(path)) = (Ident::new(key), path) {
+            found.insert(kind, path);
+        }
+    }
+    found
 }
 
 /// Reads a path below `/build`. One without placeholders is checked here, the others when the

@@ -1,0 +1,184 @@
+//! Puts one file into the output folder, or finds that it is there.
+//!
+//! The file is compared by content, never by time or size alone; a stale copy of a right name would be
+//! shipped under a statement that is about other bytes. Writing is temporary file, flush, rename, so a
+//! reader sees the old file or the new one.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use model::{Blob, Digest, Name};
+use rustix::fs::{FileType, Mode, OFlags};
+use rustix::io::Errno;
+
+use crate::persist::{self, Flush, PersistError, retry};
+use crate::store::{self, Store};
+
+/// The folder artifacts land in.
+#[derive(Debug)]
+pub struct OutFolder {
+    fd: OwnedFd,
+    path: PathBuf,
+}
+
+/// What was done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Landed {
+    /// The file is new, or has a new content.
+    Written,
+    /// It was there, byte for byte.
+    Unchanged,
+    /// The last build had made the same file, and somebody changed or removed it since.
+    Restored,
+}
+
+/// Why a file did not land.
+#[derive(Debug, thiserror::Error)]
+pub enum ExportError {
+    /// The folder cannot be made or opened; also where a symlink is in its place.
+    #[error("opening the output folder {}", at.display())]
+    Folder {
+        /// The folder.
+        at: PathBuf,
+        /// The kernel's answer.
+        #[source]
+        source: Errno,
+    },
+    /// The file that is there cannot be read, or a folder is in its place.
+    #[error("reading {}", at.display())]
+    Read {
+        /// The file.
+        at: PathBuf,
+        /// The kernel's answer.
+        #[source]
+        source: Errno,
+    },
+    /// The file cannot be written.
+    #[error("writing {}", at.display())]
+    Write {
+        /// The file.
+        at: PathBuf,
+        /// Which step failed.
+        #[source]
+        source: PersistError,
+    },
+    /// The artifact cannot be read from the store.
+    #[error("exporting {}", at.display())]
+    Store {
+        /// The file.
+        at: PathBuf,
+        /// The store's answer.
+        #[source]
+        source: store::Error,
+    },
+}
+
+impl OutFolder {
+    /// Opens the folder, made with mode 0755 if it is not there. The folders above it must be there.
+    ///
+    /// # Errors
+    /// Refuses a symlink in its place, and anything that is no folder.
+    pub fn open(path: &Path) -> Result<OutFolder, ExportError> {
+        let folder = |source| ExportError::Folder { at: path.to_path_buf(), source };
+        match rustix::fs::mkdirat(rustix::fs::CWD, path, Mode::from_raw_mode(0o755)) {
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(errno) => return Err(folder(errno)),
+        }
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let fd = rustix::fs::openat(rustix::fs::CWD, path, flags, Mode::empty()).map_err(folder)?;
+        Ok(OutFolder { fd, path: path.to_path_buf() })
+    }
+
+    /// Returns where a file of that name lies.
+    pub fn path_of(&self, name: &Name) -> PathBuf {
+        self.path.join(name.as_str())
+    }
+
+    /// Lands an object of the store. `before` is what the last build landed under that name, if it
+    /// did: it tells a restored file from a new one.
+    ///
+    /// # Errors
+    /// [`ExportError`]; what was there before is untouched then.
+    pub fn land(
+        &self,
+        store: &Store,
+        name: &Name,
+        blob: &Blob,
+        executable: bool,
+        before: Option<&Digest>,
+    ) -> Result<Landed, ExportError> {
+        let mode = if executable { 0o755 } else { 0o644 };
+        self.land_with(name, blob, mode, before, &|file| {
+            store
+                .copy_to(blob, file)
+                .map_err(|source| ExportError::Store { at: self.path_of(name), source })
+        })
+    }
+
+    /// Lands bytes, with mode 0644.
+    ///
+    /// # Errors
+    /// As [`OutFolder::land`].
+    pub fn land_bytes(
+        &self,
+        name: &Name,
+        bytes: &[u8],
+        before: Option<&Digest>,
+    ) -> Result<Landed, ExportError> {
+        let write = |source| ExportError::Write {
+            at: self.path_of(name),
+            source: PersistError::Write { name: name.to_string(), source },
+        };
+        self.land_with(name, &Blob::of(bytes), 0o644, before, &|file| {
+            persist::write_all(file, bytes).map_err(write)
+        })
+    }
+
+    /// Says whether the file of that name holds exactly those bytes with that mode.
+    ///
+    /// # Errors
+    /// A folder in its place, and what the kernel refuses.
+    pub fn holds(&self, name: &Name, blob: &Blob, mode: u32) -> Result<bool, ExportError> {
+        let read = |source| ExportError::Read { at: self.path_of(name), source };
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let file = match retry(|| rustix::fs::openat(&self.fd, name.as_str(), flags, Mode::empty()))
+        {
+            Ok(file) => file,
+            // Absent, a link, a socket, or closed to its owner: all are replaced by name.
+            Err(Errno::NOENT | Errno::LOOP | Errno::NXIO | Errno::ACCESS) => return Ok(false),
+            Err(errno) => return Err(read(errno)),
+        };
+        let stat = rustix::fs::fstat(&file).map_err(read)?;
+        match FileType::from_raw_mode(stat.st_mode) {
+            FileType::RegularFile => {}
+            FileType::Directory => return Err(read(Errno::ISDIR)),
+            _ => return Ok(false),
+        }
+        if stat.st_size.cast_unsigned() != blob.size || stat.st_mode & 0o7777 != mode {
+            return Ok(false);
+        }
+        match store::hash_file(&file, &mut |_| ()) {
+            Ok(there) => Ok(there == *blob),
+            Err(store::Error::Changed) => Ok(false),
+            Err(source) => Err(ExportError::Store { at: self.path_of(name), source }),
+        }
+    }
+
+    fn land_with(
+        &self,
+        name: &Name,
+        blob: &Blob,
+        mode: u32,
+        before: Option<&Digest>,
+        fill: &dyn Fn(std::os::fd::BorrowedFd<'_>) -> Result<(), ExportError>,
+    ) -> Result<Landed, ExportError> {
+        if self.holds(name, blob, mode)? {
+            return Ok(Landed::Unchanged);
+        }
+        let write = |source| ExportError::Write { at: self.path_of(name), source };
+        let pending = persist::Pending::create(self.fd.as_fd(), name.as_str()).map_err(write)?;
+        fill(pending.file())?;
+        pending.publish(self.fd.as_fd(), name.as_str(), mode, Flush::Now).map_err(write)?;
+        if before == Some(&blob.digest) { Ok(Landed::Restored) } else { Ok(Landed::Written) }
+    }
+}

@@ -1,0 +1,18 @@
+//! What a build hands over: files in `kiln-out/`.
+//!
+//! Whoever looks there sees whole files only. A file that is right already is not touched, so a build
+//! without changes rewrites nothing (decision 24); one that somebody changed is put back, and that is
+//! told. Nothing there is followed: a symlink in a file's place is replaced, one in the folder's place
+//! is refused.
+//!
+//! Deletes nothing: what is no artifact of this build is not kiln's to judge.
+//!
+//! Spec: decisions 12, 24; sha256sum(1).
+
+mod land;
+mod sums;
+#[cfg(test)]
+mod tests;
+
+pub use land::{ExportError, Landed, OutFolder};
+pub use sums::{SUMS_NAME, sums_text};

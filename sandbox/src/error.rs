@@ -1,0 +1,149 @@
+//! Why a step could not be run, as opposed to how it ended.
+//!
+//! A failed step is an `Outcome`. An `Error` means that the step did not run to its end under the
+//! guarantees, so there is nothing to capture. The cause of a missing guarantee is told apart,
+//! because each has its own remedy.
+
+use std::io;
+use std::path::PathBuf;
+
+use model::AbsPath;
+use model::isolation::Guarantee;
+
+use crate::native::Doing;
+
+/// Why a guarantee cannot be kept on this host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Cause {
+    /// AppArmor restricts user namespaces of unprivileged programs (Ubuntu 23.10 and later).
+    AppArmor,
+    /// A seccomp filter around kiln refuses it, as in a container with the default profile.
+    OuterSeccomp,
+    /// A setting of the kernel refuses it.
+    KernelSetting {
+        /// The file beneath `/proc/sys`, such as `user/max_user_namespaces`.
+        setting: &'static str,
+        /// Its value now.
+        value: u64,
+    },
+    /// The kernel is too old or built without it.
+    NotInKernel,
+    /// A fresh `/proc` is refused because the host's own is partly masked, as in a container.
+    MaskedProc,
+    /// None of the known ones; the error of the system call tells more.
+    Unknown,
+}
+
+/// A limit by the name that the build file gives it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum LimitName {
+    /// Processor time.
+    #[error("cpu")]
+    Cpu,
+    /// Memory.
+    #[error("memory")]
+    Memory,
+    /// Open files.
+    #[error("files")]
+    Files,
+}
+
+/// What is wrong with a place where something should be mounted or written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MountProblem {
+    /// A part of the path is a symlink, or it is a file where a folder is needed.
+    NotAFolder,
+    /// Something that is not empty is there already and would be hidden.
+    Occupied,
+    /// The environment has a non-folder where kiln puts its own folder.
+    EnvironmentNotAFolder,
+    /// A source is neither a folder nor a plain file.
+    SourceKind,
+    /// A name is not UTF-8.
+    NotUtf8,
+}
+
+/// Why a step could not be run.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A core guarantee cannot be kept here (exit 7).
+    #[error("cannot keep the guarantee `{guarantee}` on this host: {doing}")]
+    Missing {
+        /// The guarantee.
+        guarantee: Guarantee,
+        /// What was refused.
+        doing: Doing,
+        /// Why, if it is known.
+        cause: Cause,
+        /// What the kernel answered.
+        #[source]
+        source: io::Error,
+    },
+    /// A limit that was asked for cannot be kept here (exit 7).
+    #[error("cannot keep the limit `{limit}` that was asked for on this host")]
+    Unenforceable {
+        /// The limit.
+        limit: LimitName,
+    },
+    /// Fewer processors than `cpus` asks for (exit 7).
+    #[error("{asked} processors asked for, {present} present")]
+    TooFewProcessors {
+        /// What was asked for.
+        asked: u32,
+        /// What this process may use.
+        present: u32,
+    },
+    /// A place inside cannot take what should go there.
+    #[error("cannot put anything at {at}")]
+    Place {
+        /// The place inside.
+        at: AbsPath,
+        /// What is wrong with it.
+        problem: MountProblem,
+    },
+    /// The environment or an input on the host cannot be read.
+    #[error("cannot use {} as an input", path.display())]
+    Source {
+        /// The path on the host.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The program of the step cannot be executed.
+    #[error("cannot execute {program:?}")]
+    Program {
+        /// The program as the step names it.
+        program: String,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// Something in the set-up failed that no guarantee explains.
+    #[error("cannot set up the sandbox: {doing} {operand:?}")]
+    Setup {
+        /// What was attempted.
+        doing: Doing,
+        /// With what; empty where there is nothing to name.
+        operand: String,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The child ended without saying why.
+    #[error("the sandbox child ended before the step did")]
+    ChildLost,
+    /// The child said something that is no message of ours.
+    #[error("the sandbox child sent no valid message")]
+    Garbled {
+        /// Why.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// Not every process of the step could be shown to be dead in time; nothing may be captured.
+    #[error("processes of the step are still alive: {pids:?}")]
+    StillAlive {
+        /// Their numbers on the host, where known.
+        pids: Vec<u32>,
+    },
+}

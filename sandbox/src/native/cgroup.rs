@@ -1,0 +1,322 @@
+//! Limits by control groups: a group for each step, made beside it and removed after it.
+//!
+//! Which kind works is found by doing, once per process: version 2 where a folder above us may be
+//! written and hands on the controllers, else version 1 per controller as root, else none, and then
+//! rlimits hold what they can. Files are written by hand; there are five.
+//!
+//! ```text
+//! v2  <folder>/kiln-PID-N/{cgroup.procs,pids.max,memory.max,memory.swap.max,cpu.max,memory.events}
+//! v1  <controller>/<own group>/kiln-PID-N/{cgroup.procs,pids.max,memory.limit_in_bytes,…}
+//! ```
+//!
+//! Does not kill: the end of the pid namespace does that. An empty group is the second proof of it.
+//! See cgroups(7).
+
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use model::limits::{Bytes, Count, MilliCpus};
+
+/// Prefix of every group made here; the process id follows, so that leftovers can be told.
+const PREFIX: &str = "kiln-";
+/// Span over which processor time is counted: the kernel's default, in microseconds.
+const PERIOD_US: u64 = 100_000;
+/// Longest wait for a group to be seen empty after its last process was reaped.
+const EMPTY_WAIT: Duration = Duration::from_secs(1);
+
+/// What this host lets us limit by control groups.
+#[derive(Debug, Clone, Default)]
+pub struct Host {
+    /// Folder for groups of version 2, and whether it limits pids, memory, cpu.
+    v2: Option<PathBuf>,
+    pids: Option<PathBuf>,
+    memory: Option<PathBuf>,
+    cpu: Option<PathBuf>,
+}
+
+/// What a step may use, as far as groups limit it.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted {
+    /// Memory.
+    pub memory: Bytes,
+    /// Processes and threads.
+    pub pids: Count,
+    /// Processor time.
+    pub cpu: Option<MilliCpus>,
+}
+
+/// The groups of one step. Dropping it removes them.
+#[derive(Debug)]
+pub struct Group {
+    folders: Vec<PathBuf>,
+    memory: Option<PathBuf>,
+    v2: bool,
+}
+
+impl Host {
+    /// Returns what this host can do; found out once per process.
+    pub fn get() -> &'static Host {
+        static HOST: OnceLock<Host> = OnceLock::new();
+        HOST.get_or_init(find)
+    }
+
+    /// Says whether memory can be limited.
+    pub fn limits_memory(&self) -> bool {
+        self.memory.is_some()
+    }
+
+    /// Says whether the number of processes can be limited.
+    pub fn limits_pids(&self) -> bool {
+        self.pids.is_some()
+    }
+
+    /// Says whether processor time can be limited.
+    pub fn limits_cpu(&self) -> bool {
+        self.cpu.is_some()
+    }
+
+    /// Returns the kind in the field's word.
+    pub fn kind(&self) -> Option<&'static str> {
+        match self {
+            Host { v2: Some(_), .. } => Some("cgroup-v2"),
+            Host { pids: None, memory: None, cpu: None, .. } => None,
+            Host { .. } => Some("cgroup-v1"),
+        }
+    }
+}
+
+/// Makes the groups of one step, limited but empty.
+///
+/// # Errors
+/// When the host refuses what it allowed before.
+pub fn make(host: &Host, wanted: Wanted) -> io::Result<Group> {
+    let mut group = Group { folders: Vec::new(), memory: None, v2: host.v2.is_some() };
+    let cpu = host.cpu.as_ref().filter(|_| wanted.cpu.is_some());
+    let mut parents: Vec<&PathBuf> =
+        [host.pids.as_ref(), host.memory.as_ref(), cpu].into_iter().flatten().collect();
+    parents.sort();
+    parents.dedup();
+    let name = free_name(&parents);
+    for parent in parents {
+        let folder = parent.join(&name);
+        fs::create_dir(&folder)?;
+        group.folders.push(folder);
+    }
+    let folder = |parent: &Option<PathBuf>| parent.as_ref().map(|parent| parent.join(&name));
+    if let Some(folder) = folder(&host.pids) {
+        put(&folder.join("pids.max"), &wanted.pids.0.to_string())?;
+    }
+    group.memory = folder(&host.memory);
+    if let Some(folder) = &group.memory {
+        limit_memory(folder, wanted.memory, group.v2)?;
+    }
+    if let (Some(folder), Some(cpu)) = (folder(&host.cpu), wanted.cpu) {
+        let quota = (cpu.0 * PERIOD_US / 1000).max(1000);
+        if group.v2 {
+            put(&folder.join("cpu.max"), &format!("{quota} {PERIOD_US}"))?;
+        } else {
+            put(&folder.join("cpu.cfs_period_us"), &PERIOD_US.to_string())?;
+            put(&folder.join("cpu.cfs_quota_us"), &quota.to_string())?;
+        }
+    }
+    Ok(group)
+}
+
+/// Returns a name that nobody has: another process with our number may live in another pid namespace.
+fn free_name(parents: &[&PathBuf]) -> String {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    loop {
+        let name =
+            format!("{PREFIX}{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        if !parents.iter().any(|parent| parent.join(&name).exists()) {
+            return name;
+        }
+    }
+}
+
+fn limit_memory(folder: &Path, memory: Bytes, v2: bool) -> io::Result<()> {
+    let text = memory.0.to_string();
+    if v2 {
+        put(&folder.join("memory.max"), &text)?;
+        // Absent where the host has no swap accounting, and then there is nothing to forbid.
+        let _ = put(&folder.join("memory.swap.max"), "0");
+        // One process killed for memory means a result that is not to be trusted: kill them all.
+        put(&folder.join("memory.oom.group"), "1")
+    } else {
+        put(&folder.join("memory.limit_in_bytes"), &text)?;
+        let _ = put(&folder.join("memory.memsw.limit_in_bytes"), &text);
+        Ok(())
+    }
+}
+
+impl Group {
+    /// Puts a process, and so all it will start, into the groups.
+    pub fn admit(&self, pid: u32) -> io::Result<()> {
+        self.folders
+            .iter()
+            .try_for_each(|folder| put(&folder.join("cgroup.procs"), &pid.to_string()))
+    }
+
+    /// Returns how many processes were killed because memory ran out.
+    pub fn killed_for_memory(&self) -> u64 {
+        let name = if self.v2 { "memory.events" } else { "memory.oom_control" };
+        let text =
+            self.memory.as_ref().and_then(|folder| fs::read_to_string(folder.join(name)).ok());
+        let text = text.unwrap_or_default();
+        let count = text.lines().find_map(|line| line.strip_prefix("oom_kill "));
+        count.and_then(|count| count.trim().parse().ok()).unwrap_or(0)
+    }
+
+    /// Returns the most memory held at once.
+    pub fn memory_peak(&self) -> Option<Bytes> {
+        let name = if self.v2 { "memory.peak" } else { "memory.max_usage_in_bytes" };
+        let text = fs::read_to_string(self.memory.as_ref()?.join(name)).ok()?;
+        text.trim().parse().ok().map(Bytes)
+    }
+
+    /// Removes the groups, which proves them empty.
+    ///
+    /// # Errors
+    /// The processes that are still in one of them.
+    pub fn remove(&mut self) -> Result<(), Vec<u32>> {
+        let deadline = Instant::now() + EMPTY_WAIT;
+        while let Some(folder) = self.folders.last() {
+            match fs::remove_dir(folder) {
+                Ok(()) => drop(self.folders.pop()),
+                Err(cause) if cause.kind() == io::ErrorKind::NotFound => drop(self.folders.pop()),
+                // The kernel lets go of a reaped process a moment after the reaping.
+                Err(_) if Instant::now() < deadline => std::thread::yield_now(),
+                Err(_) => {
+                    let text = fs::read_to_string(folder.join("cgroup.procs")).unwrap_or_default();
+                    return Err(text.lines().filter_map(|line| line.parse().ok()).collect());
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// On a path that failed before the proof: nothing is captured then, so only the folders matter.
+impl Drop for Group {
+    fn drop(&mut self) {
+        if let Err(pids) = self.remove() {
+            tracing::warn!(?pids, "a control group of a step could not be removed");
+        }
+    }
+}
+
+fn find() -> Host {
+    let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let host = find_v2(&own, &mounts).unwrap_or_else(|| find_v1(&own, &mounts));
+    for folder in [&host.pids, &host.memory, &host.cpu].into_iter().flatten() {
+        sweep(folder);
+    }
+    host
+}
+
+/// Looks for a folder, from our own upwards, that we may write and that hands on `pids` and `memory`.
+fn find_v2(own: &str, mounts: &str) -> Option<Host> {
+    let path = own.lines().find_map(|line| line.strip_prefix("0::"))?;
+    let top = mount_point(mounts, "cgroup2", None)?;
+    let mut folder = top.join(path.trim_start_matches('/'));
+    while folder.starts_with(&top) {
+        let handed = fs::read_to_string(folder.join("cgroup.subtree_control")).unwrap_or_default();
+        let handed: Vec<&str> = handed.split_whitespace().collect();
+        if handed.contains(&"pids") && handed.contains(&"memory") && may_make(&folder) {
+            let some = Some(folder.clone());
+            let cpu = some.clone().filter(|_| handed.contains(&"cpu"));
+            return Some(Host { v2: some.clone(), pids: some.clone(), memory: some, cpu });
+        }
+        if !folder.pop() {
+            break;
+        }
+    }
+    None
+}
+
+fn find_v1(own: &str, mounts: &str) -> Host {
+    let folder = |controller: &str| {
+        let line = own.lines().find(|line| {
+            line.split(':')
+                .nth(1)
+                .is_some_and(|list| list.split(',').any(|name| name == controller))
+        })?;
+        let path = line.splitn(3, ':').nth(2)?;
+        let top = mount_point(mounts, "cgroup", Some(controller))?;
+        let folder = top.join(path.trim_start_matches('/'));
+        // In a container the path is the host's, and the mount begins at the container's own group.
+        let folder = if folder.is_dir() { folder } else { top };
+        may_make(&folder).then_some(folder)
+    };
+    Host { v2: None, pids: folder("pids"), memory: folder("memory"), cpu: folder("cpu") }
+}
+
+/// Returns where a hierarchy is mounted (proc_pid_mountinfo(5): type and options follow ` - `).
+fn mount_point(mounts: &str, kind: &str, controller: Option<&str>) -> Option<PathBuf> {
+    let line = mounts.lines().find(|line| {
+        let Some((_, tail)) = line.split_once(" - ") else { return false };
+        let mut fields = tail.split(' ');
+        let right_kind = fields.next() == Some(kind);
+        let options = fields.nth(1).unwrap_or_default();
+        right_kind
+            && controller.is_none_or(|wanted| options.split(',').any(|option| option == wanted))
+    })?;
+    line.split(' ').nth(4).map(PathBuf::from)
+}
+
+/// Finds out by doing whether a group can be made and entered here.
+fn may_make(folder: &Path) -> bool {
+    let probe = folder.join(format!("{PREFIX}{}-probe", std::process::id()));
+    if fs::create_dir(&probe).is_err() {
+        return false;
+    }
+    // Entering needs the right to write here and, in version 2, in the folder common to both.
+    let writable = fs::OpenOptions::new().write(true).open(probe.join("cgroup.procs")).is_ok()
+        && fs::OpenOptions::new().write(true).open(folder.join("cgroup.procs")).is_ok();
+    fs::remove_dir(&probe).is_ok() && writable
+}
+
+/// Removes groups of kiln processes that are gone. A group with a process in it cannot be removed.
+fn sweep(folder: &Path) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let owner = name.to_str().and_then(|name| name.strip_prefix(PREFIX)?.split('-').next());
+        let gone = owner.is_some_and(|pid| {
+            !pid.is_empty()
+                && pid.bytes().all(|digit| digit.is_ascii_digit())
+                && !Path::new("/proc").join(pid).exists()
+        });
+        if gone {
+            // Refused only while something lives in it, and then it is not ours to remove.
+            let _ = fs::remove_dir(entry.path());
+        }
+    }
+}
+
+fn put(path: &Path, text: &str) -> io::Result<()> {
+    fs::OpenOptions::new().write(true).open(path)?.write_all(text.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MOUNTS: &str = "\
+30 25 0:26 / /sys/fs/cgroup/pids rw,relatime - cgroup cgroup rw,pids
+31 25 0:27 / /sys/fs/cgroup/cpu,cpuacct rw - cgroup cgroup rw,cpu,cpuacct
+32 25 0:28 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw
+";
+
+    #[test]
+    fn hierarchies_are_found_by_their_controller() {
+        let found = |kind, controller| mount_point(MOUNTS, kind, controller);
+        assert_eq!(found("cgroup", Some("cpu")), Some("/sys/fs/cgroup/cpu,cpuacct".into()));
+        assert_eq!(found("cgroup", Some("memory")), None);
+        assert_eq!(found("cgroup2", None), Some("/sys/fs/cgroup/unified".into()));
+    }
+}

@@ -1,0 +1,136 @@
+//! The sandbox child: kiln's own program, executed again, with one thread and one order.
+//!
+//! 1. nothing inherited: descriptors, signals, umask, session, terminal;
+//! 2. the order is read;
+//! 3. as root: sources are opened while we may, then root is given up for one outer id;
+//! 4. namespaces and the id map; from here root and rootless are the same path;
+//! 5. not as root: sources are opened now, since cloning a mount needs the new user namespace;
+//! 6. the first process of the new pid namespace starts, as a child of the build process, and this
+//!    one ends.
+//!
+//! Never returns to `main`. Never has a second thread. Writes nothing on the host.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+
+use rustix::fs::Mode;
+use rustix::process::{
+    Resource, Rlimit, Signal, getrlimit, set_parent_process_death_signal, setrlimit,
+};
+use rustix::thread::CpuSet;
+
+use super::error::{Doing, Failure, Naming};
+use super::wire::{Order, Word, receive, say, unpack};
+use super::{apply, init, namespaces, sys};
+
+/// What the child is called instead of a program's name. Nobody starts kiln under it by accident.
+pub const MARK: &str = "kiln: sandbox child";
+/// How likely the kernel kills the step before other processes when memory runs out
+/// (`/proc/PID/oom_score_adj`, -1000 to 1000).
+const OOM_SCORE: &str = "500";
+
+/// Runs the sandbox child if this process was started as one; then it never returns.
+///
+/// Must be the first thing `main` does: the child needs to be alone in its process.
+pub fn enter_child_if_asked() {
+    let asked = std::env::args_os().next().is_some_and(|name| name.as_bytes() == MARK.as_bytes());
+    if asked {
+        start();
+    }
+}
+
+fn start() -> ! {
+    let stdin = sys::adopt(0);
+    // 1. Before anything else is opened.
+    let closed = sys::close_from(3);
+    // Away from the standard descriptors, which become the step's.
+    let Ok(socket) = rustix::io::fcntl_dupfd_cloexec(&stdin, 3) else { sys::exit_now(1) };
+    match closed.or_fail(Doing::CloseDescriptors, "").and_then(|()| prepare(&socket)) {
+        Ok(First { order, sources, bodies }) => init::start(order, &socket, sources, bodies),
+        Err(failure) => {
+            // If the build process is gone nobody is left to tell.
+            let _ = say(socket.as_fd(), &Word::Failed(failure), &[]);
+            sys::exit_now(1)
+        }
+    }
+}
+
+/// What the first process needs.
+struct First {
+    order: Order,
+    sources: Vec<Option<OwnedFd>>,
+    bodies: Vec<u8>,
+}
+
+fn prepare(socket: &OwnedFd) -> Result<First, Failure> {
+    // 1.
+    sys::reset_signals().or_fail(Doing::ResetSignals, "")?;
+    set_parent_process_death_signal(Some(Signal::KILL)).or_fail(Doing::TieLife, "")?;
+    rustix::process::umask(Mode::from(0o022));
+    // Already a leader only if somebody started us by hand.
+    let _ = rustix::process::setsid();
+    // A step of many inputs needs many descriptors here; its own limit is set later.
+    let most = getrlimit(Resource::Nofile).maximum;
+    setrlimit(Resource::Nofile, Rlimit { current: most, maximum: most })
+        .or_fail(Doing::ResourceLimits, "files")?;
+    // 2.
+    let (_, mut fds) = receive(socket).or_fail(Doing::Talk, "")?;
+    let file =
+        fds.pop().ok_or(io::Error::from(io::ErrorKind::UnexpectedEof)).or_fail(Doing::Talk, "")?;
+    let (order, bodies) = unpack(file).or_fail(Doing::Talk, "order")?;
+    if let Some(processors) = &order.processors {
+        pin(processors).or_fail(Doing::PinProcessors, "")?;
+    }
+    raise_oom_score();
+    // 3.
+    let mut sources = None;
+    if let Some(outer) = order.outer {
+        hand_pipes(outer).or_fail(Doing::HandPipes, "")?;
+        sources = Some(open_sources(&order)?);
+        namespaces::drop_ids(outer)?;
+        // Cleared by the change of ids.
+        set_parent_process_death_signal(Some(Signal::KILL)).or_fail(Doing::TieLife, "")?;
+    }
+    // 4.
+    namespaces::enter(order.may_miss.network)?;
+    // 5.
+    let sources = match sources {
+        Some(sources) => sources,
+        None => open_sources(&order)?,
+    };
+    // 6.
+    match sys::clone_beside().or_fail(Doing::FirstProcess, "")? {
+        sys::Twin::Original => sys::exit_now(0),
+        sys::Twin::New => Ok(First { order, sources, bodies }),
+    }
+}
+
+fn pin(processors: &[usize]) -> io::Result<()> {
+    let mut set = CpuSet::new();
+    processors.iter().for_each(|processor| set.set(*processor));
+    Ok(rustix::thread::sched_setaffinity(None, &set)?)
+}
+
+/// Only ever raised, which needs no right. A host that refuses loses nothing of the promise.
+fn raise_oom_score() {
+    let file = std::fs::OpenOptions::new().write(true).open("/proc/self/oom_score_adj");
+    let _ = file.and_then(|mut file| io::Write::write_all(&mut file, OOM_SCORE.as_bytes()));
+}
+
+/// Output pipes belong to the build process's user; the step may reopen `/dev/stdout` only if they
+/// are its own, as they are without root.
+fn hand_pipes((uid, gid): (u32, u32)) -> io::Result<()> {
+    let ids = (rustix::fs::Uid::from_raw(uid), rustix::fs::Gid::from_raw(gid));
+    for pipe in [rustix::stdio::stdout(), rustix::stdio::stderr()] {
+        rustix::fs::fchown(pipe, Some(ids.0), Some(ids.1))?;
+    }
+    Ok(())
+}
+
+fn open_sources(order: &Order) -> Result<Vec<Option<OwnedFd>>, Failure> {
+    let open = |path: &std::path::PathBuf| {
+        apply::clone_source(path).map(Some).or_fail(Doing::OpenSource, &path.to_string_lossy())
+    };
+    order.sources.iter().map(open).collect()
+}

@@ -1,0 +1,93 @@
+//! From what was read back to `Enforced`: guarantee, mechanism, detail.
+//!
+//! Lists only what the kernel confirmed in the sealed process, or what was written to a control
+//! group without an error. An extra guarantee that the host lacks is named with its reason.
+
+use model::isolation::{Enforced, Guarantee};
+use model::limits::Bytes;
+
+use super::cgroup::{Host, Wanted};
+use super::seccomp;
+use super::wire::Facts;
+use crate::spec::Parts;
+
+/// Writes down what held.
+pub fn enforced(
+    facts: &Facts,
+    parts: &Parts,
+    host: &Host,
+    wanted: Wanted,
+    work: Bytes,
+) -> Enforced {
+    let mut out = Enforced::default();
+    core(&mut out, facts);
+    limits(&mut out, parts, host, wanted, work);
+    match facts.landlock {
+        Some(abi) => {
+            out.add(Guarantee::Landlock, "landlock", format!("ABI {abi}, all its rights on files"))
+        }
+        None => {
+            absent(&mut out, Guarantee::Landlock, "the kernel has no Landlock of ABI 2 or newer")
+        }
+    }
+    out
+}
+
+fn core(out: &mut Enforced, facts: &Facts) {
+    let has = |name: &str| facts.namespaces.contains_key(name);
+    out.add(Guarantee::Files, "mount-namespace", "own root by pivot_root, read-only");
+    out.add(Guarantee::Files, "overlay", "private views, redirect_dir=nofollow");
+    out.add(Guarantee::Files, "user-namespace", format!("map {}", facts.uid_map));
+    if facts.interfaces == ["lo"] {
+        out.add(Guarantee::Network, "net-namespace", "lo only");
+    }
+    out.add(Guarantee::Processes, "pid-namespace", "killed with its first process");
+    out.add(Guarantee::Processes, "ipc-namespace", "private");
+    if facts.no_capabilities {
+        out.add(Guarantee::Identity, "no-capabilities", "all sets and the bounding set empty");
+    }
+    out.add(Guarantee::Identity, "uts-namespace", facts.host.clone());
+    if has("time") {
+        out.add(Guarantee::Identity, "time-namespace", "clocks since start begin at zero");
+    }
+    if has("cgroup") {
+        out.add(Guarantee::Identity, "cgroup-namespace", "own root");
+    }
+    if facts.no_more_namespaces {
+        out.add(Guarantee::Identity, "max-user-namespaces", "0");
+    }
+    if facts.no_new_privileges {
+        out.add(Guarantee::Syscalls, "no-new-privileges", "set");
+    }
+    if facts.filter {
+        out.add(
+            Guarantee::Syscalls,
+            "seccomp",
+            format!("{} calls allowed", seccomp::allowed_count()),
+        );
+    }
+}
+
+fn limits(out: &mut Enforced, parts: &Parts, host: &Host, wanted: Wanted, work: Bytes) {
+    let kind = host.kind().unwrap_or("rlimit");
+    if host.limits_memory() {
+        out.add(Guarantee::Limits, kind, format!("memory {}", wanted.memory));
+    } else {
+        absent(out, Guarantee::Limits, "memory is not limited: no control group may be made here");
+    }
+    if host.limits_pids() {
+        out.add(Guarantee::Limits, kind, format!("pids {}", wanted.pids));
+    } else {
+        out.add(Guarantee::Limits, "rlimit", format!("pids {}", wanted.pids));
+    }
+    if let Some(cpu) = wanted.cpu {
+        out.add(Guarantee::Limits, kind, format!("cpu {cpu}"));
+    }
+    out.add(Guarantee::Limits, "rlimit", format!("files {}", parts.limits.files.value));
+    out.add(Guarantee::Limits, "tmpfs", format!("disk {work}"));
+    out.add(Guarantee::Limits, "clock", format!("timeout {}", parts.timeout));
+}
+
+fn absent(out: &mut Enforced, guarantee: Guarantee, reason: &str) {
+    out.absent.insert(guarantee, reason.to_owned());
+}

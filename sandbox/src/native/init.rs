@@ -1,0 +1,266 @@
+//! The first process of the step's pid namespace: builds the root, seals itself, starts the step,
+//! reaps, and kills what is left.
+//!
+//! 1. tells the build process who it is;
+//! 2. builds the root and makes it `/`;
+//! 3. network, names and the resolver stub;
+//! 4. hands out descriptors of the writable places;
+//! 5. seals itself;
+//! 6. starts the step, always as process 2;
+//! 7. waits, answers the stub, obeys;
+//! 8. kills the rest and ends.
+//!
+//! When it ends, for whatever reason, the kernel kills all that is left in the namespace. So no
+//! process of the step outlives it, and its pidfd is the proof.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use nix::sys::signal::{SigSet, Signal as NixSignal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fs::{Mode, OFlags, fstat, openat};
+use rustix::process::{
+    PidfdFlags, Signal, WaitOptions, WaitStatus, getpid, pidfd_open,
+    set_parent_process_death_signal, wait,
+};
+
+use super::error::{Doing, Failure, Naming};
+use super::resolver::Resolver;
+use super::wire::{DESCRIPTORS_MAX, Facts, Order, TERMINATE, Word, receive, say};
+use super::{apply, namespaces, seal, step, sys};
+
+/// Runs the first process; never returns.
+pub fn start(order: Order, socket: &OwnedFd, sources: Vec<Option<OwnedFd>>, bodies: Vec<u8>) -> ! {
+    match live(&order, socket, sources, bodies) {
+        Ok(()) => sys::exit_now(0),
+        Err(failure) => {
+            // If the build process is gone nobody is left to tell.
+            let _ = say(socket.as_fd(), &Word::Failed(failure), &[]);
+            sys::exit_now(1)
+        }
+    }
+}
+
+fn live(
+    order: &Order,
+    socket: &OwnedFd,
+    sources: Vec<Option<OwnedFd>>,
+    bodies: Vec<u8>,
+) -> Result<(), Failure> {
+    // 1.
+    set_parent_process_death_signal(Some(Signal::KILL)).or_fail(Doing::TieLife, "")?;
+    let own = pidfd_open(getpid(), PidfdFlags::empty()).or_fail(Doing::FirstProcess, "pidfd")?;
+    say(socket.as_fd(), &Word::First, &[own.as_fd()]).or_fail(Doing::Talk, "")?;
+    drop(own);
+    // 2.
+    let opened = build_root(order, sources, bodies)?;
+    // 3.
+    namespaces::set_names()?;
+    let mut resolver = match namespaces::loopback().and_then(|()| Resolver::bind()) {
+        Ok(resolver) => Some(resolver),
+        Err(_) if order.may_miss.network => None,
+        Err(failure) => return Err(failure),
+    };
+    // 4.
+    for (number, some) in opened.chunks(DESCRIPTORS_MAX).enumerate() {
+        let fds: Vec<BorrowedFd<'_>> = some.iter().map(AsFd::as_fd).collect();
+        let word = Word::Places { first: number * DESCRIPTORS_MAX };
+        say(socket.as_fd(), &word, &fds).or_fail(Doing::Talk, "")?;
+    }
+    drop(opened);
+    // 5.
+    let signals = block_child_signal().or_fail(Doing::ResetSignals, "")?;
+    let facts = seal::seal(order)?;
+    check(order, &facts)?;
+    say(socket.as_fd(), &Word::Sealed(facts), &[]).or_fail(Doing::Talk, "")?;
+    // 6.
+    let (twin, main) = sys::fork_child().or_fail(Doing::StepProcess, "")?;
+    if let sys::Twin::New = twin {
+        return Err(step::execute(&order.program));
+    }
+    step::leave_output().or_fail(Doing::StepProcess, "output")?;
+    // 7.
+    let status = attend(&signals, socket, resolver.as_mut(), main)?;
+    // 8.
+    let left = kill_rest();
+    let word = Word::Ended { status, left, full: work_space_is_full() };
+    say(socket.as_fd(), &word, &[]).or_fail(Doing::Talk, "")
+}
+
+/// Builds the root as ordered and makes it `/`; returns descriptors of the writable places.
+fn build_root(
+    order: &Order,
+    sources: Vec<Option<OwnedFd>>,
+    bodies: Vec<u8>,
+) -> Result<Vec<OwnedFd>, Failure> {
+    let private =
+        rustix::mount::MountPropagationFlags::PRIVATE | rustix::mount::MountPropagationFlags::REC;
+    rustix::mount::mount_change("/", private).or_fail(Doing::Private, "/")?;
+    namespaces::forbid_more()?;
+    let mut stage = apply::make_base(sources, bodies)?;
+    // Overlay reads its three paths relative to the working folder.
+    rustix::process::fchdir(&stage.base).or_fail(Doing::Point, "base")?;
+    for op in &order.ops {
+        apply::apply(&mut stage, op)?;
+    }
+    change_root(&stage)?;
+    Ok(stage.opened)
+}
+
+/// Makes `base/root` the root and lets go of the old one.
+///
+/// Of the old root nothing may stay, above all not stacked on the new one, where `/..` leads to it.
+/// The base lies on top of it, so letting go takes more than one call; it is done when `/..` is `/`.
+fn change_root(stage: &apply::Stage) -> Result<(), Failure> {
+    /// More than are ever stacked: the base, the old root, and what a host may have put between.
+    const STACKED_MAX: usize = 8;
+    let folder = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let root = openat(&stage.base, "root", folder, Mode::empty()).or_fail(Doing::Pivot, "root")?;
+    let wanted = fstat(&root).or_fail(Doing::Pivot, "root")?;
+    rustix::process::fchdir(&root).or_fail(Doing::Pivot, "root")?;
+    // The old root ends up on top of the new one, where "." finds and detaches it.
+    rustix::process::pivot_root(".", ".").or_fail(Doing::Pivot, ".")?;
+    let is_root = |path: &str| {
+        let got = rustix::fs::stat(path).or_fail(Doing::Pivot, path)?;
+        Ok((got.st_dev, got.st_ino) == (wanted.st_dev, wanted.st_ino))
+    };
+    for _ in 0..STACKED_MAX {
+        if is_root("/..")? {
+            break;
+        }
+        rustix::mount::unmount(".", rustix::mount::UnmountFlags::DETACH)
+            .or_fail(Doing::Pivot, "old root")?;
+    }
+    rustix::process::chdir("/").or_fail(Doing::Pivot, "/")?;
+    if is_root("/")? && is_root("/..")? && is_root(".")? {
+        Ok(())
+    } else {
+        Err(Doing::Pivot.failed("/", &io::Error::from_raw_os_error(libc::EXDEV)))
+    }
+}
+
+/// Compares what the kernel says with what was promised; nothing runs if they differ.
+fn check(order: &Order, facts: &Facts) -> Result<(), Failure> {
+    let own = |name: &str| {
+        let ours = facts.namespaces.get(name);
+        ours.is_some() && ours != order.host_namespaces.get(name)
+    };
+    let lo_only = own("net") && facts.interfaces == ["lo"];
+    let promises = [
+        ("files", own("mnt") && facts.root_read_only),
+        ("network", lo_only || order.may_miss.network),
+        ("processes", own("pid") && own("ipc") && getpid().as_raw_nonzero().get() == 1),
+        (
+            "identity",
+            own("user")
+                && own("uts")
+                && facts.no_capabilities
+                && facts.host == namespaces::HOST_NAME,
+        ),
+        ("syscalls", facts.no_new_privileges && (facts.filter || order.may_miss.syscalls)),
+    ];
+    match promises.iter().find(|(_, kept)| !kept) {
+        None => Ok(()),
+        Some((name, _)) => {
+            Err(Doing::ReadBack.failed(name, &io::Error::from_raw_os_error(libc::EPERM)))
+        }
+    }
+}
+
+fn block_child_signal() -> io::Result<SignalFd> {
+    let mut mask = SigSet::empty();
+    mask.add(NixSignal::SIGCHLD);
+    mask.thread_block()?;
+    Ok(SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?)
+}
+
+/// Waits for the main process; returns its exit code, or the negative number of its signal.
+fn attend(
+    signals: &SignalFd,
+    socket: &OwnedFd,
+    mut resolver: Option<&mut Resolver>,
+    main: i32,
+) -> Result<i32, Failure> {
+    loop {
+        let ready = {
+            let mut wait =
+                vec![PollFd::new(signals, PollFlags::IN), PollFd::new(socket, PollFlags::IN)];
+            wait.extend(
+                resolver
+                    .as_ref()
+                    .map(|stub| PollFd::from_borrowed_fd(stub.socket().as_fd(), PollFlags::IN)),
+            );
+            match poll(&mut wait, None) {
+                Ok(_) => wait.iter().map(|one| !one.revents().is_empty()).collect::<Vec<_>>(),
+                Err(rustix::io::Errno::INTR) => continue,
+                Err(cause) => return Err(Doing::Watch.failed("", &cause.into())),
+            }
+        };
+        if ready.first() == Some(&true) {
+            while let Ok(Some(_)) = signals.read_signal() {}
+            if let Some(status) = reap_ended(main) {
+                return Ok(status);
+            }
+        }
+        if ready.get(1) == Some(&true) {
+            obey(socket);
+        }
+        if ready.get(2) == Some(&true)
+            && let Some(host) = resolver.as_mut().and_then(|stub| stub.answer())
+        {
+            say(socket.as_fd(), &Word::Asked { host }, &[]).or_fail(Doing::Talk, "")?;
+        }
+    }
+}
+
+/// Reaps every child that has ended; returns the status of the main one if it is among them.
+fn reap_ended(main: i32) -> Option<i32> {
+    while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) {
+        if pid.as_raw_nonzero().get() == main {
+            return Some(status_number(status));
+        }
+    }
+    None
+}
+
+fn status_number(status: WaitStatus) -> i32 {
+    status
+        .exit_status()
+        .or(status.terminating_signal().map(|signal| -signal))
+        .unwrap_or(-libc::SIGKILL)
+}
+
+/// Does what the build process says. If it is gone, everything ends here.
+fn obey(socket: &OwnedFd) {
+    match receive(socket) {
+        Ok((message, _)) if message == TERMINATE => {
+            // Fails only if nothing is left to be told.
+            let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(-1), NixSignal::SIGTERM);
+        }
+        Ok((message, _)) if message.is_empty() => sys::exit_now(1),
+        Ok(_) => {}
+        Err(_) => sys::exit_now(1),
+    }
+}
+
+/// Kills and reaps everything else in the namespace; returns how many were alive.
+fn kill_rest() -> u32 {
+    // Fails only if nothing is left to be killed.
+    let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(-1), NixSignal::SIGKILL);
+    let mut left = 0;
+    loop {
+        match wait(WaitOptions::empty()) {
+            Ok(Some((_, status))) if status.terminating_signal() == Some(libc::SIGKILL) => {
+                left += 1
+            }
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(_) => return left,
+        }
+    }
+}
+
+/// Says whether no byte or no file could be added where the step may write.
+fn work_space_is_full() -> bool {
+    rustix::fs::statvfs("/tmp").is_ok_and(|space| space.f_bavail == 0 || space.f_favail == 0)
+}

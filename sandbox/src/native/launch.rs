@@ -1,0 +1,112 @@
+//! Starts the sandbox child from a copy of this program that nobody can write.
+//!
+//! The copy is a sealed memory file, made once per process: a step that reached its first process's
+//! `/proc/PID/exe` could otherwise write to the program on the host (the class of CVE-2019-5736).
+//! Where memory files may not be executed, a read-only descriptor of the program takes its place;
+//! the first process is undumpable, so nobody inside can follow the link anyway.
+//!
+//! The child gets no variable, no argument and no descriptor but its three standard ones.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+
+use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+
+use super::child::MARK;
+use super::error::Doing;
+use crate::error::Error;
+
+/// A started child and our ends of its three standard descriptors.
+pub struct Launched {
+    /// Its number, for the control group.
+    pub pid: u32,
+    /// The child itself, which ends as soon as the first process of the step exists.
+    pub child: OwnedFd,
+    /// Our end of its standard input: whole messages both ways.
+    pub socket: OwnedFd,
+    /// What the step writes to descriptor 1.
+    pub stdout: OwnedFd,
+    /// What the step writes to descriptor 2.
+    pub stderr: OwnedFd,
+}
+
+/// Starts the child.
+pub fn launch() -> Result<Launched, Error> {
+    let image = image()?;
+    start(image).map_err(|source| Error::Setup {
+        doing: Doing::Start,
+        operand: String::new(),
+        source,
+    })
+}
+
+fn start(image: &OwnedFd) -> io::Result<Launched> {
+    let (socket, theirs) =
+        socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
+    let (stdout, stdout_end) = pipe_with(PipeFlags::CLOEXEC)?;
+    let (stderr, stderr_end) = pipe_with(PipeFlags::CLOEXEC)?;
+    let mut command = program(image);
+    command
+        .stdin(Stdio::from(theirs))
+        .stdout(Stdio::from(stdout_end))
+        .stderr(Stdio::from(stderr_end));
+    let started: Child = command.spawn()?;
+    // Our copies of its ends go with the command.
+    drop(command);
+    let pid = started.id();
+    // It cannot be reaped by anybody else, so the number is still its own.
+    let number = i32::try_from(pid).ok().and_then(Pid::from_raw);
+    let child = pidfd_open(number.ok_or(io::ErrorKind::InvalidData)?, PidfdFlags::empty())?;
+    Ok(Launched { pid, child, socket, stdout, stderr })
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one place of this crate that starts a program: its own"
+)]
+fn program(image: &OwnedFd) -> Command {
+    let mut command = Command::new(format!("/proc/self/fd/{}", image.as_raw_fd()));
+    command.arg0(MARK).env_clear();
+    command
+}
+
+/// Returns the program to execute; made at the first use.
+fn image() -> Result<&'static OwnedFd, Error> {
+    static IMAGE: OnceLock<OwnedFd> = OnceLock::new();
+    if let Some(image) = IMAGE.get() {
+        return Ok(image);
+    }
+    let failed = |source| Error::Setup { doing: Doing::Image, operand: String::new(), source };
+    let own = File::open("/proc/self/exe").map_err(failed)?;
+    let made = match sealed_copy(&own) {
+        Ok(copy) => copy,
+        // Forbidden by vm.memfd_noexec, or no memory files: the program itself, read-only.
+        Err(_) => own.into(),
+    };
+    Ok(IMAGE.get_or_init(|| made))
+}
+
+fn sealed_copy(own: &File) -> io::Result<OwnedFd> {
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    // Kernels before 6.3 do not know that a memory file may be asked to be executable.
+    let copy =
+        memfd_create("kiln", flags | MemfdFlags::EXEC).or_else(|_| memfd_create("kiln", flags))?;
+    let mut left = own.metadata()?.len();
+    while left > 0 {
+        let step = usize::try_from(left).unwrap_or(usize::MAX);
+        match rustix::fs::sendfile(copy.as_fd(), own, None, step)? {
+            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+            sent => left = left.saturating_sub(sent as u64),
+        }
+    }
+    let seals = SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE;
+    fcntl_add_seals(&copy, seals)?;
+    Ok(copy)
+}

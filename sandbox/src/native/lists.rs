@@ -1,0 +1,82 @@
+//! What lies in `/dev` and what is hidden in `/proc`: lists as data, each line with its reason.
+//!
+//! A list that stands in code between mount calls is a list that nobody reads. Profile `kiln/1`.
+//! Absent names are skipped, since kernels differ; nothing else is.
+
+/// Device nodes: name, major, minor (Documentation/admin-guide/devices.txt of Linux).
+pub const DEVICES: [(&str, u32, u32); 5] = [
+    // Everything redirects to it.
+    ("null", 1, 3),
+    // Some tests want a full disk.
+    ("full", 1, 7),
+    // Old programs read randomness here instead of calling getrandom.
+    ("random", 1, 8),
+    ("urandom", 1, 9),
+    // Zeroes for dd and for anonymous memory of old programs.
+    ("zero", 1, 5),
+];
+
+/// Links in `/dev`: every shell's `/dev/stdin` and process substitution.
+pub const DEVICE_LINKS: [(&str, &str); 4] = [
+    ("fd", "/proc/self/fd"),
+    ("stderr", "/proc/self/fd/2"),
+    ("stdin", "/proc/self/fd/0"),
+    ("stdout", "/proc/self/fd/1"),
+];
+
+/// Names in `/proc` that would tell of the host or act on it: covered by something blank.
+pub const PROC_MASKED: [&str; 17] = [
+    // Talks to the firmware.
+    "acpi",
+    // Names the host's sound cards.
+    "asound",
+    // The host's boot line, which may name disks and keys.
+    "cmdline",
+    // How the kernel was built.
+    "config.gz",
+    // Counts per device: a clock and a fingerprint.
+    "interrupts",
+    // Kernel addresses.
+    "kallsyms",
+    // The host's memory.
+    "kcore",
+    // The host's key rings.
+    "keys",
+    // The host's kernel log.
+    "kmsg",
+    // Who waits for what on the host.
+    "latency_stats",
+    // Which drivers are loaded.
+    "modules",
+    // Processes of the host, on old kernels.
+    "sched_debug",
+    // The host's disks.
+    "scsi",
+    // Reboots the host.
+    "sysrq-trigger",
+    // Timers of the host's processes.
+    "timer_list",
+    "timer_stats",
+    // The host's memory as another dump.
+    "vmcore",
+];
+
+/// Names in `/proc` that may be read and never written.
+pub const PROC_READ_ONLY: [&str; 4] = ["bus", "fs", "irq", "sys"];
+
+/// Files in `/proc` with a fixed text in place of the host's.
+pub const PROC_REPLACED: [(&str, &str); 1] =
+    // A new one at each boot would make every build that reads it differ.
+    [("sys/kernel/random/boot_id", "00000000-0000-4000-8000-000000000000\n")];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_are_sorted_and_without_repetition() {
+        assert!(PROC_MASKED.is_sorted_by(|left, right| left < right));
+        assert!(PROC_READ_ONLY.is_sorted_by(|left, right| left < right));
+        assert!(DEVICE_LINKS.is_sorted_by(|left, right| left.0 < right.0));
+    }
+}

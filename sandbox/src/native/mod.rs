@@ -1,0 +1,33 @@
+//! kiln's own sandbox on the native kernel: from a checked `Spec` to an `Outcome`.
+//!
+//! [`run`] is the story of the build process's side. The other side begins in `child.rs` and goes on
+//! in `init.rs`. What both say to each other is in `wire.rs`.
+
+mod apply;
+mod cgroup;
+mod child;
+mod enforced;
+mod error;
+mod init;
+mod landlock;
+mod launch;
+mod lists;
+mod namespaces;
+mod order;
+mod outer;
+mod rehearse;
+mod resolver;
+mod run;
+mod seal;
+mod seccomp;
+mod setup;
+mod step;
+mod supervise;
+mod sys;
+mod wire;
+
+pub use child::enter_child_if_asked;
+pub use error::Doing;
+pub use outer::outer_owner;
+pub(crate) use rehearse::rehearse;
+pub use run::run;

@@ -1,0 +1,99 @@
+//! The namespaces: what is the step's own instead of the host's. Here the network is switched off.
+//!
+//! The time namespace is made by `unshare` before anything is inside it, since only then can its
+//! clocks be shifted. The id map is one id, 1000:1000 inside, in root and rootless mode alike, so
+//! that a `chown` fails alike in both and digests agree.
+//!
+//! Runs in the sandbox child only. See namespaces(7), user_namespaces(7), time_namespaces(7).
+
+use std::fs::OpenOptions;
+use std::io::{self, Write};
+
+use nix::sched::{CloneFlags, unshare};
+use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
+use rustix::process::{DumpableBehavior, set_dumpable_behavior};
+use rustix::time::{ClockId, clock_gettime};
+
+use super::error::{Doing, Failure, Naming};
+use super::sys;
+
+/// The one user and group inside.
+pub const INNER_ID: u32 = 1000;
+/// The host name inside.
+pub const HOST_NAME: &str = "localhost";
+/// The domain inside: the kernel's own word for none.
+pub const DOMAIN_NAME: &str = "(none)";
+
+/// Gives up root for the ids of the step's user on the host.
+pub fn drop_ids(outer: (u32, u32)) -> Result<(), Failure> {
+    let (uid, gid) = (Uid::from_raw(outer.0), Gid::from_raw(outer.1));
+    setgroups(&[]).or_fail(Doing::DropIds, "groups")?;
+    setresgid(gid, gid, gid).or_fail(Doing::DropIds, "group")?;
+    setresuid(uid, uid, uid).or_fail(Doing::DropIds, "user")?;
+    // Changing ids made this process undumpable, and then its own id map belongs to root. It is
+    // closed again in the first process before the step exists.
+    set_dumpable_behavior(DumpableBehavior::Dumpable).or_fail(Doing::DropIds, "dumpable")
+}
+
+/// Makes all namespaces; the next process started is the first of the new pid namespace.
+pub fn enter(may_miss_network: bool) -> Result<(), Failure> {
+    let (uid, gid) = (nix::unistd::geteuid(), nix::unistd::getegid());
+    let time = CloneFlags::from_bits_retain(libc::CLONE_NEWTIME);
+    // A kernel without time namespaces (before 5.6, or built so) refuses the pair, not the user one.
+    let shifted = match unshare(CloneFlags::CLONE_NEWUSER | time) {
+        Ok(()) => true,
+        Err(nix::errno::Errno::EINVAL) => {
+            unshare(CloneFlags::CLONE_NEWUSER).or_fail(Doing::UserNamespace, "")?;
+            false
+        }
+        Err(cause) => return Err(Doing::UserNamespace.failed("", &cause.into())),
+    };
+    put("/proc/self/setgroups", "deny").or_fail(Doing::IdMap, "setgroups")?;
+    put("/proc/self/uid_map", &format!("{INNER_ID} {uid} 1\n")).or_fail(Doing::IdMap, "uid_map")?;
+    put("/proc/self/gid_map", &format!("{INNER_ID} {gid} 1\n")).or_fail(Doing::IdMap, "gid_map")?;
+    if shifted {
+        put("/proc/self/timens_offsets", &offsets()).or_fail(Doing::ClockOffsets, "")?;
+    }
+    unshare(CloneFlags::CLONE_NEWNS).or_fail(Doing::MountNamespace, "")?;
+    match unshare(CloneFlags::CLONE_NEWNET) {
+        Ok(()) => {}
+        Err(_) if may_miss_network => {}
+        Err(cause) => return Err(Doing::NetworkNamespace.failed("", &cause.into())),
+    }
+    unshare(CloneFlags::CLONE_NEWPID | CloneFlags::CLONE_NEWIPC)
+        .or_fail(Doing::PidNamespace, "")?;
+    unshare(CloneFlags::CLONE_NEWUTS | CloneFlags::CLONE_NEWCGROUP)
+        .or_fail(Doing::NameNamespaces, "")
+}
+
+/// Forbids user namespaces below this one: the step has no use for them, and each widens the
+/// kernel's surface.
+pub fn forbid_more() -> Result<(), Failure> {
+    put("/proc/sys/user/max_user_namespaces", "0\n").or_fail(Doing::NoMoreNamespaces, "")
+}
+
+/// Sets the fixed names.
+pub fn set_names() -> Result<(), Failure> {
+    rustix::system::sethostname(HOST_NAME.as_bytes()).or_fail(Doing::HostName, HOST_NAME)?;
+    rustix::system::setdomainname(DOMAIN_NAME.as_bytes()).or_fail(Doing::HostName, DOMAIN_NAME)
+}
+
+/// Switches the private loopback on. It is the only interface there is.
+pub fn loopback() -> Result<(), Failure> {
+    let socket = socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None)
+        .or_fail(Doing::Loopback, "")?;
+    sys::loopback_up(std::os::fd::AsFd::as_fd(&socket)).or_fail(Doing::Loopback, "lo")
+}
+
+/// Returns offsets that let both clocks start near zero: whole seconds, so never below it.
+fn offsets() -> String {
+    let seconds = |clock| clock_gettime(clock).tv_sec;
+    let (monotonic, boot) = (seconds(ClockId::Monotonic), seconds(ClockId::Boottime));
+    format!("monotonic -{monotonic} 0\nboottime -{boot} 0\n")
+}
+
+/// Writes one control file of the kernel's in one call.
+fn put(path: &str, text: &str) -> io::Result<()> {
+    OpenOptions::new().write(true).open(path)?.write_all(text.as_bytes())
+}

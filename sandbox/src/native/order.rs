@@ -1,0 +1,210 @@
+//! From the parts of a `Spec` and a look at the host to the order for the child and the bounds of the run.
+//!
+//! Looks at three things: what the environment's top folder holds, what each source is, and how much
+//! memory and how many processors there are. Everything that is decided from them is decided in
+//! `setup`, or here without a second look.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use model::isolation::Guarantee;
+use model::limits::{Bytes, Limits};
+use model::{AbsPath, Name};
+
+use super::cgroup::{Host, Wanted};
+use super::outer::outer_owner;
+use super::seccomp;
+use super::setup::{self, Kind, Op, Seen};
+use super::wire::{MayMiss, Order, Program};
+use crate::error::{Error, LimitName, MountProblem};
+use crate::spec::Parts;
+
+/// Least size of the writable space that is chosen without being asked for.
+const WORK_BYTES_MIN: u64 = 64 << 20;
+
+/// The order and what the build process keeps to itself.
+pub struct Ordered {
+    /// What the child gets.
+    pub order: Order,
+    /// Where the step may write, in the order of their descriptors.
+    pub places: Vec<AbsPath>,
+    /// What the control group limits.
+    pub wanted: Wanted,
+    /// Size of the writable space.
+    pub work: Bytes,
+}
+
+/// Decides everything about a step.
+pub fn order(parts: &Parts, host: &Host) -> Result<Ordered, Error> {
+    let wanted = wanted(parts, host)?;
+    let work = work_bytes(&parts.limits, wanted.memory);
+    let plan = setup::plan(parts, &look(parts, work)?)?;
+    let mut sources = vec![parts.root.clone()];
+    sources.extend(parts.mounts.iter().map(|mount| mount.source.clone()));
+    finish(parts, host, wanted, work, plan, sources)
+}
+
+/// Decides everything about a step that has no environment and no inputs, and one view of nothing.
+pub fn order_without_environment(parts: &Parts, host: &Host) -> Result<Ordered, Error> {
+    let wanted = wanted(parts, host)?;
+    let work = work_bytes(&parts.limits, wanted.memory);
+    let seen = Seen { root: BTreeMap::new(), sources: Vec::new(), work_bytes: work.0 };
+    let plan = setup::plan_without_environment(parts, &seen)?;
+    finish(parts, host, wanted, work, plan, Vec::new())
+}
+
+fn finish(
+    parts: &Parts,
+    host: &Host,
+    wanted: Wanted,
+    work: Bytes,
+    plan: setup::Plan,
+    sources: Vec<PathBuf>,
+) -> Result<Ordered, Error> {
+    let places = plan.ops.iter().filter_map(|op| match op {
+        Op::Open { inside, .. } => Some(inside.clone()),
+        _ => None,
+    });
+    let places = places.collect();
+    let program = Program {
+        argv: parts.argv.clone(),
+        env: parts.env.clone(),
+        cwd: parts.cwd.clone(),
+        files: parts.limits.files.value.0,
+        processes: (!host.limits_pids()).then_some(wanted.pids.0),
+    };
+    let waived = |guarantee| parts.waived.contains(&guarantee);
+    let may_miss =
+        MayMiss { network: waived(Guarantee::Network), syscalls: waived(Guarantee::Syscalls) };
+    let order = Order {
+        sources,
+        ops: plan.ops,
+        outer: outer_owner(),
+        processors: processors(parts)?,
+        writable: plan.writable,
+        program,
+        may_miss,
+        host_namespaces: host_namespaces().clone(),
+        filter: filter().to_vec(),
+    };
+    Ok(Ordered { order, places, wanted, work })
+}
+
+/// Holds every limit that was asked for against what this host can do.
+fn wanted(parts: &Parts, host: &Host) -> Result<Wanted, Error> {
+    let limits = &parts.limits;
+    let waived = parts.waived.contains(&Guarantee::Limits);
+    let memory_asked = limits.memory.is_some_and(|limit| limit.asked);
+    let cpu_asked = limits.cpu.is_some_and(|limit| limit.asked);
+    // Files: a hard limit below the wish can be raised by nobody but the host.
+    let files_hard = rustix::process::getrlimit(rustix::process::Resource::Nofile).maximum;
+    let files_short =
+        limits.files.asked && files_hard.is_some_and(|hard| hard < limits.files.value.0);
+    for (short, limit) in [
+        (memory_asked && !host.limits_memory(), LimitName::Memory),
+        (cpu_asked && !host.limits_cpu(), LimitName::Cpu),
+        (files_short, LimitName::Files),
+    ] {
+        if short && !waived {
+            return Err(Error::Unenforceable { limit });
+        }
+    }
+    let half = Bytes(memory_bytes() / 2);
+    Ok(Wanted {
+        memory: limits.memory.map_or(half, |limit| limit.value),
+        pids: limits.pids.value,
+        cpu: limits.cpu.map(|limit| limit.value).filter(|_| host.limits_cpu()),
+    })
+}
+
+/// The writable space lies in memory. What was asked for is given; a default is cut to half of the
+/// memory limit, so that a full disk is seen as a full disk and not as the end of memory.
+fn work_bytes(limits: &Limits, memory: Bytes) -> Bytes {
+    if limits.disk.asked {
+        return limits.disk.value;
+    }
+    Bytes(limits.disk.value.0.min((memory.0 / 2).max(WORK_BYTES_MIN)))
+}
+
+fn memory_bytes() -> u64 {
+    let info = rustix::system::sysinfo();
+    info.totalram.saturating_mul(info.mem_unit.into())
+}
+
+/// Returns the first processors that this process may use, if the step is to be pinned.
+fn processors(parts: &Parts) -> Result<Option<Vec<usize>>, Error> {
+    let Some(asked) = parts.cpus else { return Ok(None) };
+    let set = rustix::thread::sched_getaffinity(None).unwrap_or_default();
+    let present = (0..rustix::thread::CpuSet::MAX_CPU).filter(|processor| set.is_set(*processor));
+    let chosen: Vec<usize> = present.take(asked.get() as usize).collect();
+    if chosen.len() < asked.get() as usize {
+        let present = u32::try_from(chosen.len()).unwrap_or(u32::MAX);
+        return Err(Error::TooFewProcessors { asked: asked.get(), present });
+    }
+    Ok(Some(chosen))
+}
+
+fn look(parts: &Parts, work: Bytes) -> Result<Seen, Error> {
+    let unusable = |path: &Path| {
+        let path = path.to_owned();
+        move |source: io::Error| Error::Source { path, source }
+    };
+    let mut root = BTreeMap::new();
+    for entry in fs::read_dir(&parts.root).map_err(unusable(&parts.root))? {
+        let entry = entry.map_err(unusable(&parts.root))?;
+        let path = entry.path();
+        let text = entry.file_name();
+        let name = text.to_str().and_then(|text| Name::new(text).ok());
+        let not_utf8 = || Error::Place { at: AbsPath::default(), problem: MountProblem::NotUtf8 };
+        let name = name.ok_or_else(not_utf8)?;
+        root.insert(name, kind(&path).map_err(unusable(&path))?.ok_or_else(|| wrong_kind(&path))?);
+    }
+    let mut sources = Vec::new();
+    for mount in &parts.mounts {
+        let kind = kind(&mount.source).map_err(unusable(&mount.source))?;
+        sources.push(kind.ok_or_else(|| wrong_kind(&mount.source))?);
+    }
+    Ok(Seen { root, sources, work_bytes: work.0 })
+}
+
+fn wrong_kind(path: &Path) -> Error {
+    Error::Source { path: path.to_owned(), source: io::ErrorKind::InvalidInput.into() }
+}
+
+/// Returns what lies at a path of the host; none for a device, pipe or socket.
+fn kind(path: &Path) -> io::Result<Option<Kind>> {
+    let kind = fs::symlink_metadata(path)?.file_type();
+    Ok(if kind.is_dir() {
+        Some(Kind::Folder)
+    } else if kind.is_file() {
+        Some(Kind::File)
+    } else if kind.is_symlink() {
+        let text = fs::read_link(path)?;
+        Some(Kind::Symlink(
+            text.into_os_string().into_string().map_err(|_| io::ErrorKind::InvalidData)?,
+        ))
+    } else {
+        None
+    })
+}
+
+/// The build process's own namespaces, read once.
+fn host_namespaces() -> &'static BTreeMap<String, String> {
+    static OWN: OnceLock<BTreeMap<String, String>> = OnceLock::new();
+    OWN.get_or_init(|| {
+        let names = ["ipc", "mnt", "net", "pid", "user", "uts"].into_iter();
+        let link = |name: &str| fs::read_link(format!("/proc/self/ns/{name}")).ok();
+        names
+            .filter_map(|name| Some((name.to_owned(), link(name)?.to_string_lossy().into_owned())))
+            .collect()
+    })
+}
+
+/// The filter program, built once.
+fn filter() -> &'static [seccomp::Instruction] {
+    static PROGRAM: OnceLock<Vec<seccomp::Instruction>> = OnceLock::new();
+    PROGRAM.get_or_init(seccomp::program)
+}

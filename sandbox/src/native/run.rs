@@ -1,0 +1,161 @@
+//! Runs one step: the build process's side of the story, in seven moves.
+
+use std::os::fd::AsFd;
+
+use model::isolation::Guarantee;
+use model::limits::Bytes;
+
+use super::cgroup::{self, Group, Host};
+use super::enforced::enforced;
+use super::error::{Doing, Failure};
+use super::order::{Ordered, order};
+use super::supervise::{Bounds, Seen, Stop, watch};
+use super::{launch, wire};
+use crate::cancel::Cancel;
+use crate::error::{Error, MountProblem};
+use crate::outcome::{Exit, Outcome, Stream, Usage, Writable};
+use crate::probe::cause_of;
+use crate::spec::{Parts, Spec};
+
+/// Runs a step and returns once every process of it is proven dead.
+///
+/// 1. decides what to mount and to limit; 2. starts the child; 3. puts it into its control group;
+/// 4. hands it the order; 5. watches until all is dead; 6. removes the group, the second proof;
+/// 7. tells what came of it.
+///
+/// Output goes to `sink` as it comes. May be called from several threads at once. The calling thread
+/// must live as long as the step, which a blocking call sees to.
+///
+/// # Errors
+/// When the step did not run to its end under every guarantee, see [`Error`]. A step that failed, was
+/// too slow or was cancelled is an `Outcome`.
+pub fn run(
+    spec: &Spec,
+    cancel: &Cancel,
+    sink: &mut dyn FnMut(Stream, &[u8]),
+) -> Result<Outcome, Error> {
+    let (parts, host) = (spec.parts(), Host::get());
+    // 1.
+    let ordered = order(parts, host)?;
+    // 2. to 6.
+    let done = carry_out(parts, host, &ordered, cancel, sink)?;
+    // 7.
+    outcome(parts, host, ordered, done)
+}
+
+/// A run that is over, every process of it dead.
+pub struct Done {
+    /// What was seen.
+    pub seen: Seen,
+    killed_for_memory: u64,
+    memory_peak: Option<Bytes>,
+}
+
+/// Moves 2 to 6 of [`run`].
+pub fn carry_out(
+    parts: &Parts,
+    host: &Host,
+    ordered: &Ordered,
+    cancel: &Cancel,
+    sink: &mut dyn FnMut(Stream, &[u8]),
+) -> Result<Done, Error> {
+    let bodies: Vec<&[u8]> = parts.files.iter().map(|file| file.bytes.as_slice()).collect();
+    let packed = wire::pack(&ordered.order, &bodies).map_err(setup(Doing::Talk))?;
+    // 2.
+    let launched = launch::launch()?;
+    // 3.
+    let mut group = match host.kind() {
+        Some(_) => Some(cgroup::make(host, ordered.wanted).map_err(setup(Doing::ControlGroup))?),
+        None => None,
+    };
+    if let Some(group) = &group {
+        group.admit(launched.pid).map_err(setup(Doing::ControlGroup))?;
+    }
+    // 4. A child that is gone already says why, or shows by its silence that it is.
+    let _ = wire::send(launched.socket.as_fd(), b"order", &[packed.as_fd()]);
+    drop(packed);
+    // 5.
+    let bounds = Bounds {
+        timeout: parts.timeout,
+        idle: parts.limits.idle.map(|limit| limit.value),
+        log: parts.limits.log.value,
+    };
+    let seen = watch(launched, &bounds, cancel, sink)?;
+    // 6.
+    let killed_for_memory = group.as_ref().map_or(0, Group::killed_for_memory);
+    let memory_peak = group.as_ref().and_then(Group::memory_peak);
+    if let Some(group) = &mut group {
+        group.remove().map_err(|pids| Error::StillAlive { pids })?;
+    }
+    Ok(Done { seen, killed_for_memory, memory_peak })
+}
+
+fn outcome(parts: &Parts, host: &Host, ordered: Ordered, done: Done) -> Result<Outcome, Error> {
+    let Done { seen, killed_for_memory, memory_peak } = done;
+    let cancelled = seen.stop == Some(Stop::Cancelled);
+    if let Some(failure) = seen.failure.clone().filter(|_| !cancelled) {
+        return Err(explain(failure));
+    }
+    let exit = match (seen.stop, seen.ended) {
+        (Some(Stop::Cancelled), _) => Exit::Cancelled,
+        (Some(Stop::TimeOut), _) => Exit::TimedOut { idle: false },
+        (Some(Stop::Idle), _) => Exit::TimedOut { idle: true },
+        (Some(Stop::Stuck), _) => return Err(Error::ChildLost),
+        (None, _) if killed_for_memory > 0 => Exit::OutOfMemory,
+        (None, None) => return Err(Error::ChildLost),
+        (None, Some((0, _, _))) => Exit::Exited(0),
+        (None, Some((_, _, true))) => Exit::OutOfDisk,
+        (None, Some((code @ 0.., _, false))) => Exit::Exited(code),
+        (None, Some((signal, _, false))) => Exit::Signaled(-signal),
+    };
+    // Stopped before the seal: nothing ran, and nothing is claimed.
+    let held = seen.facts.map(|facts| enforced(&facts, parts, host, ordered.wanted, ordered.work));
+    let views = ordered.places.into_iter().zip(seen.places);
+    Ok(Outcome {
+        exit,
+        enforced: held.unwrap_or_default(),
+        usage: Usage { wall: seen.wall, cpu: seen.cpu, memory_peak },
+        left_processes: seen.ended.map_or(0, |(_, left, _)| left),
+        log_cut: seen.log_cut,
+        network_attempts: seen.asked.into_iter().collect(),
+        views: views.map(|(at, dir)| Writable { at, dir }).collect(),
+    })
+}
+
+/// Turns a failure of the child's into an error that says what it means.
+pub fn explain(failure: Failure) -> Error {
+    let Failure { doing, operand, errno } = failure;
+    let source = std::io::Error::from_raw_os_error(errno);
+    let place = |problem| {
+        let inside = operand.strip_prefix("root").unwrap_or(&operand);
+        model::AbsPath::new(inside).ok().map(|at| Error::Place { at, problem })
+    };
+    let placed = match doing {
+        Doing::PointKind => place(MountProblem::NotAFolder),
+        Doing::PointOccupied => place(MountProblem::Occupied),
+        _ => None,
+    };
+    if let Some(error) = placed {
+        return error;
+    }
+    match (doing, doing.guarantee()) {
+        (Doing::Execute, _) => Error::Program { program: operand, source },
+        (Doing::OpenSource, _) => Error::Source { path: operand.into(), source },
+        (_, Some(guarantee)) => {
+            let cause = cause_of(doing, &source);
+            Error::Missing { guarantee, doing, cause, source }
+        }
+        (Doing::ReadBack, None) => match operand.parse::<Guarantee>() {
+            Ok(guarantee) => {
+                let cause = cause_of(doing, &source);
+                Error::Missing { guarantee, doing, cause, source }
+            }
+            Err(_) => Error::Setup { doing, operand, source },
+        },
+        (_, None) => Error::Setup { doing, operand, source },
+    }
+}
+
+fn setup(doing: Doing) -> impl FnOnce(std::io::Error) -> Error {
+    move |source| Error::Setup { doing, operand: String::new(), source }
+}

@@ -1,0 +1,114 @@
+//! Takes every right away that the set-up needed: the last act before the step exists.
+//!
+//! The first process seals itself, and the step's process inherits the seal; so the resolver stub
+//! and the reaper run under it too. Order: unreadable by others, no capabilities, no new
+//! privileges, Landlock, filter. What was done is then read back from the kernel, not assumed.
+//!
+//! Does not catch: a capability that a kernel newer than this list knows; the empty sets cover it.
+
+use std::fs;
+
+use rustix::process::{DumpableBehavior, set_dumpable_behavior};
+use rustix::thread::{
+    CapabilitiesSecureBits, CapabilitySet, CapabilitySets, capability_is_in_bounding_set,
+    clear_ambient_capability_set, no_new_privs, remove_capability_from_bounding_set,
+    set_capabilities, set_capabilities_secure_bits, set_no_new_privs,
+};
+
+use super::error::{Doing, Failure, Naming};
+use super::wire::{Facts, Order};
+use super::{landlock, sys};
+
+/// Seals this process and returns what the kernel says it now is.
+pub fn seal(order: &Order) -> Result<Facts, Failure> {
+    // 1. Names that only an unsealed process can read, read after the root has changed.
+    let mut facts = read_names();
+    // 2. No other process may look into this one, not even one of the same user.
+    set_dumpable_behavior(DumpableBehavior::NotDumpable)
+        .or_fail(Doing::Capabilities, "dumpable")?;
+    // 3. No capability, now or by any later exec.
+    drop_capabilities()?;
+    // 4. No privilege by a set-user-id file.
+    set_no_new_privs(true).or_fail(Doing::NoNewPrivileges, "")?;
+    // 5. A second line for files.
+    facts.landlock = landlock::restrict(&order.writable)?;
+    // 6. The listed system calls and no others.
+    let program: Vec<libc::sock_filter> = order
+        .filter
+        .iter()
+        .map(|&(code, jt, jf, k)| libc::sock_filter { code, jt, jf, k })
+        .collect();
+    match sys::install_filter(&program) {
+        Ok(()) => {}
+        Err(_) if order.may_miss.syscalls => {}
+        Err(cause) => return Err(Doing::Filter.failed("", &cause)),
+    }
+    // 7. What the kernel says.
+    read_rights(&mut facts)?;
+    Ok(facts)
+}
+
+fn drop_capabilities() -> Result<(), Failure> {
+    let bits = CapabilitiesSecureBits::NO_ROOT
+        | CapabilitiesSecureBits::NO_ROOT_LOCKED
+        | CapabilitiesSecureBits::NO_SETUID_FIXUP
+        | CapabilitiesSecureBits::NO_SETUID_FIXUP_LOCKED
+        | CapabilitiesSecureBits::KEEP_CAPS_LOCKED
+        | CapabilitiesSecureBits::NO_CAP_AMBIENT_RAISE
+        | CapabilitiesSecureBits::NO_CAP_AMBIENT_RAISE_LOCKED;
+    set_capabilities_secure_bits(bits).or_fail(Doing::Capabilities, "securebits")?;
+    clear_ambient_capability_set().or_fail(Doing::Capabilities, "ambient")?;
+    for capability in every_capability() {
+        match capability_is_in_bounding_set(capability) {
+            Ok(true) => {
+                remove_capability_from_bounding_set(capability)
+                    .or_fail(Doing::Capabilities, "bounding")?;
+            }
+            Ok(false) => {}
+            // The kernel knows fewer capabilities than the list.
+            Err(_) => break,
+        }
+    }
+    let none = CapabilitySet::empty();
+    let sets = CapabilitySets { effective: none, permitted: none, inheritable: none };
+    set_capabilities(None, sets).or_fail(Doing::Capabilities, "sets")
+}
+
+/// Every capability by its bit, lowest first; the kernel says where the list ends.
+fn every_capability() -> impl Iterator<Item = CapabilitySet> {
+    (0..63).map(|bit| CapabilitySet::from_bits_retain(1 << bit))
+}
+
+/// Reads what the files of the new `/proc` tell. Absence reads as empty and is judged by the caller.
+fn read_names() -> Facts {
+    let text = |path: &str| fs::read_to_string(path).unwrap_or_default();
+    let mut facts = Facts::default();
+    for name in ["cgroup", "ipc", "mnt", "net", "pid", "time", "user", "uts"] {
+        if let Ok(link) = fs::read_link(format!("/proc/self/ns/{name}")) {
+            facts.namespaces.insert(name.to_owned(), link.to_string_lossy().into_owned());
+        }
+    }
+    let interfaces = text("/proc/self/net/dev");
+    let names = interfaces.lines().filter_map(|line| line.split_once(':'));
+    facts.interfaces = names.map(|(name, _)| name.trim().to_owned()).collect();
+    facts.uid_map = text("/proc/self/uid_map").split_whitespace().collect::<Vec<_>>().join(" ");
+    let uname = rustix::system::uname();
+    facts.host = uname.nodename().to_string_lossy().into_owned();
+    facts.no_more_namespaces = text("/proc/sys/user/max_user_namespaces").trim() == "0";
+    facts
+}
+
+fn read_rights(facts: &mut Facts) -> Result<(), Failure> {
+    facts.no_new_privileges = no_new_privs().or_fail(Doing::ReadBack, "no-new-privileges")?;
+    // The kernel's own text: it lists every set at once, also those of capabilities unknown here.
+    let status =
+        fs::read_to_string("/proc/self/status").or_fail(Doing::ReadBack, "/proc/self/status")?;
+    let value = |key: &str| status.lines().find_map(|line| line.strip_prefix(key)).map(str::trim);
+    let empty = |set: &str| value(set).is_some_and(|bits| bits.bytes().all(|digit| digit == b'0'));
+    facts.no_capabilities =
+        ["CapInh:", "CapPrm:", "CapEff:", "CapBnd:", "CapAmb:"].iter().all(|set| empty(set));
+    facts.filter = value("Seccomp:") == Some("2");
+    let root = rustix::fs::statvfs("/").or_fail(Doing::ReadBack, "/")?;
+    facts.root_read_only = root.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY);
+    Ok(())
+}

@@ -1,0 +1,21 @@
+//! The system calls a step may make: an allow-list, turned into one filter program.
+//!
+//! A list of what is forbidden rots as kernels grow; new mount calls missed in such lists were real
+//! escapes. So every number has a verdict: those in the table theirs, other known ones EPERM, and
+//! everything above the newest known one ENOSYS, so that libraries fall back. The x32 numbers (bit 30)
+//! lie above the newest known one and need no rule of their own.
+//!
+//! The program is written here and not by a library: one pass over the number line gives a verdict
+//! to every number there is, where stacked single-verdict filters need three programs and an order
+//! among them. It is short enough to be run in a test over the same table.
+//!
+//! The filter cannot see through pointers: `openat2` can ask for mode bits that it refuses elsewhere.
+//! Refusal at capture is the control, this is early feedback.
+//! See seccomp(2) and Documentation/userspace-api/seccomp_filter.rst of Linux.
+
+mod groups;
+mod program;
+mod table;
+
+pub use program::{Instruction, program};
+pub use table::allowed_count;

@@ -1,0 +1,127 @@
+//! The table: every system call with its verdict.
+//!
+//! Derived from what container engines allow by default, less what no build was seen to need. A name
+//! that is in no group is answered EPERM. Sorted within each group. Profile `kiln/1`.
+//!
+//! Does no I/O.
+
+use std::collections::BTreeMap;
+
+use super::groups::{GROUPS, NATIVE_GROUPS};
+
+/// What happens to one call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// It goes to the kernel.
+    Allow,
+    /// It fails with this number.
+    Errno(i32),
+    /// It depends on its arguments.
+    If(Check),
+}
+
+/// A look at arguments. Each looks at low halves only, as the kernel does for the types in question.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Check {
+    /// None of these bits is set; else EPERM.
+    NoBits { argument: u8, bits: u32 },
+    /// It is none of these; else EPERM.
+    NoneOf { argument: u8, values: &'static [u32] },
+    /// It is one of these; else `errno`.
+    OneOf { argument: u8, values: &'static [u32], errno: i32 },
+    /// If `flags` makes a file, `mode` has no set-id bit; else EPERM.
+    CreateMode { flags: u8, mode: u8 },
+    /// No set-id bit and no device; else EPERM.
+    NodeMode { mode: u8 },
+    /// A listed family, or routing netlink; else EAFNOSUPPORT.
+    Socket { family: u8, protocol: u8 },
+}
+
+/// Some calls with one verdict and its reason.
+pub struct Group {
+    /// Why.
+    pub why: &'static str,
+    /// What.
+    pub verdict: Verdict,
+    /// Which, by number.
+    pub calls: &'static [libc::c_long],
+}
+
+/// Newest number known to this table: `file_setattr`, Linux 6.17. Above it everything is ENOSYS.
+pub const NEWEST: u32 = 469;
+/// `CLONE_NEWNS | NEWCGROUP | NEWUTS | NEWIPC | NEWUSER | NEWPID | NEWNET` of linux/sched.h.
+pub const NEW_NAMESPACES: u32 = 0x7e02_0000;
+/// `CLONE_NEWTIME`; for clone itself this bit is part of the exit signal.
+pub const NEW_TIME: u32 = 0x80;
+/// Set-user-id and set-group-id.
+pub const SET_ID: u32 = 0o6000;
+/// `O_CREAT` and `__O_TMPFILE`: only then does open read its mode.
+pub const MAKES_A_FILE: u32 = 0o20_000_100;
+/// Families of sockets that a build may need: local, and the loopback's two.
+pub const FAMILIES: [u32; 3] =
+    [libc::AF_UNIX.unsigned_abs(), libc::AF_INET.unsigned_abs(), libc::AF_INET6.unsigned_abs()];
+/// Execution domains that do not weaken anything: Linux, its 32-bit flag, old uname, unchanged.
+pub const PERSONALITIES: [u32; 9] =
+    [0, 0x8, 0x2_0000, 0x2_0008, 0x4_0000, 0x4_0008, 0x6_0000, 0x6_0008, 0xffff_ffff];
+/// `TIOCSTI` and `TIOCLINUX` of asm-generic/ioctls.h: both put text into a terminal's input.
+pub const TERMINAL_INPUT: [u32; 2] = [0x5412, 0x541c];
+
+/// Returns the verdict of each number that has one.
+pub fn verdicts() -> BTreeMap<u32, Verdict> {
+    let mut all = BTreeMap::new();
+    for group in GROUPS.iter().chain(NATIVE_GROUPS) {
+        debug_assert!(!group.why.is_empty());
+        for number in group.calls {
+            all.insert(u32::try_from(*number).unwrap_or(u32::MAX), group.verdict);
+        }
+    }
+    all
+}
+
+/// Returns how many calls get through, some only with the right arguments.
+pub fn allowed_count() -> usize {
+    verdicts().values().filter(|verdict| !matches!(verdict, Verdict::Errno(_))).count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_call_is_listed_twice_and_none_is_newer_than_the_newest() {
+        let mut seen = std::collections::BTreeSet::new();
+        for number in GROUPS.iter().chain(NATIVE_GROUPS).flat_map(|group| group.calls) {
+            assert!(seen.insert(*number), "{number} twice");
+            assert!(u32::try_from(*number).unwrap() <= NEWEST);
+        }
+    }
+
+    #[test]
+    fn calls_that_change_the_host_are_in_no_group() {
+        let verdicts = verdicts();
+        for number in [
+            libc::SYS_mount,
+            libc::SYS_umount2,
+            libc::SYS_pivot_root,
+            libc::SYS_chroot,
+            libc::SYS_setns,
+            libc::SYS_bpf,
+            libc::SYS_perf_event_open,
+            libc::SYS_move_mount,
+            libc::SYS_open_tree,
+            libc::SYS_mount_setattr,
+            libc::SYS_fsopen,
+            libc::SYS_name_to_handle_at,
+            libc::SYS_open_by_handle_at,
+            libc::SYS_clock_settime,
+            libc::SYS_clock_adjtime,
+            libc::SYS_init_module,
+            libc::SYS_kexec_load,
+            libc::SYS_reboot,
+            libc::SYS_vmsplice,
+            libc::SYS_memfd_secret,
+        ] {
+            assert_eq!(verdicts.get(&u32::try_from(number).unwrap()), None, "{number}");
+        }
+    }
+}

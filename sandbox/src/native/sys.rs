@@ -1,0 +1,217 @@
+//! Every raw system call: the only `unsafe` in the repository.
+//!
+//! Each block holds one call. What nix and rustix offer safely is not repeated here. Nothing here
+//! decides anything: the order of the calls is in `child.rs` and `init.rs`.
+#![allow(unsafe_code)]
+
+use std::io;
+use std::mem::size_of;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::time::Duration;
+
+/// Which process we are after [`clone_beside`] or [`fork_child`].
+pub enum Twin {
+    /// The old one.
+    Original,
+    /// The new one.
+    New,
+}
+
+/// The kernel's `struct mount_attr` (`mount_setattr(2)`).
+#[repr(C)]
+struct MountAttr {
+    attr_set: u64,
+    attr_clr: u64,
+    propagation: u64,
+    userns_fd: u64,
+}
+
+fn check(result: libc::c_long) -> io::Result<libc::c_long> {
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
+}
+
+/// Sets attributes on the mount `tree` points to, and on all below it if `recursive`; the whole is
+/// made private, so that nothing mounted on the host later appears in it.
+pub fn mount_attributes(tree: BorrowedFd<'_>, set: u64, recursive: bool) -> io::Result<()> {
+    let attr =
+        MountAttr { attr_set: set, attr_clr: 0, propagation: libc::MS_PRIVATE, userns_fd: 0 };
+    let flags = libc::AT_EMPTY_PATH | if recursive { libc::AT_RECURSIVE } else { 0 };
+    // SAFETY: the path is a NUL-terminated literal; `attr` lives through the call and its length is
+    // its own; the kernel only reads both.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            tree.as_raw_fd(),
+            c"".as_ptr(),
+            flags,
+            &raw const attr,
+            size_of::<MountAttr>(),
+        )
+    };
+    check(result).map(drop)
+}
+
+/// Makes a copy of this process as a sibling: its parent is our parent.
+///
+/// Only for a process with one thread. The C library is not told, so the copy must not rely on
+/// cached thread ids; it does not.
+pub fn clone_beside() -> io::Result<Twin> {
+    // SAFETY: no new stack and no shared memory: the copy has its own of everything, as after fork.
+    // The one-thread rule of this module's callers keeps locks of other threads out of the picture.
+    let result =
+        unsafe { libc::syscall(libc::SYS_clone, libc::CLONE_PARENT | libc::SIGCHLD, 0, 0, 0, 0) };
+    check(result).map(|pid| if pid == 0 { Twin::New } else { Twin::Original })
+}
+
+/// Makes a copy of this process as its child and returns its number in the original.
+///
+/// Only for a process with one thread.
+pub fn fork_child() -> io::Result<(Twin, i32)> {
+    // SAFETY: as in `clone_beside`.
+    let result = unsafe { libc::syscall(libc::SYS_clone, libc::SIGCHLD, 0, 0, 0, 0) };
+    check(result).map(|pid| match pid {
+        0 => (Twin::New, 0),
+        _ => (Twin::Original, i32::try_from(pid).unwrap_or(i32::MAX)),
+    })
+}
+
+/// Ends this process at once, without running anything that the C library keeps for the end.
+pub fn exit_now(code: i32) -> ! {
+    // SAFETY: `_exit` takes no pointer and never returns.
+    unsafe { libc::_exit(code) }
+}
+
+/// Closes every descriptor from `first` up.
+pub fn close_from(first: RawFd) -> io::Result<()> {
+    // SAFETY: no pointer is passed. The caller holds no owner of a descriptor in the range that it
+    // will use again; a later drop of one fails with EBADF and harms nobody in a one-thread process
+    // that opens nothing meanwhile.
+    let result = unsafe { libc::syscall(libc::SYS_close_range, first, libc::c_uint::MAX, 0) };
+    check(result).map(drop)
+}
+
+/// Marks every descriptor from `first` up to be closed by exec.
+pub fn close_on_exec_from(first: RawFd) -> io::Result<()> {
+    // SAFETY: no pointer is passed, and no descriptor changes its meaning for its owner.
+    let result = unsafe {
+        libc::syscall(libc::SYS_close_range, first, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC)
+    };
+    check(result).map(drop)
+}
+
+/// Takes descriptor `number` into ownership.
+///
+/// Only for the standard descriptors of the sandbox child, which it got from its parent and which
+/// nothing else in it owns.
+pub fn adopt(number: RawFd) -> OwnedFd {
+    // SAFETY: the caller's promise above: open, and owned by nobody else.
+    unsafe { OwnedFd::from_raw_fd(number) }
+}
+
+/// Makes `number` a copy of `source`, open across exec.
+pub fn duplicate_onto(source: BorrowedFd<'_>, number: RawFd) -> io::Result<()> {
+    // SAFETY: no pointer is passed; `number` is a standard descriptor that no owner refers to.
+    check(unsafe { libc::dup2(source.as_raw_fd(), number) }.into()).map(drop)
+}
+
+/// Sets every signal back to its default action and blocks none.
+///
+/// The library's `signal` leaves the two that it keeps for itself as they are, and a caller may have
+/// ignored them; so the call is raw.
+pub fn reset_signals() -> io::Result<()> {
+    /// The kernel's `struct sigaction`, zero: `SIG_DFL`, no flags, empty mask. On no architecture
+    /// longer than this.
+    const DEFAULT: [u64; 4] = [0; 4];
+    /// Highest signal number, and size of the kernel's signal set in bytes.
+    const SIGNALS: (libc::c_int, usize) = (64, 8);
+    for signal in 1..=SIGNALS.0 {
+        if matches!(signal, libc::SIGKILL | libc::SIGSTOP) {
+            continue;
+        }
+        let none: *const libc::c_void = std::ptr::null();
+        // SAFETY: the kernel reads one `struct sigaction`, which `DEFAULT` covers, and writes nothing.
+        // It names no handler, so no code of ours can run in a signal's context.
+        let result = unsafe {
+            libc::syscall(libc::SYS_rt_sigaction, signal, DEFAULT.as_ptr(), none, SIGNALS.1)
+        };
+        check(result)?;
+    }
+    let empty = nix::sys::signal::SigSet::empty();
+    empty.thread_set_mask().map_err(io::Error::from)
+}
+
+/// Switches the interface `lo` of the current network namespace on.
+pub fn loopback_up(socket: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: `ifreq` is plain old data, for which all zeroes is a valid value.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    for (to, from) in request.ifr_name.iter_mut().zip(b"lo") {
+        *to = *from as libc::c_char;
+    }
+    request.ifr_ifru.ifru_flags = (libc::IFF_UP | libc::IFF_RUNNING) as libc::c_short;
+    // SAFETY: SIOCSIFFLAGS reads one `ifreq`, which lives through the call.
+    let result = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const request) };
+    check(result.into()).map(drop)
+}
+
+/// Fixes the execution domain of this process and what it executes.
+pub fn set_personality(persona: u64) -> io::Result<()> {
+    // SAFETY: no pointer is passed.
+    check(unsafe { libc::personality(persona) }.into()).map(drop)
+}
+
+/// Installs a filter program for this thread, its children and what they execute.
+pub fn install_filter(program: &[libc::sock_filter]) -> io::Result<()> {
+    let length =
+        u16::try_from(program.len()).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
+    let whole = libc::sock_fprog { len: length, filter: program.as_ptr().cast_mut() };
+    // SAFETY: `whole` points at `program` with its true length; the kernel copies it and keeps no
+    // pointer.
+    let result = unsafe {
+        libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0, &raw const whole)
+    };
+    check(result).map(drop)
+}
+
+/// Returns the newest Landlock interface of the running kernel, 0 where there is none.
+pub fn landlock_abi() -> i32 {
+    /// `LANDLOCK_CREATE_RULESET_VERSION` of `linux/landlock.h`.
+    const VERSION: libc::c_uint = 1;
+    let none: *const libc::c_void = std::ptr::null();
+    // SAFETY: with this flag the kernel wants a null pointer and length 0, and makes no ruleset.
+    let result = unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, none, 0usize, VERSION) };
+    i32::try_from(result).unwrap_or(0).max(0)
+}
+
+/// What a process left when it ended.
+pub struct Ended {
+    /// Processor time of it and all its descendants that were waited for.
+    pub cpu: Duration,
+}
+
+/// Reaps the child behind a pidfd if it has ended; `None` while it lives.
+pub fn reap(child: impl AsFd) -> io::Result<Option<Ended>> {
+    // SAFETY: both are plain old data, for which all zeroes is a valid value.
+    let (mut info, mut usage): (libc::siginfo_t, libc::rusage) = unsafe { std::mem::zeroed() };
+    // SAFETY: the kernel writes one `siginfo_t` and one `rusage`, which live through the call. The
+    // library's wrapper has no place for the fifth argument, so the call is raw.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_waitid,
+            libc::P_PIDFD,
+            child.as_fd().as_raw_fd(),
+            &raw mut info,
+            libc::WEXITED | libc::WNOHANG,
+            &raw mut usage,
+        )
+    };
+    check(result)?;
+    // SAFETY: waitid filled the part that this accessor reads, or left it zero.
+    if unsafe { info.si_pid() } == 0 {
+        return Ok(None);
+    }
+    let span = |time: libc::timeval| {
+        Duration::from_secs(time.tv_sec.unsigned_abs())
+            + Duration::from_micros(time.tv_usec.unsigned_abs())
+    };
+    Ok(Some(Ended { cpu: span(usage.ru_utime) + span(usage.ru_stime) }))
+}

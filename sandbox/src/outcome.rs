@@ -1,0 +1,86 @@
+//! What came of a step: how it ended, what held it, what it used, and where it wrote.
+//!
+//! An `Outcome` exists only after every process of the step is proven dead, so whoever holds one
+//! may read the writable places without a race.
+
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+use model::AbsPath;
+use model::isolation::Enforced;
+use model::limits::Bytes;
+
+/// How a step ended. Only `Exited(0)` is a success.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// The main process exited with this code.
+    Exited(i32),
+    /// A signal of its own or of a limit of the kernel's ended the main process.
+    Signaled(i32),
+    /// It ran longer than it may, or was silent longer than it may.
+    TimedOut {
+        /// Whether it was the limit on silence.
+        idle: bool,
+    },
+    /// The memory limit killed at least one of its processes.
+    OutOfMemory,
+    /// It failed, and its writable space was full when it ended.
+    OutOfDisk,
+    /// [`crate::Cancel`] was pressed.
+    Cancelled,
+}
+
+/// Where a piece of output came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stream {
+    /// Descriptor 1 of the step.
+    Stdout,
+    /// Descriptor 2 of the step.
+    Stderr,
+}
+
+/// What a step used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// From the start of its main process to the death of all of them.
+    pub wall: Duration,
+    /// Processor time of all its processes, user and system.
+    pub cpu: Duration,
+    /// Most memory held at once, where a control group counted it.
+    pub memory_peak: Option<Bytes>,
+}
+
+/// One attempt to reach out of the sandbox, seen by the resolver stub.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct NetworkAttempt {
+    /// The host name that was asked for, escaped for display.
+    pub host: String,
+}
+
+/// One place where the step could write, to be read now that the step is dead.
+#[derive(Debug)]
+pub struct Writable {
+    /// Where it was inside.
+    pub at: AbsPath,
+    /// Its folder, open for reading; beneath it no other mount is visible.
+    pub dir: OwnedFd,
+}
+
+/// Everything known about a step that ran.
+#[derive(Debug)]
+pub struct Outcome {
+    /// How it ended.
+    pub exit: Exit,
+    /// What was applied and read back, and which extra was absent.
+    pub enforced: Enforced,
+    /// What it used.
+    pub usage: Usage,
+    /// Processes that were still alive when the main one ended, and were killed.
+    pub left_processes: u32,
+    /// Whether output beyond the log limit was dropped.
+    pub log_cut: bool,
+    /// Names it tried to resolve, sorted, each once.
+    pub network_attempts: Vec<NetworkAttempt>,
+    /// The work folder `/build` and each view, parents before children.
+    pub views: Vec<Writable>,
+}

@@ -1,0 +1,25 @@
+//! Attacks on every guarantee of the native sandbox, run as root and as an ordinary user.
+//!
+//! Each attack is preceded by a control: the same act where it must succeed, so that a broken probe
+//! cannot pass for a held guarantee. Started as root, the binary runs itself a second time as uid
+//! 1000. It has its own harness because the sandbox child is this very program: `main` must first
+//! ask whether it was started as one.
+//!
+//! A test is a promise in its name. A test that cannot run here says so by name and counts as
+//! ignored, never as passed.
+#![allow(clippy::expect_used, reason = "a test fails by panicking")]
+
+mod determinism;
+mod escape;
+mod harness;
+mod hermetic;
+mod limits;
+mod place;
+mod views;
+
+fn main() -> std::process::ExitCode {
+    sandbox::enter_child_if_asked();
+    let tests: Vec<harness::Test> =
+        [views::TESTS, escape::TESTS, hermetic::TESTS, determinism::TESTS, limits::TESTS].concat();
+    harness::run(&tests)
+}

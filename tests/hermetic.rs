@@ -1,0 +1,215 @@
+//! A step sees its declared inputs, a fixed environment and no network; nothing of it survives.
+
+use std::collections::BTreeMap;
+
+use model::Digest;
+use model::reapi::decode_directory;
+use model::tree::Node;
+use serde_json::Value;
+
+use crate::support::{Canaries, PACKAGES, Who, World};
+
+/// Lists everything readable, one line each: kind, path, digest or target.
+const WALKER: &str = r#"
+import hashlib, os, stat
+seen = []
+def walk(folder):
+    for name in sorted(os.listdir(folder)):
+        path = os.path.join(folder, name)
+        if path in ("/proc", "/dev") or path in ("/build/walk", "/build/walk.part"):
+            continue
+        meta = os.lstat(path)
+        if stat.S_ISLNK(meta.st_mode):
+            seen.append(f"link\t{path}\t{os.readlink(path)}")
+        elif stat.S_ISDIR(meta.st_mode):
+            try:
+                walk(path)
+            except PermissionError:
+                seen.append(f"closed\t{path}\t")
+        elif stat.S_ISREG(meta.st_mode):
+            try:
+                with open(path, "rb") as file:
+                    digest = hashlib.sha256(file.read()).hexdigest()
+            except PermissionError:
+                seen.append(f"closed\t{path}\t")
+                continue
+            kind = "program" if meta.st_mode & 0o111 else "file"
+            seen.append(f"{kind}\t{path}\t{digest}")
+        else:
+            seen.append(f"other\t{path}\t")
+walk("/")
+open("walk.part", "w").write("\n".join(seen) + "\n")
+os.rename("walk.part", "walk")
+"#;
+
+/// What a step can read that no tree of the provenance names, with the reason.
+const UNNAMED: [(&str, &str); 1] =
+    [("/kiln/script", "the step's own script: named as a dependency with the role `script`")];
+
+#[test]
+fn everything_readable_in_a_step_is_named_by_digest() {
+    for who in Who::all() {
+        let world = World::warm(who);
+        world.write("src/walk.py", WALKER);
+        world.write("src/sub/data", "some data\n");
+        world.write(
+            "kiln.yaml",
+            &format!(
+                "kiln: 1\nname: walk\nsources: {{src: {{local: src}}}}\nenvironment:\n  host: \
+                 {{packages: {PACKAGES}}}\nsteps:\n  - name: first\n    run: echo made > made\n    \
+                 outputs: {{made: made}}\n  - name: walk\n    mount: {{src: .}}\n    from: \
+                 {{first.made: from/made}}\n    run: python3 walk.py\n    outputs: {{walk: walk}}\n\
+                 artifacts:\n  - {{file: walk.walk}}\n"
+            ),
+        );
+        world.kiln(&["lock"]).exits(0);
+        world.commit();
+        world.key();
+        world.kiln(&["build", "--sign"]).exits(0);
+        let named = named_by(&world, &world.statement("walk"));
+        let mut unnamed = Vec::new();
+        let mut count = 0;
+        for line in world.read("kiln-out/walk").lines() {
+            count += 1;
+            let path = line.split('\t').nth(1).expect("three fields");
+            let listed = UNNAMED.iter().any(|(known, _)| *known == path);
+            if named.get(path).is_none_or(|known| known != line) && !listed {
+                unnamed.push(format!("{line}\n    instead of {:?}", named.get(path)));
+            }
+        }
+        assert!(count > 1000, "the walk saw {count} entries only");
+        assert!(
+            unnamed.is_empty(),
+            "{} of {count} entries as {who:?}:\n{}",
+            unnamed.len(),
+            unnamed.join("\n")
+        );
+    }
+}
+
+/// Returns what the provenance says the step saw, in the walker's words.
+fn named_by(world: &World, statement: &Value) -> BTreeMap<String, String> {
+    let definition = &statement["predicate"]["buildDefinition"];
+    let mut named = BTreeMap::new();
+    let environment = &definition["internalParameters"]["environments"]["default"]["sha256"];
+    add_tree(world, environment, "", &mut named);
+    let dependencies = definition["resolvedDependencies"].as_array().expect("a list");
+    let sources = dependencies.iter().filter(|one| one["annotations"]["role"] == "source");
+    let trees: Vec<&Value> = sources
+        .filter(|one| one["annotations"]["digestOf"] == "reapi-v2-directory")
+        .map(|one| &one["digest"]["sha256"])
+        .collect();
+    assert_eq!(trees.len(), 1, "one source: {dependencies:#?}");
+    add_tree(world, trees[0], "/build", &mut named);
+    let made = Digest::of(b"made\n").hex();
+    named.insert("/build/from/made".to_owned(), format!("file\t/build/from/made\t{made}"));
+    named
+}
+
+fn add_tree(world: &World, root: &Value, at: &str, named: &mut BTreeMap<String, String>) {
+    let hex = root.as_str().expect("a digest");
+    let output = world
+        .command(
+            &[
+                world.path("bin/kiln").to_str().expect("UTF-8"),
+                "store",
+                "cat",
+                &format!("sha256:{hex}"),
+            ],
+            &[],
+        )
+        .output()
+        .expect("kiln starts");
+    assert!(output.status.success(), "{hex}: {}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(Digest::of(&output.stdout).hex(), hex);
+    for (name, node) in decode_directory(&output.stdout).expect("a folder").entries() {
+        let path = format!("{at}/{}", name.as_str());
+        match node {
+            Node::Directory(blob) => add_tree(world, &Value::from(blob.digest.hex()), &path, named),
+            Node::Symlink(target) => {
+                named.insert(path.clone(), format!("link\t{path}\t{target}"));
+            }
+            Node::File { blob, executable } => {
+                let kind = if *executable { "program" } else { "file" };
+                named.insert(path.clone(), format!("{kind}\t{path}\t{}", blob.digest.hex()));
+            }
+        }
+    }
+}
+
+#[test]
+fn step_cannot_reach_the_network() {
+    for who in Who::all() {
+        let world = World::warm(who);
+        let script = "python3 - <<'END'\nimport socket\nprint(socket.if_nameindex())\n\
+                      socket.getaddrinfo('canary.example', 443)\nEND\ntouch out";
+        world.write("src/empty", "");
+        world.write("kiln.yaml", &crate::support::build_file(script, "{out: out}", ""));
+        world.kiln(&["lock"]).exits(0);
+        let ran = world.kiln(&["build", "--no-sign"]).exits(1);
+        assert!(ran.says("KILN-0403") && ran.says("canary.example"), "{}", ran.stderr);
+        assert!(ran.says("(1, 'lo')") && !ran.says("(2, "), "{}", ran.stderr);
+    }
+}
+
+#[test]
+fn two_steps_share_nothing() {
+    let script = "for f in /tmp /var/tmp /dev/shm /build /run; do\n  if [ -e $f/marker ]; then echo \
+                  \"$f remembers\" >&2; exit 1; fi\n  echo left > $f/marker || true\ndone\n\
+                  test -e /tmp/marker\ntouch /build/out";
+    for who in Who::all() {
+        let world = World::warm(who);
+        world.write("src/empty", "");
+        let one = crate::support::build_file(script, "{out: out}", "");
+        let second = one[one.find("  - name").expect("a step")..].replace("attack", "second");
+        world.write("kiln.yaml", &format!("{one}{second}    needs: [attack]\n"));
+        world.kiln(&["lock"]).exits(0);
+        world.kiln(&["build", "--no-sign"]).exits(0);
+        world.kiln(&["build", "--no-sign", "--no-cache"]).exits(0);
+    }
+}
+
+#[test]
+fn interrupt_leaves_nothing_behind() {
+    for who in Who::all() {
+        for signal in ["-INT", "-TERM"] {
+            let world = World::warm(who);
+            let canaries = Canaries::plant(&world);
+            world.write("src/empty", "");
+            let more = format!("    env: {{KILN_TEST: {}}}\n", world.token);
+            let file = crate::support::build_file_with("sleep 1000", "{out: out}", "", &more);
+            world.write("kiln.yaml", &file);
+            world.kiln(&["lock"]).exits(0);
+            let kiln = world.path("bin/kiln");
+            let kiln = kiln.to_str().expect("UTF-8");
+            let mut child =
+                world.command(&[kiln, "build", "--no-sign"], &[]).spawn().expect("it starts");
+            let id = wait_for_step(&world);
+            // `timeout`, which is the child, hands the signal on.
+            let number = child.id().to_string();
+            let kill = std::process::Command::new("kill").args([signal, &number]).status();
+            assert!(kill.expect("kill starts").success());
+            let status = child.wait().expect("it ends");
+            assert_eq!(status.code(), Some(130), "{who:?} {signal} while {id} ran");
+            let wrong = canaries.aftermath(&world);
+            assert!(wrong.is_empty(), "{who:?} {signal}: {wrong:#?}");
+        }
+    }
+}
+
+/// Waits until a process of the step runs, and returns its number.
+fn wait_for_step(world: &World) -> String {
+    let mark = format!("KILN_TEST={}", world.token);
+    for _ in 0..1200 {
+        for entry in std::fs::read_dir("/proc").expect("/proc is there").flatten() {
+            let environ = std::fs::read(entry.path().join("environ")).unwrap_or_default();
+            let command = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
+            if String::from_utf8_lossy(&environ).contains(&mark) && command.starts_with(b"sleep\0")
+            {
+                return entry.file_name().to_string_lossy().into_owned();
+            }
+        }
+        std::thread::park_timeout(std::time::Duration::from_millis(50));
+    }
+    panic!("the step never ran");
+}

@@ -1,0 +1,207 @@
+//! The statement names what went in and what came out, is made by another process than the build,
+//! and is refused when anything was changed.
+
+use std::fs;
+
+use serde_json::Value;
+
+use crate::support::{Who, World, build_file};
+
+/// A signed build of one file.
+fn built(who: Who) -> World {
+    let world = World::warm(who);
+    world.write("src/input", "the input\n");
+    world.write(
+        "kiln.yaml",
+        &build_file("cat input input > out", "{out: out}", "[{file: attack.out}]"),
+    );
+    world.kiln(&["lock"]).exits(0);
+    world.commit();
+    world.key();
+    world.kiln(&["build", "--sign"]).exits(0);
+    world
+}
+
+#[test]
+fn statement_names_every_input_with_its_role() {
+    let world = built(Who::all()[0]);
+    let statement = world.statement("out");
+    assert_eq!(statement["_type"], "https://in-toto.io/Statement/v1");
+    assert_eq!(statement["predicateType"], "https://slsa.dev/provenance/v1");
+    let digest = model::Digest::of(b"the input\nthe input\n").hex();
+    assert_eq!(
+        statement["subject"],
+        serde_json::json!([{"name": "out", "digest": {"sha256": digest}}])
+    );
+    let definition = &statement["predicate"]["buildDefinition"];
+    let parameters = definition["externalParameters"].as_object().expect("a map");
+    assert!(parameters.values().all(Value::is_string), "{parameters:?}");
+    assert_eq!(parameters["dirty"], "false");
+    assert_eq!(parameters["commit"], world.git(&["rev-parse", "HEAD"]).trim());
+    let dependencies = definition["resolvedDependencies"].as_array().expect("a list");
+    let roles = |role: &str| {
+        dependencies.iter().filter(|one| one["annotations"]["role"] == role).collect::<Vec<_>>()
+    };
+    for one in dependencies {
+        assert_eq!(one["digest"]["sha256"].as_str().map(str::len), Some(64), "{one}");
+    }
+    assert_eq!((roles("source").len(), roles("build-file").len(), roles("lock").len()), (1, 1, 1));
+    let tree = world.git(&["rev-parse", "HEAD^{tree}"]);
+    assert_eq!(roles("source")[0]["digest"]["gitTree"], tree.trim(), "{}", roles("source")[0]);
+    let packages = roles("environment");
+    for package in ["gcc", "make", "python3", "dash", "coreutils"] {
+        let purl = format!("/{package}@");
+        let found = packages.iter().any(|one| {
+            one["uri"]
+                .as_str()
+                .is_some_and(|uri| uri.starts_with("pkg:deb/") && uri.contains(&purl))
+        });
+        assert!(found, "{package} is not named");
+    }
+}
+
+#[test]
+fn changed_byte_is_refused() {
+    for who in Who::all() {
+        let world = built(who);
+        world.kiln(&["verify", "kiln-out/out"]).exits(0);
+        let sound = world.read("kiln-out/out");
+        world.write("kiln-out/out", &sound.replacen('t', "T", 1));
+        let refused = world.kiln(&["verify", "kiln-out/out"]).exits(4);
+        assert!(refused.says("digest"), "{}{}", refused.stdout, refused.stderr);
+        world.write("kiln-out/out", &sound);
+        world.kiln(&["verify", "kiln-out/out"]).exits(0);
+        fs::remove_file(world.path("project/kiln-out/out.sigstore.json")).expect("it is there");
+        world.kiln(&["verify", "kiln-out/out"]).exits(0);
+        fs::remove_file(world.path("project/kiln-out/out.intoto.jsonl")).expect("it is there");
+        world.kiln(&["verify", "kiln-out/out"]).exits(4);
+    }
+}
+
+#[test]
+fn another_key_is_refused() {
+    let world = built(Who::all()[0]);
+    let other = World::cold(Who::all()[0]);
+    other.key();
+    let public = other.kiln(&["key", "export"]).exits(0).stdout;
+    world.write("other.pem", &public);
+    world.kiln(&["verify", "kiln-out/out", "--key", "other.pem"]).exits(4);
+    let own = world.kiln(&["key", "export"]).exits(0).stdout;
+    world.write("own.pem", &own);
+    world.kiln(&["verify", "kiln-out/out", "--key", "own.pem"]).exits(0);
+}
+
+#[test]
+fn key_is_never_overwritten_and_closed_to_others() {
+    use std::os::unix::fs::PermissionsExt;
+    for who in Who::all() {
+        let world = World::cold(who);
+        world.key();
+        let path = world.path("config/kiln/key.pem");
+        let mode = fs::metadata(&path).expect("the key is there").permissions().mode();
+        assert_eq!(mode & 0o7777, 0o600);
+        let before = fs::read(&path).expect("root may read it");
+        assert_ne!(world.kiln(&["key", "generate"]).code, 0);
+        assert_eq!(fs::read(&path).expect("it is still there"), before);
+    }
+}
+
+/// Traces a whole signed build: only processes that were started as `kiln attestor` open the key.
+#[test]
+fn build_process_never_opens_the_key() {
+    let world = built(Who::all()[0]);
+    fs::remove_dir_all(world.path("project/kiln-out")).expect("it was built");
+    let trace = world.path("tmp/trace");
+    let kiln = world.path("bin/kiln");
+    world
+        .run(
+            &[
+                "strace",
+                "-f",
+                "-qq",
+                "-e",
+                "trace=execve,open,openat,openat2",
+                "-o",
+                trace.to_str().expect("UTF-8"),
+                kiln.to_str().expect("UTF-8"),
+                "build",
+                "--sign",
+                "--no-cache",
+            ],
+            &[],
+        )
+        .exits(0);
+    let trace = fs::read_to_string(trace).expect("strace wrote it");
+    let of = |line: &str| line.split_whitespace().next().unwrap_or("").to_owned();
+    let attestors: Vec<String> = trace
+        .lines()
+        .filter(|line| line.contains("execve(") && line.contains("\"attestor\""))
+        .map(of)
+        .collect();
+    let openers: Vec<&str> = trace.lines().filter(|line| line.contains("key.pem")).collect();
+    assert!(!attestors.is_empty(), "no attestor was started");
+    assert!(openers.iter().any(|line| attestors.contains(&of(line))), "nobody opened the key");
+    for line in openers {
+        assert!(attestors.contains(&of(line)), "not the attestor: {line}");
+    }
+}
+
+/// S-F10 and S-F11: what git would be told to overlook, or to ask a foreign program about.
+#[test]
+fn hidden_changes_are_seen_and_foreign_programs_are_not_run() {
+    for who in Who::all() {
+        for flag in ["--assume-unchanged", "--skip-worktree"] {
+            let world = built(who);
+            world.git(&["update-index", flag, "src/input"]);
+            world.write("src/input", "the INPUT\n");
+            assert_eq!(world.git(&["status", "--porcelain"]), "", "git must be deceived");
+            let refused = world.kiln(&["build", "--sign"]).exits(2);
+            assert!(refused.says("KILN-0702"), "{}", refused.stderr);
+            world.kiln(&["build", "--sign", "--allow-dirty"]).exits(0);
+            assert!(world.read("kiln-out/out").contains("INPUT"));
+            let statement = world.statement("out");
+            let parameters = &statement["predicate"]["buildDefinition"]["externalParameters"];
+            assert_eq!(parameters["dirty"], "true");
+        }
+        let world = built(who);
+        let program = world.path("tmp/program");
+        let marker = world.path("tmp/marker");
+        let text = format!("#!/bin/sh\ntouch {}\n", marker.display());
+        fs::write(&program, text).expect("a new file");
+        world.run(&["chmod", "755", program.to_str().expect("UTF-8")], &[]);
+        world.git(&["config", "core.fsmonitor", program.to_str().expect("UTF-8")]);
+        let user = format!("[core]\n\tfsmonitor = {}\n", program.display());
+        fs::write(world.path("home/.gitconfig"), user).expect("a new file");
+        world.kiln(&["build", "--sign", "--no-cache"]).exits(0);
+        world.write("src/input", "changed\n");
+        world.kiln(&["build", "--sign"]).exits(2);
+        assert!(!marker.exists(), "a program of the repository's configuration was run");
+        world.git(&["status"]);
+        assert!(marker.exists(), "the control: git itself runs it");
+        fs::remove_file(marker).expect("it is there");
+    }
+}
+
+#[test]
+fn one_command_is_wrapped_without_a_build_file() {
+    for who in Who::all() {
+        let world = World::warm(who);
+        world.key();
+        world.write("data/a", "a\n");
+        let command = ["--input", "data", "--output", "made", "--", "cp", "data/a", "made"];
+        let all: Vec<&str> = ["run"].into_iter().chain(command).collect();
+        world.kiln(&all).exits(0);
+        assert_eq!(world.read("kiln-out/made"), "a\n");
+        world.kiln(&["verify", "kiln-out/made"]).exits(0);
+        let statement = world.statement("made");
+        let kind = statement["predicate"]["buildDefinition"]["buildType"].as_str();
+        assert!(kind.is_some_and(|kind| kind.contains("/run/")), "{kind:?}");
+        assert!(!world.path("project/made").exists() && !world.path("project/kiln.yaml").exists());
+        let all: Vec<&str> = ["run", "--print-build-file"].into_iter().chain(command).collect();
+        let file = world.kiln(&all).exits(0).stdout;
+        world.write("kiln.yaml", &file);
+        world.kiln(&["lock"]).exits(0);
+        world.kiln(&["build", "--no-sign"]).exits(0);
+        assert_eq!(world.read("kiln-out/made"), "a\n");
+    }
+}

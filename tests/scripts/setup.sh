@@ -1,0 +1,78 @@
+#!/bin/sh
+# Makes sure that what the named groups need is installed.
+#
+#   setup.sh build [example] [test] [real] [interop] [bench]
+#
+# As root on a Debian-like host it installs what is missing; anybody else is told the names and gets
+# exit 2. A package is needed as a package where a host environment is made of it (groups `example`
+# and `test`); elsewhere the command it brings is enough.
+set -eu
+
+# group | package | command that shows it is there ("-": the package itself is needed) | reason
+needs() {
+  cat <<'TABLE'
+build|gcc|cc|links every Rust program and compiles the C part of zstd
+build|libc6-dev|-|headers and start files for that
+example|git|git|the examples are built from a commit
+example|gcc|-|compiler inside the step
+example|libc6-dev|-|headers inside the step
+example|make|-|runs inside the step
+test|git|git|test projects are repositories
+test|gcc|-|compiler inside the steps
+test|libc6-dev|-|headers inside the steps
+test|make|-|runs inside the steps
+test|python3|-|attacks are written in it and run inside the steps
+test|util-linux|setpriv|runs kiln as an unprivileged user
+test|strace|strace|shows that verifying opens no socket
+real|apt|apt-get|fetches the upstream sources
+real|util-linux|setpriv|runs the unprivileged half
+real|python3|python3|compares the statements
+interop|openssl|openssl|checks the signature by itself
+interop|python3|python3|drives the other tools
+interop|python3-venv|-|keeps them in a folder of their own
+bench|bubblewrap|bwrap|what the start of a step is compared with
+bench|openssl|openssl|what hashing is compared with
+bench|git|git|what a no-op build is compared with
+TABLE
+}
+
+dpkg_host() { command -v dpkg-query >/dev/null 2>&1; }
+
+installed() { # package
+  [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]
+}
+
+present() { # package command
+  if [ "$2" != - ] && command -v "$2" >/dev/null 2>&1; then return 0; fi
+  if dpkg_host; then installed "$1"; else [ "$2" = - ]; fi
+}
+
+if ! command -v cargo >/dev/null 2>&1; then
+  echo "setup: cargo is missing: kiln is written in Rust 1.89 or later" >&2
+  exit 2
+fi
+
+missing=$(
+  needs | while IFS='|' read -r group package command reason; do
+    for wanted in "$@"; do
+      [ "$group" = "$wanted" ] || continue
+      present "$package" "$command" || printf '%s|%s\n' "$package" "$reason"
+    done
+  done
+)
+[ -n "$missing" ] || exit 0
+
+names=$(printf '%s\n' "$missing" | cut -d'|' -f1 | sort -u | tr '\n' ' ')
+if [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null 2>&1; then
+  echo "setup: installing $names" >&2
+  export DEBIAN_FRONTEND=noninteractive
+  # shellcheck disable=SC2086 # a list of package names
+  apt-get -q update >/dev/null && apt-get -q install -y --no-install-recommends $names >/dev/null
+  exit 0
+fi
+echo "setup: missing packages:" >&2
+printf '%s\n' "$missing" | sort -u | while IFS='|' read -r package reason; do
+  printf '  %-14s %s\n' "$package" "$reason" >&2
+done
+echo "install them:  apt-get install $names" >&2
+exit 2
