@@ -14,6 +14,7 @@ use std::process::{Child, Command, Stdio};
 use attestor::client;
 use attestor::pipe::{Answer, KeyInfo, Request, Signed};
 use attestor::public_key::Algorithm;
+use model::Digest;
 use model::digest::Blob;
 use model::isolation::{Enforced, Guarantee};
 use model::platform::Platform;
@@ -23,7 +24,6 @@ use model::record::{
 };
 use model::relpath::{Ident, RelPath};
 use model::step::{SANDBOX_PROFILE, StepId};
-use model::Digest;
 
 /// The artifact of [`record`].
 pub const ARTIFACT: &[u8] = b"hello, world\n";

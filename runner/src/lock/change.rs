@@ -58,7 +58,8 @@ fn changes(lock: &Lock, manifest: &Manifest) -> Vec<String> {
     }
     if changes.is_empty() && lock.inputs_digest != inputs_digest(manifest) {
         let name = manifest.file.name();
-        changes.push(format!("`sources` or environments of {name} were edited after it was written"));
+        changes
+            .push(format!("`sources` or environments of {name} were edited after it was written"));
     }
     changes
 }

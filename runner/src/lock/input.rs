@@ -25,7 +25,9 @@ fn normal_form(manifest: &Manifest) -> Value {
     let environments: Value = manifest
         .environments
         .iter()
-        .map(|environment| (environment.name.value.to_string(), normal_environment(&environment.kind)))
+        .map(|environment| {
+            (environment.name.value.to_string(), normal_environment(&environment.kind))
+        })
         .collect::<serde_json::Map<_, _>>()
         .into();
     json!({ "sources": sources, "environments": environments })

@@ -74,3 +74,6 @@ impl Lock {
         self.hosts.iter().filter(move |pin| pin.used_by == *used_by)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,8 +10,8 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::row::{
-    FetchPin, HostItem, HostPin, ImagePin, LockfilePin, PackagePin, RootfsPin, SourceFrom, SourcePin,
-    UsedBy,
+    FetchPin, HostItem, HostPin, ImagePin, LockfilePin, PackagePin, RootfsPin, SourceFrom,
+    SourcePin, UsedBy,
 };
 use super::{LOCK_VERSION, Lock};
 use crate::diagnostic::{Code, Diagnostic, FileText, Span, one_of};
@@ -78,8 +78,16 @@ fn version(top: &Fields<'_>) -> Result<(), Refused> {
 
 fn read(top: &Fields<'_>) -> Result<Lock, Refused> {
     top.only(&[
-        "version", "generated-by", "inputs-digest", "package", "image", "rootfs", "host", "source",
-        "lockfile", "fetch",
+        "version",
+        "generated-by",
+        "inputs-digest",
+        "package",
+        "image",
+        "rootfs",
+        "host",
+        "source",
+        "lockfile",
+        "fetch",
     ])?;
     let lock = Lock {
         generated_by: top.text("generated-by")?.to_owned(),
@@ -100,7 +108,15 @@ type ReadRow<T> = fn(&Fields<'_>) -> Result<(T, String), Refused>;
 
 fn package(row: &Fields<'_>) -> Result<(PackagePin, String), Refused> {
     row.only(&[
-        "used-by", "kind", "name", "version", "arch", "digest", "size", "purl", "signed-by",
+        "used-by",
+        "kind",
+        "name",
+        "version",
+        "arch",
+        "digest",
+        "size",
+        "purl",
+        "signed-by",
     ])?;
     row.parsed("kind", "deb", |kind| (kind == "deb").then_some(()))?;
     let pin = PackagePin {
@@ -176,9 +192,8 @@ fn source(row: &Fields<'_>) -> Result<(SourcePin, String), Refused> {
 
 fn lockfile(row: &Fields<'_>) -> Result<(LockfilePin, String), Refused> {
     row.only(&["name", "kind", "path", "digest", "entries"])?;
-    let known = |kind: &str| {
-        matches!(kind, "cargo" | "go" | "npm" | "pip").then(|| kind.to_owned())
-    };
+    let known =
+        |kind: &str| matches!(kind, "cargo" | "go" | "npm" | "pip").then(|| kind.to_owned());
     let pin = LockfilePin {
         name: row.ident("name")?,
         kind: row.parsed("kind", "one of cargo, go, npm, pip", known)?,
@@ -226,7 +241,8 @@ impl<'t> Fields<'t> {
     }
 
     fn place_of(&self, key: &str) -> crate::diagnostic::Place {
-        self.file.place_of_line(self.file.line_at(self.entry(key).map_or(self.at, |(at, _)| at).start))
+        self.file
+            .place_of_line(self.file.line_at(self.entry(key).map_or(self.at, |(at, _)| at).start))
     }
 
     fn refuse(&self, key: &str, headline: String) -> Diagnostic {
@@ -331,8 +347,9 @@ impl<'t> Fields<'t> {
 
 fn anew(diagnostic: Diagnostic) -> Diagnostic {
     match diagnostic.code {
-        Code::LockMalformed => diagnostic
-            .help("take it from version control, or write it anew:  kiln lock"),
+        Code::LockMalformed => {
+            diagnostic.help("take it from version control, or write it anew:  kiln lock")
+        }
         _ => diagnostic,
     }
 }

@@ -7,7 +7,8 @@ use model::Digest;
 use serde_json::{Map, Value, json};
 
 use super::row::{
-    FetchPin, HostItem, HostPin, ImagePin, LockfilePin, PackagePin, RootfsPin, SourceFrom, SourcePin,
+    FetchPin, HostItem, HostPin, ImagePin, LockfilePin, PackagePin, RootfsPin, SourceFrom,
+    SourcePin,
 };
 use super::{LOCK_VERSION, Lock};
 

@@ -154,16 +154,20 @@ fn has_credential(text: &str) -> bool {
 fn looks_secret(name: &str) -> bool {
     let upper = name.to_ascii_uppercase();
     let words: Vec<&str> = upper.split(['_', '-', '.']).collect();
-    match words.as_slice() {
+    matches!(
+        words.as_slice(),
         [
             ..,
-            "TOKEN" | "SECRET" | "PASSWORD" | "PASSWD" | "PASSPHRASE" | "CREDENTIAL"
-            | "CREDENTIALS",
-        ]
-        | [.., "APIKEY"] => true,
-        [.., "API" | "ACCESS" | "PRIVATE" | "SECRET" | "SIGNING", "KEY"] => true,
-        _ => false,
-    }
+            "TOKEN"
+                | "SECRET"
+                | "PASSWORD"
+                | "PASSWD"
+                | "PASSPHRASE"
+                | "CREDENTIAL"
+                | "CREDENTIALS"
+        ] | [.., "APIKEY"]
+            | [.., "API" | "ACCESS" | "PRIVATE" | "SECRET" | "SIGNING", "KEY"]
+    )
 }
 
 /// Says whether a value has the form of a private key or of a well-known kind of token.

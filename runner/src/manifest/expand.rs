@@ -133,8 +133,11 @@ impl Noted<'_, '_, '_> {
                 continue;
             };
             let headline = format!("two files are called `{}`", brief(&file));
-            let mut diagnostic = Diagnostic::new(Code::Collision, headline)
-                .why(format!("one is {other}, the other {owner}"));
+            let why = match *other == owner {
+                true => format!("{owner} is made more than once"),
+                false => format!("one is {other}, the other {owner}"),
+            };
+            let mut diagnostic = Diagnostic::new(Code::Collision, headline).why(why);
             let name = name_template(artifact);
             let unused = manifest
                 .matrix

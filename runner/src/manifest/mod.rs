@@ -42,7 +42,7 @@ pub use instance::{
 pub use matrix::{COMBINATIONS_MAX, Combination, Matrix};
 pub use parse::{DEPTH_MAX, FILE_BYTES_MAX, NODES_MAX};
 pub use placeholder::{Template, Values};
-pub use project::{Epoch, Manifest, parse};
+pub use project::{Epoch, Manifest, no_build_file, parse, unreadable};
 pub use reader::At;
 pub use reference::OutputRef;
 pub use run::{RUN_STEP, RunOutput, RunRequest, render_run};

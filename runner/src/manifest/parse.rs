@@ -25,15 +25,19 @@ pub const DEPTH_MAX: usize = 64;
 /// Most values and keys in one file; bounds memory at some megabytes.
 pub const NODES_MAX: usize = 20_000;
 
+/// What is wrong with a file that cannot be read at all; boxed, since it is rare and large.
+type Refused = Box<Diagnostic>;
+
 type Spanned = serde_yaml::granit_parser::Span;
 
 /// Returns the text of a file, or why its bytes are no text that is read.
-pub(super) fn text_of(bytes: &[u8], file: &str) -> Result<FileText, Diagnostic> {
+pub(super) fn text_of(bytes: &[u8], file: &str) -> Result<FileText, Refused> {
     if bytes.len() > FILE_BYTES_MAX {
         return Err(refuse_all(&FileText::new(file, ""), "the file is too large")
             .expected(format!("at most {FILE_BYTES_MAX} bytes"))
             .got(format!("{} bytes", bytes.len()))
-            .help("keep data out of the build file: put it beside, as a source"));
+            .help("keep data out of the build file: put it beside, as a source")
+            .into());
     }
     let sixteen = matches!(bytes, [0xff, 0xfe, ..] | [0xfe, 0xff, ..] | [0, _, 0, _, ..])
         || matches!(bytes, [first, 0, second, 0, ..] if *first != 0 && *second != 0);
@@ -41,7 +45,8 @@ pub(super) fn text_of(bytes: &[u8], file: &str) -> Result<FileText, Diagnostic> 
         return Err(refuse_all(&FileText::new(file, ""), "the file is not UTF-8")
             .expected("UTF-8")
             .got("UTF-16")
-            .help(format!("convert it:  iconv -f UTF-16 -t UTF-8 {file} > new.yaml")));
+            .help(format!("convert it:  iconv -f UTF-16 -t UTF-8 {file} > new.yaml"))
+            .into());
     }
     let text = match std::str::from_utf8(bytes) {
         Ok(text) => text,
@@ -53,7 +58,8 @@ pub(super) fn text_of(bytes: &[u8], file: &str) -> Result<FileText, Diagnostic> 
             return Err(refuse(&good, end, "the file is not UTF-8")
                 .expected("UTF-8 text")
                 .got(format!("the byte 0x{bad:02x}"))
-                .help("is it a binary file? If not, save it as UTF-8"));
+                .help("is it a binary file? If not, save it as UTF-8")
+                .into());
         }
     };
     let file = FileText::new(file, text.strip_prefix('\u{feff}').unwrap_or(text));
@@ -62,7 +68,8 @@ pub(super) fn text_of(bytes: &[u8], file: &str) -> Result<FileText, Diagnostic> 
         Some(at) => Err(refuse(&file, Span::new(at, at), "the file holds a NUL byte")
             .expected("UTF-8 text")
             .got("the byte 0x00")
-            .help("is it a binary file? If not, remove the byte")),
+            .help("is it a binary file? If not, remove the byte")
+            .into()),
     }
 }
 
@@ -71,7 +78,7 @@ pub(super) fn text_of(bytes: &[u8], file: &str) -> Result<FileText, Diagnostic> 
 pub(super) fn tree_of(
     file: &FileText,
     duplicates: &mut Vec<(Span, Diagnostic)>,
-) -> Result<Node, Diagnostic> {
+) -> Result<Node, Refused> {
     let limits = options! {
         disallow_directives: true,
         emit_anchor_events: true,
@@ -81,13 +88,14 @@ pub(super) fn tree_of(
     };
     let mut builder = Builder { file, nodes: 0, open: Vec::new(), root: None, duplicates };
     for event in Parser::new_from_str_with_options(file.text(), limits) {
-        let (event, span) = event.map_err(|error| unreadable(file, &error))?;
+        let (event, span) = event.map_err(|error| Box::new(unreadable(file, &error)))?;
         builder.take(event, span)?;
     }
     builder.root.ok_or_else(|| {
         refuse_all(file, "the file is empty")
             .expected("at least kiln, name and steps")
             .help("write one:  kiln init")
+            .into()
     })
 }
 
@@ -106,12 +114,13 @@ struct Builder<'a> {
 }
 
 impl Builder<'_> {
-    fn take(&mut self, event: Event<'_>, span: Spanned) -> Result<(), Diagnostic> {
+    fn take(&mut self, event: Event<'_>, span: Spanned) -> Result<(), Refused> {
         let here = bytes_of(self.file, &span);
         if let Some(tag) = span.tag_span() {
             return Err(refuse(self.file, bytes_of(self.file, &tag), "a tag is not allowed here")
                 .why("a value has the type that its form gives it")
-                .help("remove the tag; quote the value if it shall be a string"));
+                .help("remove the tag; quote the value if it shall be a string")
+                .into());
         }
         match event {
             Event::Scalar(text, style, ..) => {
@@ -129,22 +138,25 @@ impl Builder<'_> {
             Event::DocumentStart(..) if self.root.is_some() => {
                 Err(refuse(self.file, here, "a second document starts here")
                     .expected("one document")
-                    .help("remove the line `---` and what follows, or make it a file of its own"))
+                    .help("remove the line `---` and what follows, or make it a file of its own")
+                    .into())
             }
             Event::Anchor(..) => Err(refuse(self.file, here, "an anchor is not allowed")
                 .why("nothing is expanded before the file is hashed")
-                .help("write the value out where it is used")),
+                .help("write the value out where it is used")
+                .into()),
             Event::Alias(_) | Event::UnresolvedAlias(_) => {
                 Err(refuse(self.file, here, "an alias is not allowed")
                     .why("nothing is expanded before the file is hashed")
-                    .help("write the value out; a string that starts with `*` must be quoted"))
+                    .help("write the value out; a string that starts with `*` must be quoted")
+                    .into())
             }
             // Stream and document marks, and comments: no part of the tree.
             _ => Ok(()),
         }
     }
 
-    fn scalar(&mut self, scalar: Scalar, span: Span) -> Result<(), Diagnostic> {
+    fn scalar(&mut self, scalar: Scalar, span: Span) -> Result<(), Refused> {
         self.count(span)?;
         let Some(Open::Map { key, seen, .. }) = self.open.last_mut() else {
             return self.put(Node { span, value: Value::Scalar(scalar) });
@@ -155,7 +167,8 @@ impl Builder<'_> {
         if scalar.plain && scalar.text == "<<" {
             return Err(refuse(self.file, span, "a merge key is not allowed")
                 .why("nothing is expanded before the file is hashed")
-                .help("write the keys out"));
+                .help("write the keys out")
+                .into());
         }
         let fresh = seen.insert(scalar.text.clone());
         if !fresh {
@@ -167,21 +180,22 @@ impl Builder<'_> {
         Ok(())
     }
 
-    fn start(&mut self, open: Open, span: Span) -> Result<(), Diagnostic> {
+    fn start(&mut self, open: Open, span: Span) -> Result<(), Refused> {
         self.count(span)?;
         if matches!(self.open.last(), Some(Open::Map { key: None, .. })) {
             return Err(refuse(self.file, span, "a key must be a string")
                 .expected("a string")
-                .help("a text that starts with `{`, `[` or `-` must be quoted"));
+                .help("a text that starts with `{`, `[` or `-` must be quoted")
+                .into());
         }
         if self.open.len() >= DEPTH_MAX {
-            return Err(too_deep(self.file, span));
+            return Err(too_deep(self.file, span).into());
         }
         self.open.push(open);
         Ok(())
     }
 
-    fn close(&mut self, end: Span) -> Result<(), Diagnostic> {
+    fn close(&mut self, end: Span) -> Result<(), Refused> {
         match self.open.pop() {
             Some(Open::List { start, items }) => {
                 let span = Span::new(start.start, end.end);
@@ -195,7 +209,7 @@ impl Builder<'_> {
         }
     }
 
-    fn put(&mut self, node: Node) -> Result<(), Diagnostic> {
+    fn put(&mut self, node: Node) -> Result<(), Refused> {
         match self.open.last_mut() {
             None => self.root = Some(node),
             Some(Open::List { items, .. }) => items.push(node),
@@ -208,14 +222,15 @@ impl Builder<'_> {
         Ok(())
     }
 
-    fn count(&mut self, span: Span) -> Result<(), Diagnostic> {
+    fn count(&mut self, span: Span) -> Result<(), Refused> {
         self.nodes += 1;
         if self.nodes <= NODES_MAX {
             return Ok(());
         }
         Err(refuse(self.file, span, "the file holds too many values")
             .expected(format!("at most {NODES_MAX} keys and values"))
-            .help("use `matrix` for steps that differ in one word"))
+            .help("use `matrix` for steps that differ in one word")
+            .into())
     }
 }
 
@@ -258,7 +273,8 @@ fn unreadable(file: &FileText, error: &ScanError) -> Diagnostic {
         | ErrorKind::TabAtBlockScalarStart
         | ErrorKind::TabInPlainScalar => {
             let tab = file.text()[..at].trim_end_matches('\t').len();
-            refuse(file, Span::new(tab, tab + 1), "a tab stands where spaces must").help("indent with spaces")
+            refuse(file, Span::new(tab, tab + 1), "a tab stands where spaces must")
+                .help("indent with spaces")
         }
         ErrorKind::UnclosedQuotedScalar | ErrorKind::DocumentIndicatorInQuotedScalar => {
             refuse(file, here, "a quoted string is not closed").help("add the missing quote")

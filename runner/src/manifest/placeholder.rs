@@ -188,7 +188,8 @@ fn piece(written: &str, scope: Scope<'_>) -> Result<Piece, Box<Diagnostic>> {
             )
             .expected("{name} or {version}")
             .got(shown)
-            .why("sources and environments are the same for every platform and combination"),
+            .why("sources and environments are the same for every platform and combination")
+            .help("write the value out"),
         ));
     }
     match word {

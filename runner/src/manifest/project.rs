@@ -98,17 +98,32 @@ impl Manifest {
     }
 }
 
+/// Returns KILN-0115: no build file was found from `folder` upward.
+pub fn no_build_file(folder: &str) -> Diagnostic {
+    Diagnostic::new(Code::NoBuildFile, format!("there is no kiln.yaml in {folder} or above"))
+        .help("write one:  kiln init")
+        .help("or wrap one command without:  kiln run --output FILE -- CMD")
+}
+
+/// Returns KILN-0115: the build file `file` cannot be read.
+pub fn unreadable(file: &str, error: &std::io::Error) -> Diagnostic {
+    Diagnostic::new(Code::NoBuildFile, format!("{file} cannot be read"))
+        .at(Place::file(file))
+        .caused_by(error)
+        .help("check that it is a file which you may read")
+}
+
 /// Reads a build file. `file` is its name as the user would write it.
 ///
 /// # Errors
 /// Everything that is wrong and can be told at once, in the order of the file.
 pub fn parse(bytes: &[u8], file: &str) -> Result<Manifest, Vec<Diagnostic>> {
     // 1. Bytes to text, text to a tree of values with places.
-    let text = text_of(bytes, file).map_err(|diagnostic| vec![diagnostic])?;
+    let text = text_of(bytes, file).map_err(|diagnostic| vec![*diagnostic])?;
     let mut duplicates = Vec::new();
     let tree = match tree_of(&text, &mut duplicates) {
         Ok(tree) => tree,
-        Err(diagnostic) => return Err(vec![diagnostic]),
+        Err(diagnostic) => return Err(vec![*diagnostic]),
     };
     let mut problems = Problems::of(&text);
     for (span, diagnostic) in duplicates {

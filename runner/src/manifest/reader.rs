@@ -66,11 +66,18 @@ impl<'a> Problems<'a> {
         Problems { file, found: Vec::new() }
     }
 
-    /// Notes a problem at `span`.
+    /// Notes a problem at `span`. One that names no remedy points at the long text of its code.
     pub fn add(&mut self, span: Span, diagnostic: Diagnostic) {
-        if !self.is_full() {
-            self.found.push((span, diagnostic.at(self.file.place(span))));
+        if self.is_full() {
+            return;
         }
+        let mut diagnostic = diagnostic.at(self.file.place(span));
+        if diagnostic.help.is_empty() {
+            let code = diagnostic.code;
+            diagnostic =
+                diagnostic.help(format!("what is allowed, with an example:  kiln explain {code}"));
+        }
+        self.found.push((span, diagnostic));
     }
 
     /// Says whether there is none.
@@ -291,7 +298,11 @@ pub(super) fn ident(
                 span,
                 Diagnostic::new(Code::WrongValue, format!("{label} is no identifier"))
                     .expected("a lower-case letter, then at most 62 of a-z, 0-9 and -")
-                    .got(quoted(text)),
+                    .got(quoted(text))
+                    .help(match super::template::ident_of(text) {
+                        Some(near) => format!("for example:  {near}"),
+                        None => "choose another".to_owned(),
+                    }),
             );
             None
         }
@@ -323,6 +334,7 @@ pub(super) fn bad_path(
             Diagnostic::new(Code::PathLeaves, format!("{label} leaves {root}"))
                 .expected(format!("a path below {root}, relative, without `..`"))
                 .got(shown)
+                .help(format!("write it relative to {root}"))
         }
         E::Empty | E::Nul | E::NotAbsolute | E::Slash | E::TooLong | E::NotIdent => {
             Diagnostic::new(Code::WrongValue, format!("{label} {error}"))
@@ -377,7 +389,10 @@ pub(super) fn unknown_name<'s>(
     let near = nearest(name, known.iter().copied());
     let diagnostic =
         Diagnostic::new(Code::UnknownName, headline).expected(one_of(known)).got(brief(name));
-    with_guess(diagnostic, &near)
+    match near.as_slice() {
+        [] => diagnostic.help("declare it, or name one that there is"),
+        near => with_guess(diagnostic, near),
+    }
 }
 
 /// Returns the place to blame for a value: a map or list is blamed at its first letter.
@@ -451,6 +466,7 @@ fn unknown_key(key: &str, table: &Table, owner: &str) -> Diagnostic {
         None if key == "outputs" && table.noun == "test" => {
             diagnostic.help("a test ships nothing; what shall leave the sandbox is made by a step")
         }
+        None if near.is_empty() => diagnostic.help("remove it, or move it to where it belongs"),
         None => with_guess(diagnostic, &near),
     }
 }

@@ -107,7 +107,12 @@ mod tests {
     use super::super::{Expanded, expand, parse};
     use super::*;
 
-    fn request(inputs: &[&str], outputs: &[&str], env: &[(&str, &str)], argv: &[&str]) -> RunRequest {
+    fn request(
+        inputs: &[&str],
+        outputs: &[&str],
+        env: &[(&str, &str)],
+        argv: &[&str],
+    ) -> RunRequest {
         RunRequest {
             name: Ident::new("hello").unwrap(),
             inputs: inputs.iter().map(|path| RelPath::new(path).unwrap()).collect(),
@@ -133,7 +138,8 @@ mod tests {
 
     #[test]
     fn a_command_prints_as_a_build_file() {
-        let request = request(&["src"], &["src/hello", "out/"], &[("V", "{1}")], &["make", "-C", "src"]);
+        let request =
+            request(&["src"], &["src/hello", "out/"], &[("V", "{1}")], &["make", "-C", "src"]);
         assert_eq!(
             render_run(&request),
             "\

@@ -499,7 +499,8 @@ fn form(node: &Node, label: &str, problems: &mut Problems<'_>) -> Option<OutputK
                 node.span,
                 Diagnostic::new(Code::Reserved, "`as: plan` is reserved")
                     .expected("one of dir, file, root")
-                    .why("a later version of the schema may use it"),
+                    .why("a later version of the schema may use it")
+                    .help("write  as: dir"),
             );
             None
         }

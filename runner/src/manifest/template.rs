@@ -47,14 +47,8 @@ struct Parts {
 
 impl Starter {
     /// All of them, in the order in which they are looked for.
-    pub const ALL: [Starter; 6] = [
-        Starter::Rust,
-        Starter::Go,
-        Starter::Npm,
-        Starter::Python,
-        Starter::C,
-        Starter::Blank,
-    ];
+    pub const ALL: [Starter; 6] =
+        [Starter::Rust, Starter::Go, Starter::Npm, Starter::Python, Starter::C, Starter::Blank];
 
     /// Returns the file that shows a project to be of this kind; none for [`Starter::Blank`].
     pub fn marker(self) -> Option<&'static str> {
@@ -189,7 +183,8 @@ impl Starter {
 pub fn ident_of(folder: &str) -> Option<Ident> {
     let lower = folder.to_ascii_lowercase();
     let fits = |letter: char| matches!(letter, 'a'..='z' | '0'..='9');
-    let clean: String = lower.chars().map(|letter| if fits(letter) { letter } else { '-' }).collect();
+    let clean: String =
+        lower.chars().map(|letter| if fits(letter) { letter } else { '-' }).collect();
     let clean = clean.trim_start_matches(|letter: char| !letter.is_ascii_lowercase());
     let clean: String = clean.chars().take(63).collect();
     Ident::new(clean.trim_end_matches('-')).or_else(|_| Ident::new("project")).ok()

@@ -5,7 +5,10 @@ use super::node::{Scalar, Type};
 /// Returns a scalar of type text: bare where that is safe, else in double quotes.
 pub(super) fn string(text: &str) -> String {
     let letters = |byte: u8| byte.is_ascii_alphanumeric() || b"_./-+=@%".contains(&byte);
-    let first = text.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric() || b"_./".contains(&byte));
+    let first = text
+        .bytes()
+        .next()
+        .is_some_and(|byte| byte.is_ascii_alphanumeric() || b"_./".contains(&byte));
     let scalar = Scalar { text: text.to_owned(), plain: true };
     if first && text.bytes().all(letters) && scalar.kind() == Type::Text && text != "..." {
         return text.to_owned();
