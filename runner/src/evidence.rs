@@ -89,7 +89,13 @@ pub struct Built<'a> {
 }
 
 /// Returns the Record of one artifact.
-pub fn record(built: &Built<'_>, artifact: &Artifact, blob: Blob, asked: Asked, nonce: Nonce) -> Record {
+pub fn record(
+    built: &Built<'_>,
+    artifact: &Artifact,
+    blob: Blob,
+    asked: Asked,
+    nonce: Nonce,
+) -> Record {
     let Built { plan, ran, inputs, run } = *built;
     let closure = plan.closure(artifact.steps());
     let steps: Vec<&Step> = closure.iter().filter_map(|id| plan.steps.get(*id)).collect();

@@ -21,7 +21,6 @@ use crate::diagnostic::{Code, Diagnostic, Exit};
 use crate::report;
 use crate::store::hash_file;
 
-
 /// Decides about each file; all must be verified.
 pub fn run(session: &Session, args: &VerifyArgs) -> Ended {
     let trust = trust(session)?;

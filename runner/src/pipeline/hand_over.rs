@@ -120,7 +120,8 @@ pub struct Job<'a> {
 /// Everything that cannot be made, signed or written; what was there before is then still there.
 pub fn hand_over(job: &Job<'_>) -> Result<Handed, Vec<Diagnostic>> {
     // 1. Artifacts and Records.
-    let made = artifacts::make(job.store, &job.prepared.plan, &job.ends.ran).map_err(|error| vec![error])?;
+    let made = artifacts::make(job.store, &job.prepared.plan, &job.ends.ran)
+        .map_err(|error| vec![error])?;
     let folder = job.project.folder.join(&job.wish.output);
     let out = OutFolder::open(&folder).map_err(|error| vec![refusal::export(&error)])?;
     let mut records = records(job, &made)?;
@@ -136,7 +137,12 @@ pub fn hand_over(job: &Job<'_>) -> Result<Handed, Vec<Diagnostic>> {
     let signed_by = match job.signing {
         Decided::With(signer) => Some(signer.id.clone()),
         Decided::Without(reason) => {
-            notes.extend(reason.iter().filter(|_| !made.is_empty()).map(|reason| format!("unsigned: {reason}")));
+            notes.extend(
+                reason
+                    .iter()
+                    .filter(|_| !made.is_empty())
+                    .map(|reason| format!("unsigned: {reason}")),
+            );
             None
         }
     };
@@ -159,27 +165,52 @@ pub struct Handed {
 
 fn records(job: &Job<'_>, made: &[Made]) -> Result<Vec<Record>, Vec<Diagnostic>> {
     let run = run_facts(job)?;
-    let source = Built { plan: &job.prepared.plan, ran: &job.ends.ran, inputs: &job.prepared.inputs, run: &run };
+    let source = Built {
+        plan: &job.prepared.plan,
+        ran: &job.ends.ran,
+        inputs: &job.prepared.inputs,
+        run: &run,
+    };
     let one = |made: &Made| {
-        let random = context::random().map_err(|error| vec![Diagnostic::new(Code::Internal, "the kernel gives no random bytes").caused_by(&error)])?;
-        Ok(evidence::record(&source, &made.artifact, made.blob, asked(&job.wish.asked, made), Nonce::from_bytes(random)))
+        let random = context::random().map_err(|error| {
+            vec![
+                Diagnostic::new(Code::Internal, "the kernel gives no random bytes")
+                    .caused_by(&error),
+            ]
+        })?;
+        Ok(evidence::record(
+            &source,
+            &made.artifact,
+            made.blob,
+            asked(&job.wish.asked, made),
+            Nonce::from_bytes(random),
+        ))
     };
     made.iter().map(one).collect()
 }
 
 /// Lands the artifacts and the list of their digests.
 fn put(job: &Job<'_>, out: &OutFolder, made: &[Made]) -> Result<Vec<String>, Vec<Diagnostic>> {
-    let last = history::builds(job.store, &project_key(job.project)).ok().and_then(|builds| builds.into_iter().find(|build| !build.artifacts.is_empty()));
+    let last = history::builds(job.store, &project_key(job.project))
+        .ok()
+        .and_then(|builds| builds.into_iter().find(|build| !build.artifacts.is_empty()));
     let before = |name: &Name| {
-        let last = last.as_ref().and_then(|last| last.artifacts.iter().find(|artifact| artifact.name == name.as_str()));
+        let last = last
+            .as_ref()
+            .and_then(|last| last.artifacts.iter().find(|artifact| artifact.name == name.as_str()));
         last.map(|artifact| &artifact.blob.digest)
     };
     let mut notes = Vec::new();
     for made in made {
         let name = &made.artifact.name;
-        let landed = out.land(job.store, name, &made.blob, made.executable, before(name)).map_err(|error| vec![refusal::export(&error)])?;
+        let landed = out
+            .land(job.store, name, &made.blob, made.executable, before(name))
+            .map_err(|error| vec![refusal::export(&error)])?;
         if landed == Landed::Restored {
-            notes.push(format!("{name} was changed in {} and is restored", job.wish.output.display()));
+            notes.push(format!(
+                "{name} was changed in {} and is restored",
+                job.wish.output.display()
+            ));
         }
     }
     if !made.is_empty() {
@@ -213,7 +244,8 @@ fn asked(how: &AskedFor, made: &Made) -> Asked {
 }
 
 fn run_facts(job: &Job<'_>) -> Result<RunFacts, Vec<Diagnostic>> {
-    let plan = inputs::plan_bytes(&job.prepared.plan).map_err(|error| vec![Diagnostic::new(Code::Internal, error.to_string())])?;
+    let plan = inputs::plan_bytes(&job.prepared.plan)
+        .map_err(|error| vec![Diagnostic::new(Code::Internal, error.to_string())])?;
     Ok(RunFacts {
         invocation: job.facts.run.clone(),
         started: job.facts.started,
@@ -228,22 +260,41 @@ fn run_facts(job: &Job<'_>) -> Result<RunFacts, Vec<Diagnostic>> {
 }
 
 /// Exports the inputs, signs what is stale, and writes the evidence.
-fn sign_and_write(job: &Job<'_>, out: &OutFolder, made: &[Made], records: &mut [Record], stale: &[usize]) -> Result<(), Vec<Diagnostic>> {
+fn sign_and_write(
+    job: &Job<'_>,
+    out: &OutFolder,
+    made: &[Made],
+    records: &mut [Record],
+    stale: &[usize],
+) -> Result<(), Vec<Diagnostic>> {
     let exported = inputs::export(job.store, &job.prepared.plan, &job.ends.ran, job.wish.inputs)
-        .map_err(|error| vec![refusal::with_causes(Diagnostic::new(Code::StoreUnusable, error.to_string()), &error)])?;
+        .map_err(|error| {
+            vec![refusal::with_causes(
+                Diagnostic::new(Code::StoreUnusable, error.to_string()),
+                &error,
+            )]
+        })?;
     let inputs_name = format!("{}.inputs", job.prepared.plan.name);
     let kiln_digest = sign::program_digest().map_err(|diagnostic| vec![diagnostic])?;
     for record in records.iter_mut() {
         let run = &mut record.observed.run;
         run.kiln_digest = kiln_digest;
-        run.byproducts.push(evidence::inputs_byproduct(&inputs_name, exported.digest, job.wish.inputs.as_str()));
+        run.byproducts.push(evidence::inputs_byproduct(
+            &inputs_name,
+            exported.digest,
+            job.wish.inputs.as_str(),
+        ));
         run.byproducts.sort();
     }
     // The objects are on the disk before anything speaks of them.
     job.store.sync().map_err(|error| vec![refusal::store(&error)])?;
     if let Decided::With(_) = job.signing {
-        let wanted: Vec<(&Record, &Made)> = stale.iter().filter_map(|index| Some((records.get(*index)?, made.get(*index)?))).collect();
-        let signed = sign::sign(&job.session.context, job.store, &wanted).map_err(|diagnostic| vec![diagnostic])?;
+        let wanted: Vec<(&Record, &Made)> = stale
+            .iter()
+            .filter_map(|index| Some((records.get(*index)?, made.get(*index)?)))
+            .collect();
+        let signed = sign::sign(&job.session.context, job.store, &wanted)
+            .map_err(|diagnostic| vec![diagnostic])?;
         for ((_, made), signed) in wanted.iter().zip(&signed) {
             for (suffix, bytes) in evidence_files(signed) {
                 land_bytes(out, &format!("{}{suffix}", made.artifact.name), bytes)?;
@@ -251,8 +302,10 @@ fn sign_and_write(job: &Job<'_>, out: &OutFolder, made: &[Made], records: &mut [
         }
     }
     if !made.is_empty() {
-        let name = Name::new(&inputs_name).map_err(|error| vec![Diagnostic::new(Code::Internal, error.to_string())])?;
-        out.land(job.store, &name, &exported, false, None).map_err(|error| vec![refusal::export(&error)])?;
+        let name = Name::new(&inputs_name)
+            .map_err(|error| vec![Diagnostic::new(Code::Internal, error.to_string())])?;
+        out.land(job.store, &name, &exported, false, None)
+            .map_err(|error| vec![refusal::export(&error)])?;
     }
     Ok(())
 }
@@ -272,8 +325,17 @@ fn evidence_files(signed: &Signed) -> Vec<(&'static str, &[u8])> {
     files
 }
 
-fn keep(job: &Job<'_>, made: &[Made], records: Vec<Record>, signed_by: Option<&str>) -> Result<(), Diagnostic> {
-    let story = |made: &Made| ArtifactStory { name: made.artifact.name.to_string(), blob: made.blob, signed_by: signed_by.map(str::to_owned) };
+fn keep(
+    job: &Job<'_>,
+    made: &[Made],
+    records: Vec<Record>,
+    signed_by: Option<&str>,
+) -> Result<(), Diagnostic> {
+    let story = |made: &Made| ArtifactStory {
+        name: made.artifact.name.to_string(),
+        blob: made.blob,
+        signed_by: signed_by.map(str::to_owned),
+    };
     let build = Build {
         id: job.facts.run.clone(),
         project: job.prepared.plan.name.clone(),
@@ -285,7 +347,9 @@ fn keep(job: &Job<'_>, made: &[Made], records: Vec<Record>, signed_by: Option<&s
         records,
         errors: Vec::new(),
     };
-    history::keep(job.store, &project_key(job.project), &build).and_then(|()| job.store.sync()).map_err(|error| refusal::store(&error))
+    history::keep(job.store, &project_key(job.project), &build)
+        .and_then(|()| job.store.sync())
+        .map_err(|error| refusal::store(&error))
 }
 
 fn finished(folder: &Path, made: &Made, signed_by: Option<&str>) -> FinishedArtifact {
