@@ -16,16 +16,17 @@ use std::rc::Rc;
 
 use model::T0_SECONDS;
 use rustix::fs::{
-    AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat, Timespec, Timestamps, chmodat, fstat,
-    futimens, mkdirat, open, openat, symlinkat, unlinkat, utimensat,
+    AtFlags, CWD, Dir, FileType, Mode, OFlags, Timespec, Timestamps, chmodat, fstat, futimens,
+    mkdirat, open, openat, symlinkat, unlinkat, utimensat,
 };
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, fsconfig_create,
     fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, move_mount, open_tree,
 };
 
+use super::copy::{self, times_of};
 use super::error::{Doing, Failure, Naming};
-use super::setup::Op;
+use super::setup::{Op, View};
 use super::sys;
 
 /// What the operations work with.
@@ -38,6 +39,8 @@ pub struct Stage {
     pub bodies: Vec<u8>,
     /// Descriptors for the build process, in order.
     pub opened: Vec<OwnedFd>,
+    /// Whether a view had to be a copy.
+    pub copied: bool,
     /// Folders that were reached before, by place; forgotten when something is mounted over them.
     reached: RefCell<BTreeMap<String, Rc<OwnedFd>>>,
 }
@@ -64,7 +67,14 @@ pub fn make_base(sources: Vec<Option<OwnedFd>>, bodies: Vec<u8>) -> Result<Stage
     let blank =
         openat(&mount, "blank", OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC, Mode::from(0o444));
     drop(blank.or_fail(Doing::WriteFile, "blank")?);
-    Ok(Stage { base: mount, sources, bodies, opened: Vec::new(), reached: RefCell::default() })
+    Ok(Stage {
+        base: mount,
+        sources,
+        bodies,
+        opened: Vec::new(),
+        copied: false,
+        reached: RefCell::default(),
+    })
 }
 
 /// Does one operation.
@@ -77,7 +87,7 @@ pub fn apply(stage: &mut Stage, op: &Op) -> Result<(), Failure> {
         Op::Symlink { at, text } => symlink(stage, at, text),
         Op::Attach { source, folder, at } => attach_source(stage, *source, *folder, at),
         Op::Bind { from, folder, at, read_only } => bind(stage, from, *folder, at, *read_only),
-        Op::Overlay { lower, upper, at } => overlay(stage, lower, upper, at),
+        Op::Overlay { lower, upper, at, view } => overlay(stage, lower, upper, at, *view),
         Op::Copy { from, at } => copy(stage, from, at),
         Op::Write { at, start, length, mode } => write(stage, at, *start, *length, *mode),
         Op::Device { name, major, minor, at } => device(stage, name, (*major, *minor), at),
@@ -165,7 +175,13 @@ fn bind(stage: &Stage, from: &str, folder: bool, at: &str, read_only: bool) -> R
     put(stage, &tree, at, folder, Doing::Bind)
 }
 
-fn overlay(stage: &Stage, lower: &str, upper: &str, at: &str) -> Result<(), Failure> {
+fn overlay(
+    stage: &mut Stage,
+    lower: &str,
+    upper: &str,
+    at: &str,
+    view: View,
+) -> Result<(), Failure> {
     let below = open_at(stage, lower, READ_FOLDER).or_fail(Doing::Overlay, lower)?;
     let like = fstat(&below).or_fail(Doing::Overlay, lower)?;
     let (changes, scratch) = (format!("{upper}/u"), format!("{upper}/w"));
@@ -173,7 +189,15 @@ fn overlay(stage: &Stage, lower: &str, upper: &str, at: &str) -> Result<(), Fail
         mkdirat(&stage.base, path, Mode::from(mode)).or_fail(Doing::Overlay, path)?;
     }
     let top = open_at(stage, &changes, READ_FOLDER).or_fail(Doing::Overlay, at)?;
+    let copied = view == View::Step && !copy::keeps_attributes(top.as_fd());
+    if copied {
+        stage.copied = true;
+        copy::copy_folder(below.as_fd(), top.as_fd()).or_fail(Doing::CopyFile, lower)?;
+    }
     futimens(&top, &times_of(&like)).or_fail(Doing::Overlay, at)?;
+    if copied {
+        return bind(stage, &changes, true, at, false);
+    }
     let mount = overlay_mount(lower, &changes, &scratch).or_fail(Doing::Overlay, at)?;
     put(stage, &mount, at, true, Doing::Overlay)
 }
@@ -454,12 +478,6 @@ fn keeping_times(
     let before = fstat(folder)?;
     change()?;
     Ok(utimensat(folder, "", &times_of(&before), AtFlags::EMPTY_PATH)?)
-}
-
-fn times_of(stat: &Stat) -> Timestamps {
-    let modified =
-        Timespec { tv_sec: stat.st_mtime, tv_nsec: i64::try_from(stat.st_mtime_nsec).unwrap_or(0) };
-    Timestamps { last_access: modified, last_modification: modified }
 }
 
 fn t0() -> Timestamps {

@@ -36,7 +36,15 @@ pub fn enforced(
 fn core(out: &mut Enforced, facts: &Facts) {
     let has = |name: &str| facts.namespaces.contains_key(name);
     out.add(Guarantee::Files, "mount-namespace", "own root by pivot_root, read-only");
-    out.add(Guarantee::Files, "overlay", "private views, redirect_dir=nofollow");
+    if facts.views_copied {
+        out.add(
+            Guarantee::Files,
+            "copy",
+            "private views: the tmpfs of this kernel keeps no attributes",
+        );
+    } else {
+        out.add(Guarantee::Files, "overlay", "private views, redirect_dir=nofollow");
+    }
     out.add(Guarantee::Files, "user-namespace", format!("map {}", facts.uid_map));
     if facts.interfaces == ["lo"] {
         out.add(Guarantee::Network, "net-namespace", "lo only");

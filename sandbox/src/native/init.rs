@@ -54,7 +54,7 @@ fn live(
     say(socket.as_fd(), &Word::First, &[own.as_fd()]).or_fail(Doing::Talk, "")?;
     drop(own);
     // 2.
-    let opened = build_root(order, sources, bodies)?;
+    let (opened, copied) = build_root(order, sources, bodies)?;
     // 3.
     namespaces::set_names()?;
     let mut resolver = match namespaces::loopback().and_then(|()| Resolver::bind()) {
@@ -71,7 +71,8 @@ fn live(
     drop(opened);
     // 5.
     let signals = block_child_signal().or_fail(Doing::ResetSignals, "")?;
-    let facts = seal::seal(order)?;
+    let mut facts = seal::seal(order)?;
+    facts.views_copied = copied;
     check(order, &facts)?;
     say(socket.as_fd(), &Word::Sealed(facts), &[]).or_fail(Doing::Talk, "")?;
     // 6.
@@ -88,12 +89,13 @@ fn live(
     say(socket.as_fd(), &word, &[]).or_fail(Doing::Talk, "")
 }
 
-/// Builds the root as ordered and makes it `/`; returns descriptors of the writable places.
+/// Builds the root as ordered and makes it `/`; returns descriptors of the writable places
+/// and whether a view had to be a copy.
 fn build_root(
     order: &Order,
     sources: Vec<Option<OwnedFd>>,
     bodies: Vec<u8>,
-) -> Result<Vec<OwnedFd>, Failure> {
+) -> Result<(Vec<OwnedFd>, bool), Failure> {
     let private =
         rustix::mount::MountPropagationFlags::PRIVATE | rustix::mount::MountPropagationFlags::REC;
     rustix::mount::mount_change("/", private).or_fail(Doing::Private, "/")?;
@@ -105,7 +107,7 @@ fn build_root(
         apply::apply(&mut stage, op)?;
     }
     change_root(&stage)?;
-    Ok(stage.opened)
+    Ok((stage.opened, stage.copied))
 }
 
 /// Makes `base/root` the root and lets go of the old one.

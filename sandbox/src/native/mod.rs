@@ -6,6 +6,7 @@
 mod apply;
 mod cgroup;
 mod child;
+mod copy;
 mod enforced;
 mod error;
 mod init;

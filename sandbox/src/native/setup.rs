@@ -64,8 +64,8 @@ pub enum Op {
     Attach { source: usize, folder: bool, at: String },
     /// Another view of what lies at `from`, with all below it.
     Bind { from: String, folder: bool, at: String, read_only: bool },
-    /// A writable view of the folder `lower`; its changes go below `upper`.
-    Overlay { lower: String, upper: String, at: String },
+    /// A view of the folder `lower`; its changes go below `upper`.
+    Overlay { lower: String, upper: String, at: String, view: View },
     /// A private copy of a file.
     Copy { from: String, at: String },
     /// A file of ours: bytes `start..start + length` of the order's bodies.
@@ -86,6 +86,16 @@ pub enum Op {
     WorkFolder { at: String },
     /// A descriptor of this place goes to the build process.
     Open { at: String, inside: AbsPath },
+}
+
+/// What a view is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum View {
+    /// The step writes in it, and every change must work.
+    Step,
+    /// Only we add to it, before it becomes read-only.
+    Ours,
 }
 
 /// Number of the source that is the environment; mounts count from 1.
@@ -138,7 +148,8 @@ pub fn plan_without_environment(parts: &Parts, seen: &Seen) -> Result<Plan, Erro
             *op = Op::Folder { at: lower.into(), mode: 0o755 };
         }
     }
-    plan.ops.push(Op::Overlay { lower: lower.into(), upper: upper.into(), at: at.into() });
+    let (lower, upper, at) = (lower.to_owned(), upper.to_owned(), at.to_owned());
+    plan.ops.push(Op::Overlay { lower, upper, at, view: View::Step });
     Ok(plan)
 }
 
@@ -223,7 +234,7 @@ impl<'spec> Draft<'spec> {
             match kind {
                 Kind::Folder if grown.contains(name) => {
                     self.push(Op::Folder { at: at.clone(), mode: 0o755 });
-                    self.overlay(from, at.clone());
+                    self.overlay(from, at.clone(), View::Ours);
                     self.freeze.push(at);
                 }
                 Kind::Folder | Kind::File => {
@@ -288,10 +299,15 @@ impl<'spec> Draft<'spec> {
                 }
                 (MountMode::View | MountMode::ReadOnly, true) => {
                     self.push(Op::Attach { source, folder, at: stage.clone() });
-                    self.overlay(stage, at.clone());
                     match mount.mode {
-                        MountMode::View => self.open.push(mount.at.clone()),
-                        MountMode::ReadOnly => self.freeze.push(at),
+                        MountMode::View => {
+                            self.overlay(stage, at, View::Step);
+                            self.open.push(mount.at.clone());
+                        }
+                        MountMode::ReadOnly => {
+                            self.overlay(stage, at.clone(), View::Ours);
+                            self.freeze.push(at);
+                        }
                     }
                 }
                 (MountMode::View | MountMode::ReadOnly, false) => {
@@ -346,10 +362,10 @@ impl<'spec> Draft<'spec> {
         mounts.chain(folders).chain(files.iter().map(|file| &file.at))
     }
 
-    fn overlay(&mut self, lower: String, at: String) {
+    fn overlay(&mut self, lower: String, at: String, view: View) {
         let upper = format!("work/upper/{}", self.uppers);
         self.uppers += 1;
-        self.push(Op::Overlay { lower, upper, at });
+        self.push(Op::Overlay { lower, upper, at, view });
     }
 
     fn bind(&mut self, from: &str, at: &str, folder: bool) {
@@ -454,7 +470,7 @@ mod tests {
                 r#"{"folder":{"at":"root/usr","mode":493}}"#,
                 r#"{"overlay":{"lower":"stage/root/usr","upper":"work/upper/0","at":"root/usr"}}"#,
                 r#"{"attach":{"source":1,"folder":true,"at":"stage/1"}}"#,
-                r#"{"overlay":{"lower":"stage/1","upper":"work/upper/1","at":"root/build"}}"#,
+                r#"{"overlay":{"lower":"stage/1","upper":"work/upper/1","at":"root/build","view":"step"}}"#,
                 r#"{"attach":{"source":2,"folder":true,"at":"root/build/v"}}"#,
                 r#"{"attach":{"source":3,"folder":false,"at":"root/usr/a/b"}}"#,
                 r#"{"read-only":{"at":"root/usr"}}"#,

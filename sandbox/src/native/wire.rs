@@ -132,6 +132,8 @@ pub struct Facts {
     pub landlock: Option<i32>,
     /// Whether the root is read-only.
     pub root_read_only: bool,
+    /// Whether a view is a copy, because no overlay could be one here.
+    pub views_copied: bool,
     /// Whether user namespaces are at an end here.
     pub no_more_namespaces: bool,
 }

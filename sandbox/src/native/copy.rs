@@ -1,0 +1,128 @@
+//! Copies a folder where a view cannot be an overlay.
+//!
+//! A tmpfs before Linux 6.6 keeps no `user.*` attributes, and an overlay above such a one cannot
+//! replace a folder that it has hidden: `rm -rf d; mkdir d` fails. A view that fails there would not
+//! be the promised view, so it is a copy then, with the same names, bytes, modes and times. It is
+//! slower, and renaming a folder works in it; the record says which of the two it was.
+//!
+//! Works on descriptors, never follows a symlink, refuses what is no folder, file or symlink.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::fs::{
+    AtFlags, Dir, FileType, Mode, OFlags, Stat, Timespec, Timestamps, XattrFlags, fchmod,
+    fsetxattr, futimens, mkdirat, openat, readlinkat, statat, symlinkat, utimensat,
+};
+
+const FOLDER: OFlags =
+    OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+const READ: OFlags = OFlags::RDONLY.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+const CREATE: OFlags = OFlags::WRONLY
+    .union(OFlags::CREATE)
+    .union(OFlags::EXCL)
+    .union(OFlags::NOFOLLOW)
+    .union(OFlags::CLOEXEC);
+
+/// Says whether the file system of `folder` keeps what an overlay must write there.
+pub fn keeps_attributes(folder: BorrowedFd<'_>) -> bool {
+    fsetxattr(folder, "user.kiln", b"", XattrFlags::CREATE).is_ok()
+        && rustix::fs::fremovexattr(folder, "user.kiln").is_ok()
+}
+
+/// Copies everything in `from` into the empty folder `to`; `to` itself keeps its mode and times.
+pub fn copy_folder(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> io::Result<()> {
+    for entry in Dir::read_from(from)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        if matches!(name.to_bytes(), b"." | b"..") {
+            continue;
+        }
+        let like = statat(from, name, AtFlags::SYMLINK_NOFOLLOW)?;
+        match FileType::from_raw_mode(like.st_mode) {
+            FileType::Directory => {
+                let below = openat(from, name, FOLDER, Mode::empty())?;
+                mkdirat(to, name, Mode::RWXU)?;
+                let made = openat(to, name, FOLDER, Mode::empty())?;
+                copy_folder(below.as_fd(), made.as_fd())?;
+                settle(&made, &like)?;
+            }
+            FileType::RegularFile => {
+                let mut source = File::from(openat(from, name, READ, Mode::empty())?);
+                let mut target = File::from(openat(to, name, CREATE, Mode::RUSR | Mode::WUSR)?);
+                io::copy(&mut source, &mut target)?;
+                settle(&target.into(), &like)?;
+            }
+            FileType::Symlink => {
+                symlinkat(readlinkat(from, name, Vec::new())?, to, name)?;
+                utimensat(to, name, &times_of(&like), AtFlags::SYMLINK_NOFOLLOW)?;
+            }
+            _ => return Err(io::Error::from_raw_os_error(libc::EINVAL)),
+        }
+    }
+    Ok(())
+}
+
+fn settle(made: &OwnedFd, like: &Stat) -> io::Result<()> {
+    fchmod(made, Mode::from(like.st_mode & 0o777))?;
+    Ok(futimens(made, &times_of(like))?)
+}
+
+/// Returns the time of last change, for both of a file's times: reading leaves no trace then.
+pub fn times_of(stat: &Stat) -> Timestamps {
+    let nanoseconds = i64::try_from(stat.st_mtime_nsec).unwrap_or(0);
+    let modified = Timespec { tv_sec: stat.st_mtime, tv_nsec: nanoseconds };
+    Timestamps { last_access: modified, last_modification: modified }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::fs::{CWD, open};
+
+    #[test]
+    fn a_copy_has_the_same_names_bytes_modes_and_times() {
+        let top = tempfile::tempdir().expect("a folder");
+        let (from, to) = (top.path().join("from"), top.path().join("to"));
+        std::fs::create_dir_all(from.join("a/b")).expect("folders");
+        std::fs::create_dir(&to).expect("a folder");
+        for (name, text, mode) in [("a/b/f", "deep", 0o644), ("tool", "run", 0o755)] {
+            let mut file = File::create(from.join(name)).expect("a file");
+            io::Write::write_all(&mut file, text.as_bytes()).expect("bytes");
+            fchmod(&file, Mode::from(mode)).expect("a mode");
+        }
+        symlinkat("/nowhere", CWD, from.join("a/link")).expect("a link");
+        let old = Timespec { tv_sec: 5, tv_nsec: 0 };
+        let times = Timestamps { last_access: old, last_modification: old };
+        for name in ["a/b/f", "a/b", "a/link", "a", "tool"] {
+            utimensat(CWD, from.join(name), &times, AtFlags::SYMLINK_NOFOLLOW).expect("times");
+        }
+        let folder = |path| open(path, FOLDER, Mode::empty()).expect("a folder");
+        copy_folder(folder(&from).as_fd(), folder(&to).as_fd()).expect("a copy");
+        for name in ["a", "a/b", "a/b/f", "a/link", "tool"] {
+            let stat = |top: &std::path::Path| {
+                let stat = statat(CWD, top.join(name), AtFlags::SYMLINK_NOFOLLOW).expect("there");
+                (stat.st_mode, stat.st_mtime)
+            };
+            assert_eq!(stat(&to), stat(&from), "{name}");
+        }
+        assert_eq!(std::fs::read_to_string(to.join("a/b/f")).expect("text"), "deep");
+        assert_eq!(
+            std::fs::read_link(to.join("a/link")).expect("a link"),
+            std::path::Path::new("/nowhere")
+        );
+    }
+
+    #[test]
+    fn what_is_no_file_is_refused() {
+        let top = tempfile::tempdir().expect("a folder");
+        for name in ["from", "to"] {
+            std::fs::create_dir(top.path().join(name)).expect("a folder");
+        }
+        let fifo = top.path().join("from/fifo");
+        rustix::fs::mknodat(CWD, fifo, FileType::Fifo, Mode::RUSR, 0).expect("a pipe");
+        let folder = |name| open(top.path().join(name), FOLDER, Mode::empty()).expect("a folder");
+        assert!(copy_folder(folder("from").as_fd(), folder("to").as_fd()).is_err());
+    }
+}
