@@ -24,7 +24,7 @@ interop:     ## other people's tools accept our signature and refuse changed one
 interop-go:  ## verifiers written in Go
 	@echo "interop-go: nothing here yet: no Go verifier is driven so far"
 bench:       ## ratios against bwrap, docker, make, git and openssl; no limits
-	@$(S)/setup.sh build example bench && $(S)/bench.sh
+	@$(S)/setup.sh build example real bench && $(S)/bench.sh
 soak:        ## long runs
 	@echo "soak: nothing here yet: no long run is defined so far"
 examples:    ## runs every example

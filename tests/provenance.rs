@@ -46,7 +46,7 @@ fn statement_names_every_input_with_its_role() {
         assert_eq!(one["digest"]["sha256"].as_str().map(str::len), Some(64), "{one}");
     }
     assert_eq!((roles("source").len(), roles("build-file").len(), roles("lock").len()), (1, 1, 1));
-    let tree = world.git(&["rev-parse", "HEAD:src"]);
+    let tree = world.git(&["rev-parse", "HEAD^{tree}"]);
     assert_eq!(roles("source")[0]["digest"]["gitTree"], tree.trim(), "{}", roles("source")[0]);
     let packages = roles("environment");
     for package in ["gcc", "make", "python3", "dash", "coreutils"] {

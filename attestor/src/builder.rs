@@ -51,7 +51,9 @@ pub enum ConfigError {
     #[error("the file is not as the format says")]
     Toml(#[source] toml::de::Error),
     /// An id that is no plain absolute URI.
-    #[error("`{got}` is no builder.id: an absolute https URI without credentials, query or fragment")]
+    #[error(
+        "`{got}` is no builder.id: an absolute https URI without credentials, query or fragment"
+    )]
     Id {
         /// What stands there, escaped.
         got: String,

@@ -199,8 +199,8 @@ fn read_lines(bytes: &[u8], error: JsonError) -> Result<Vec<Attestation>, Eviden
 }
 
 fn bare(value: Value, line: usize) -> Result<Attestation, EvidenceError> {
-    let envelope = Envelope::from_value(value)
-        .map_err(|source| EvidenceError::Envelope { line, source })?;
+    let envelope =
+        Envelope::from_value(value).map_err(|source| EvidenceError::Envelope { line, source })?;
     Ok(Attestation { envelope, hint: None, logged: false })
 }
 

@@ -89,6 +89,6 @@ mod tests {
         }
         let found = find(&json!({"a": [{"b": "x"}, {"c": "https://u:p@h"}]}));
         assert_eq!(found.as_deref(), Some("a.1.c"));
-        assert_eq!(find(&json!({"https://u:p@h": 1})).is_some(), true);
+        assert!(find(&json!({"https://u:p@h": 1})).is_some());
     }
 }

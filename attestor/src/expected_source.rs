@@ -80,9 +80,11 @@ mod tests {
     #[test]
     fn spellings_of_one_repository_are_one_and_others_are_not() {
         let base = ExpectedSource::parse("git+https://host.example/a/repo").folded;
-        for same in
-            ["https://host.example/a/repo", "https://HOST.example/a/repo.git", "git+https://host.example/a/repo/"]
-        {
+        for same in [
+            "https://host.example/a/repo",
+            "https://HOST.example/a/repo.git",
+            "git+https://host.example/a/repo/",
+        ] {
             assert_eq!(ExpectedSource::parse(same).folded, base, "{same}");
         }
         for other in [

@@ -21,7 +21,10 @@ pub(crate) enum PrivateKey {
 impl PrivateKey {
     /// Returns the key that these 32 random bytes name, or none if they name no P-256 key, which
     /// happens once in 2^32: then draw again.
-    pub(crate) fn from_random(algorithm: Algorithm, random: &Zeroizing<[u8; 32]>) -> Option<PrivateKey> {
+    pub(crate) fn from_random(
+        algorithm: Algorithm,
+        random: &Zeroizing<[u8; 32]>,
+    ) -> Option<PrivateKey> {
         match algorithm {
             Algorithm::EcdsaP256 => {
                 p256::ecdsa::SigningKey::from_slice(random.as_slice()).ok().map(PrivateKey::P256)
@@ -49,11 +52,10 @@ impl PrivateKey {
     pub(crate) fn to_pem(&self) -> Result<Zeroizing<String>, KeyError> {
         match self {
             PrivateKey::P256(key) => p256::SecretKey::from(key).to_pkcs8_pem(LineEnding::LF),
-            PrivateKey::Ed25519(key) => ed25519_dalek::pkcs8::KeypairBytes {
-                secret_key: key.to_bytes(),
-                public_key: None,
+            PrivateKey::Ed25519(key) => {
+                ed25519_dalek::pkcs8::KeypairBytes { secret_key: key.to_bytes(), public_key: None }
+                    .to_pkcs8_pem(LineEnding::LF)
             }
-            .to_pkcs8_pem(LineEnding::LF),
         }
         .map_err(|_| KeyError::Private)
     }
@@ -98,7 +100,10 @@ mod tests {
             assert_eq!(again.sign(b"x"), first.sign(b"x"));
             assert_eq!(public.check(b"x", &again.sign(b"x")), Ok(()));
             assert_eq!(PublicKey::from_pem(&public.to_pem().unwrap()).unwrap(), public);
-            assert_eq!(public.id().to_string().parse::<crate::public_key::KeyId>().unwrap(), public.id());
+            assert_eq!(
+                public.id().to_string().parse::<crate::public_key::KeyId>().unwrap(),
+                public.id()
+            );
         }
     }
 
@@ -130,7 +135,9 @@ mod tests {
         assert!(PrivateKey::from_pem(&public).is_err());
         let private = key(Algorithm::EcdsaP256, 3).to_pem().unwrap();
         assert!(PublicKey::from_pem(&private).is_err());
-        assert!(PrivateKey::from_random(Algorithm::EcdsaP256, &Zeroizing::new([0xff; 32])).is_none());
+        assert!(
+            PrivateKey::from_random(Algorithm::EcdsaP256, &Zeroizing::new([0xff; 32])).is_none()
+        );
         for text in ["", "-----BEGIN PUBLIC KEY-----\n-----END PUBLIC KEY-----\n", "x"] {
             assert!(PublicKey::from_pem(text).is_err() && PrivateKey::from_pem(text).is_err());
         }

@@ -40,6 +40,7 @@ pub mod process;
 pub mod public_key;
 mod signer;
 pub mod statement;
+pub mod story;
 mod strict_json;
 pub mod trust;
 pub mod verdict;

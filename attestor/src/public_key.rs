@@ -51,7 +51,9 @@ pub enum KeyError {
     #[error("is no ECDSA P-256 or Ed25519 public key in PEM (`BEGIN PUBLIC KEY`)")]
     Public,
     /// Neither a P-256 nor an Ed25519 key in unencrypted PKCS#8 form.
-    #[error("is no ECDSA P-256 or Ed25519 private key in unencrypted PKCS#8 PEM (`BEGIN PRIVATE KEY`)")]
+    #[error(
+        "is no ECDSA P-256 or Ed25519 private key in unencrypted PKCS#8 PEM (`BEGIN PRIVATE KEY`)"
+    )]
     Private,
     /// No fingerprint.
     #[error("is no key fingerprint, `SHA256:` and base64 of 32 bytes")]
@@ -130,8 +132,8 @@ impl PublicKey {
                 key.verify(message, &signature).map_err(|_| BadSignature)
             }
             Point::Ed25519(key) => {
-                let signature = ed25519_dalek::Signature::from_slice(signature)
-                    .map_err(|_| BadSignature)?;
+                let signature =
+                    ed25519_dalek::Signature::from_slice(signature).map_err(|_| BadSignature)?;
                 key.verify_strict(message, &signature).map_err(|_| BadSignature)
             }
         }

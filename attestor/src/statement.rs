@@ -17,7 +17,7 @@ use serde_json::value::RawValue;
 use crate::builder::BuilderConfig;
 use crate::credentials;
 use crate::order::{self, Refused};
-use crate::predicate::dependencies::{DigestSet, sha256};
+use crate::predicate::dependencies::{DependencyManifest, DigestSet, sha256};
 use crate::predicate::provenance;
 
 /// The type of every statement.
@@ -31,8 +31,8 @@ pub const STATEMENT_BYTES_MAX: usize = 16 << 20;
 pub struct Derived {
     /// The statement. These bytes are signed and written, never serialised again.
     pub statement_bytes: Vec<u8>,
-    /// The dependency manifest, file name and bytes, where the inputs are too many for a statement.
-    pub dependency_manifest: Option<(String, Vec<u8>)>,
+    /// The dependency manifest, where the inputs are too many for a statement.
+    pub dependency_manifest: Option<DependencyManifest>,
 }
 
 #[derive(Serialize)]
@@ -64,8 +64,8 @@ pub fn derive(record: &Record, config: &BuilderConfig) -> Result<Derived, Refuse
     // 3. The bytes.
     let subject = std::slice::from_ref(&record.observed.subject);
     let statement_bytes = write(subject, provenance::PREDICATE_TYPE, predicate)?;
-    if let Some((_, manifest)) = &dependency_manifest {
-        refuse_credentials(manifest)?;
+    if let Some(manifest) = &dependency_manifest {
+        refuse_credentials(&manifest.bytes)?;
     }
     Ok(Derived { statement_bytes, dependency_manifest })
 }

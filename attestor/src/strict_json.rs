@@ -88,7 +88,8 @@ impl<'de> DeserializeSeed<'de> for Strict<'_> {
     type Value = Value;
 
     fn deserialize<D: Deserializer<'de>>(self, reader: D) -> Result<Value, D::Error> {
-        let left = self.left.get().checked_sub(1).ok_or_else(|| D::Error::custom("too many values"))?;
+        let left =
+            self.left.get().checked_sub(1).ok_or_else(|| D::Error::custom("too many values"))?;
         self.left.set(left);
         reader.deserialize_any(self)
     }
@@ -162,7 +163,10 @@ mod tests {
     #[test]
     fn a_member_that_stands_twice_is_refused_at_every_level() {
         for text in [r#"{"a":1,"a":1}"#, r#"[{"b":{"a":1,"a":2}}]"#, r#"{"a":1,"\u0061":2}"#] {
-            assert!(matches!(parse(text.as_bytes(), &CAPS), Err(JsonError::Malformed(_))), "{text}");
+            assert!(
+                matches!(parse(text.as_bytes(), &CAPS), Err(JsonError::Malformed(_))),
+                "{text}"
+            );
         }
         assert!(parse(br#"{"a":{"a":1},"b":[1,-2,0.5,null,true,"x"]}"#, &CAPS).is_ok());
     }
@@ -172,9 +176,17 @@ mod tests {
         let deep = format!("{}{}", "[".repeat(9), "]".repeat(9));
         let very_deep = "[".repeat(100_000);
         let many = format!("[{}1]", "1,".repeat(64));
-        for text in
-            [&deep, &many, "{} {}", "{}x", "", " ", "{\"a\":1e999}", "\u{feff}{}", &very_deep[..4000]]
-        {
+        for text in [
+            &deep,
+            &many,
+            "{} {}",
+            "{}x",
+            "",
+            " ",
+            "{\"a\":1e999}",
+            "\u{feff}{}",
+            &very_deep[..4000],
+        ] {
             assert!(parse(text.as_bytes(), &CAPS).is_err(), "{text:.20}");
         }
         assert!(matches!(parse(&[b' '; 5000], &CAPS), Err(JsonError::TooLarge { .. })));

@@ -220,7 +220,8 @@ impl EntryIn {
             .ok_or(TrustError::Level { entry, got: self.max_level })?;
         Ok(Entry {
             name: self.name,
-            key: PublicKey::from_pem(&self.key).map_err(|source| TrustError::Key { entry, source })?,
+            key: PublicKey::from_pem(&self.key)
+                .map_err(|source| TrustError::Key { entry, source })?,
             builder: BuilderId::new(&self.builder_id)
                 .map_err(|source| TrustError::Builder { entry, source })?,
             max_level: level,
@@ -249,11 +250,15 @@ impl Entry {
             self.builder,
             self.max_level.number(),
         );
-        for (member, time) in [("from", self.from), ("until", self.until), ("revoked", self.revoked)]
+        for (member, time) in
+            [("from", self.from), ("until", self.until), ("revoked", self.revoked)]
         {
             if let Some(time) = time {
-                let time = Timestamp::from_second(time)
-                    .map_err(|source| TrustError::Time { entry: 1, member, source })?;
+                let time = Timestamp::from_second(time).map_err(|source| TrustError::Time {
+                    entry: 1,
+                    member,
+                    source,
+                })?;
                 // Writing to a String does not fail.
                 let _ = writeln!(text, "{member} = \"{time}\"");
             }
@@ -271,4 +276,58 @@ fn seconds(
     let time: Timestamp =
         text.parse().map_err(|source| TrustError::Time { entry, member, source })?;
     Ok(Some(time.as_second()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keys::PrivateKey;
+    use crate::public_key::Algorithm;
+
+    fn entry(seed: u8) -> Entry {
+        let random = zeroize::Zeroizing::new([seed; 32]);
+        let key = PrivateKey::from_random(Algorithm::EcdsaP256, &random).unwrap();
+        Entry {
+            name: "desk, <1> é".into(),
+            key: key.public().unwrap(),
+            builder: BuilderId::new("https://a.example/k/v1").unwrap(),
+            max_level: Level::L2,
+            from: Some(1_795_346_700),
+            until: None,
+            revoked: Some(0),
+        }
+    }
+
+    #[test]
+    fn entries_are_written_at_the_end_and_read_back() {
+        let (first, second) = (entry(1), Entry { until: Some(5), revoked: None, ..entry(2) });
+        let text =
+            format!("# by hand\n{}\n{}", first.to_toml().unwrap(), second.to_toml().unwrap());
+        assert!(text.contains("from = \"2026-11-22T11:25:00Z\"\n"));
+        let trust = Trust::parse(text.as_bytes()).unwrap();
+        assert_eq!(trust.entries(), [first.clone(), second]);
+        assert_eq!(trust.of_key(&first.key.id()).count(), 1);
+        assert_eq!(Trust::parse(b"").unwrap(), Trust::default());
+    }
+
+    #[test]
+    fn one_wrong_entry_refuses_the_whole_file() {
+        let good = entry(1).to_toml().unwrap();
+        for (from, to) in [
+            ("max-level = 2", "max-level = 4"),
+            ("max-level = 2", "max-level = 0"),
+            ("max-level = 2\n", ""),
+            ("builder-id = \"https", "builder-id = \"http"),
+            ("BEGIN PUBLIC", "BEGIN PRIVATE"),
+            ("revoked = \"1970-01-01T00:00:00Z\"", "revoked = \"yesterday\""),
+            ("revoked =", "revokd ="),
+            ("name =", "name = \"a\"\nname ="),
+        ] {
+            let bad = format!("{good}\n{}", good.replacen(from, to, 1));
+            assert_ne!(bad, format!("{good}\n{good}"), "{from}");
+            assert!(Trust::parse(bad.as_bytes()).is_err(), "{to}");
+        }
+        assert!(Entry { name: "a\"b".into(), ..entry(1) }.to_toml().is_err());
+        assert!(Trust::parse(b"\xff").is_err());
+    }
 }

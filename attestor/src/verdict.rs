@@ -254,7 +254,8 @@ impl Reason {
     /// Returns what was expected and what was got, where two values were compared.
     pub fn compared(&self) -> Option<(String, String)> {
         let time = |seconds: &i64| {
-            jiff::Timestamp::from_second(*seconds).map_or_else(|_| seconds.to_string(), |time| time.to_string())
+            jiff::Timestamp::from_second(*seconds)
+                .map_or_else(|_| seconds.to_string(), |time| time.to_string())
         };
         let pair = |expected: &str, got: &str| Some((expected.to_owned(), got.to_owned()));
         match self {
@@ -269,11 +270,16 @@ impl Reason {
             }
             Reason::Signer { tried, named } => Some((
                 format!("one of {tried} accepted keys"),
-                named.as_ref().map_or_else(|| "another key".to_owned(), |key| format!("{key}, or so the file says")),
+                named.as_ref().map_or_else(
+                    || "another key".to_owned(),
+                    |key| format!("{key}, or so the file says"),
+                ),
             )),
             Reason::NotYetValid { from } => pair(&format!("a time from {} on", time(from)), "now"),
             Reason::Expired { until } => pair(&format!("a time until {}", time(until)), "now"),
-            Reason::Revoked { since } => pair("a key in force", &format!("revoked {}", time(since))),
+            Reason::Revoked { since } => {
+                pair("a key in force", &format!("revoked {}", time(since)))
+            }
             Reason::Evidence(_)
             | Reason::Broken { .. }
             | Reason::Statement(_)

@@ -301,7 +301,8 @@ fn check_builder(
 /// Step 7.
 fn check_hermetic(statement: &Statement, manifest: Option<&[u8]>) -> Result<String, Reason> {
     let waives_network = statement.parameter("waivers").split(',').any(|word| word == "network");
-    let is_network = |one: &claims::Enforced| one.guarantee == "network" && !one.mechanism.is_empty();
+    let is_network =
+        |one: &claims::Enforced| one.guarantee == "network" && !one.mechanism.is_empty();
     if waives_network || !statement.enforced.iter().any(is_network) {
         return Err(Reason::Network);
     }

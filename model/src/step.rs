@@ -275,7 +275,9 @@ mod tests {
 
     #[test]
     fn step_names_go_round() {
-        for text in ["build", "build[axis=a]", "build[axis=a,other=c\\x20d\\x5d]", "b[a=\\u{202e}\\\\]"] {
+        for text in
+            ["build", "build[axis=a]", "build[axis=a,other=c\\x20d\\x5d]", "b[a=\\u{202e}\\\\]"]
+        {
             assert_eq!(StepId::parse(text).map(|id| id.to_string()), Some(text.to_owned()));
         }
         let odd = StepId {

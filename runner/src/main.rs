@@ -1,2 +1,17 @@
-//! kiln.
-fn main() {}
+//! The binary `kiln`: sandbox child, attestor, or command line. The first lines decide.
+#![forbid(unsafe_code)]
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    // The sandbox child holds one spec and nothing else; it never returns from here.
+    sandbox::enter_child_if_asked();
+    // The attestor holds the key; it shares no code path with a command.
+    let arguments: Vec<std::ffi::OsString> = std::env::args_os().skip(1).collect();
+    if let Some((role, rest)) = arguments.split_first()
+        && role == runner::sign::ATTESTOR
+    {
+        return ExitCode::from(attestor::process::enter(rest));
+    }
+    ExitCode::from(runner::cli::main())
+}

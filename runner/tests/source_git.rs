@@ -126,6 +126,9 @@ impl Repo {
         let _ = fs::remove_file(&copy);
         if git_dir.join("index").exists() {
             fs::copy(git_dir.join("index"), &copy).unwrap();
+            // Git compares an entry by content if its file is not older than the index itself.
+            let time = git_dir.join("index").metadata().unwrap().modified().unwrap();
+            fs::File::options().write(true).open(&copy).unwrap().set_modified(time).unwrap();
         }
         let env = [("GIT_INDEX_FILE", copy.as_path())];
         let git = |args: &[&str]| {
@@ -177,7 +180,7 @@ fn checkout(scanned: &Scanned) -> Checkout {
 
 fn files(scanned: &Scanned, name: &str) -> Vec<String> {
     let tree = &scanned.sources[&Ident::new(name).unwrap()];
-    let mut paths: Vec<String> = tree.files.iter().map(|file| file.path.to_string()).collect();
+    let mut paths: Vec<String> = tree.files().iter().map(|file| file.path.to_string()).collect();
     paths.sort_unstable();
     paths
 }
@@ -200,7 +203,8 @@ fn a_fresh_commit_is_clean_and_has_gits_tree() {
 
 #[test]
 fn each_kind_of_change_is_dirty() {
-    let changes: [(&str, fn(&Repo), Change); 8] = [
+    type Row = (&'static str, fn(&Repo), Change);
+    let changes: [Row; 8] = [
         ("a.txt", |repo| repo.write("a.txt", "b\n"), Change::Modified),
         ("src/lib/x.c", |repo| repo.write("src/lib/x.c", "y\n"), Change::Modified),
         ("run.sh", |repo| repo.chmod("run.sh", 0o644), Change::Modified),

@@ -86,7 +86,7 @@ fn every_file_counts_outside_git() {
     let source = source(".", &["skip/", "*.o"]);
     let found = scan_with(at, source, &mut StatCache::default()).unwrap();
     let tree = found.sources.into_values().next().unwrap();
-    assert_eq!(tree.files.len(), 5);
+    assert_eq!(tree.files().len(), 5);
     assert_eq!(tree.root(), expected.root);
     assert_eq!(tree.content, SourceContent::Folder(expected));
 }
@@ -151,7 +151,7 @@ fn an_unreadable_file_is_named() {
     let project = folder();
     let at = project.path().join("locked");
     fs::write(&at, "x").unwrap();
-    fs::set_permissions(&at, fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(&at, fs::Permissions::from_mode(0o0)).unwrap();
     if File::open(&at).is_ok() {
         // This user may read everything; a file whose every read fails says the same.
         let error = Project::open(Path::new("/proc/self")).unwrap().copy_verified(
@@ -190,7 +190,7 @@ fn a_file_changed_after_the_scan_is_not_handed_on() {
     let project = folder();
     let at = project.path().join("f");
     fs::write(&at, "before").unwrap();
-    let file = scan_all(project.path()).unwrap().files.remove(0);
+    let file = scan_all(project.path()).unwrap().files().remove(0);
     let open = Project::open(project.path()).unwrap();
     let mut bytes = Vec::new();
     open.copy_verified(&file.path, &file.blob, &mut bytes).unwrap();
@@ -230,7 +230,9 @@ fn a_swap_for_a_symlink_is_never_followed() {
         });
         for _ in 0..1000 {
             match scan_all(project.path()) {
-                Ok(tree) => assert!(tree.files.iter().all(|file| file.blob == Blob::of(b"public"))),
+                Ok(tree) => {
+                    assert!(tree.files().iter().all(|file| file.blob == Blob::of(b"public")))
+                }
                 Err(error) => assert!(matches!(error, SourceError::Changed { .. }), "{error}"),
             }
         }
@@ -256,7 +258,7 @@ fn a_file_cut_short_while_it_is_hashed_is_an_error() {
         for _ in 0..20 {
             match scan_all(project.path()) {
                 Ok(tree) => {
-                    let blob = tree.files[0].blob;
+                    let blob = tree.files()[0].blob;
                     assert_eq!(blob, Blob::of(&vec![7; usize::try_from(blob.size).unwrap()]));
                 }
                 Err(error) => assert!(matches!(error, SourceError::Changed { .. }), "{error}"),
@@ -276,7 +278,7 @@ fn a_source_that_does_not_exist_is_named() {
     }
     let found = scan_with(project.path(), source("f", &[]), &mut StatCache::default()).unwrap();
     let tree = found.sources.into_values().next().unwrap();
-    assert_eq!((tree.root(), tree.files.len()), (Blob::of(b""), 1));
+    assert_eq!((tree.root(), tree.files().len()), (Blob::of(b""), 1));
 }
 
 #[test]
@@ -307,7 +309,7 @@ fn a_warm_cache_opens_no_file_and_is_not_rewritten() {
     assert!(cache.changed_bytes().is_none());
     fs::write(project.path().join("b"), "other").unwrap();
     let changed = scan_with(project.path(), source(".", &[]), &mut cache).unwrap();
-    let files = &changed.sources.values().next().unwrap().files;
+    let files = &changed.sources.values().next().unwrap().files();
     let file = files.iter().find(|file| file.path == path("b")).unwrap();
     assert_eq!(file.blob, Blob::of(b"other"));
     assert!(cache.changed_bytes().is_some());

@@ -12,7 +12,7 @@
 //! | what is mounted where, in which order | `native/setup.rs` |
 //! | the numbered order in the child | `native/child.rs`, then `native/init.rs` |
 //! | a step's time limit, kill and proof of death | `native/supervise.rs` |
-//! | the list of allowed system calls | `native/seccomp/table.rs` |
+//! | the list of allowed system calls | `native/seccomp/groups.rs` |
 //! | why this host cannot do it, and the fix | `probe.rs` |
 //!
 //! The step is started by executing this program again as a single-threaded child, so `main` must

@@ -1,8 +1,291 @@
 //! What this host lets this user do, guarantee by guarantee, with the cause and the fix.
-use crate::error::Cause;
-use crate::native::Doing;
+//!
+//! It finds out by doing: a rehearsal builds a whole sandbox without an environment, seals it, and
+//! ends where a program would be executed. Version numbers and settings are read only to explain a
+//! refusal, never to foretell one.
+//!
+//! Changes nothing on the host and leaves nothing there. Does not catch: a limit of one environment
+//! or input, such as a store on a file system that cannot be a lower layer.
+
+use std::fmt;
+use std::fs;
 use std::io;
-/// placeholder
-pub(crate) fn cause_of(_doing: Doing, _source: &io::Error) -> Cause {
-    Cause::Unknown
+
+use model::isolation::{Enforced, Guarantee};
+
+use crate::error::{Cause, Error};
+use crate::native::{Doing, outer_owner, rehearse};
+
+/// What was found on this host for this user.
+#[derive(Debug)]
+pub struct Report {
+    /// One for each guarantee, in their order.
+    pub findings: Vec<Finding>,
+    /// What is worth knowing although it stops nothing.
+    pub notes: Vec<Note>,
+    /// Release of the running kernel.
+    pub kernel: String,
+    /// Who steps run as on the host: an id that is nobody else's for root, none where it is the user.
+    pub outer: Option<(u32, u32)>,
+}
+
+/// What was found for one guarantee.
+#[derive(Debug)]
+pub struct Finding {
+    /// The guarantee.
+    pub guarantee: Guarantee,
+    /// Whether it can be kept.
+    pub state: State,
+}
+
+/// Whether a guarantee can be kept here.
+#[derive(Debug)]
+pub enum State {
+    /// By these mechanisms, each with its detail.
+    Kept(Vec<String>),
+    /// Only in part, or an extra one not at all; why.
+    Reduced {
+        /// What does hold.
+        kept: Vec<String>,
+        /// What does not, and why.
+        reason: String,
+    },
+    /// A core one not at all.
+    Missing {
+        /// What was refused.
+        doing: Doing,
+        /// Why, if it is known.
+        cause: Cause,
+        /// What the kernel answered.
+        error: io::Error,
+    },
+    /// Not tried, because an earlier one is missing.
+    NotReached,
+}
+
+/// Something worth knowing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Note {
+    /// Core dumps are piped to a program on the host, which has had holes of its own.
+    PipedCoreDumps {
+        /// The pattern.
+        pattern: String,
+    },
+    /// The rehearsal failed for a reason that is no guarantee's.
+    RehearsalFailed {
+        /// The error and its causes, for people.
+        message: String,
+    },
+}
+
+impl Report {
+    /// Says whether a step can run here with every core guarantee.
+    pub fn is_ready(&self) -> bool {
+        let core = self.findings.iter().filter(|finding| finding.guarantee.is_core());
+        core.map(|finding| &finding.state).all(|state| matches!(state, State::Kept(_)))
+    }
+
+    /// Returns the first core guarantee that is missing, with its cause.
+    pub fn missing(&self) -> Option<(Guarantee, &Cause)> {
+        self.findings.iter().find_map(|finding| match &finding.state {
+            State::Missing { cause, .. } => Some((finding.guarantee, cause)),
+            State::Kept(_) | State::Reduced { .. } | State::NotReached => None,
+        })
+    }
+}
+
+/// Rehearses a step on this host.
+pub fn probe() -> Report {
+    let mut notes = core_dumps().into_iter().collect::<Vec<_>>();
+    let findings = match rehearse() {
+        Ok(enforced) => Guarantee::ALL.map(|guarantee| held(guarantee, &enforced)).into(),
+        Err(Error::Missing { guarantee, doing, cause, source }) => {
+            let mut refused = Some(State::Missing { doing, cause, error: source });
+            let state = |one| if one == guarantee { refused.take() } else { None };
+            Guarantee::ALL.map(state).into_iter().zip(Guarantee::ALL).map(not_reached).collect()
+        }
+        Err(error) => {
+            notes.push(Note::RehearsalFailed { message: chain(&error) });
+            Guarantee::ALL.map(|guarantee| not_reached((None, guarantee))).into()
+        }
+    };
+    let kernel = rustix::system::uname().release().to_string_lossy().into_owned();
+    Report { findings, notes, kernel, outer: outer_owner() }
+}
+
+fn held(guarantee: Guarantee, enforced: &Enforced) -> Finding {
+    let own = enforced.mechanisms.iter().filter(|one| one.guarantee == guarantee);
+    let kept = own.map(|one| format!("{}: {}", one.mechanism, one.detail)).collect();
+    let state = match enforced.absent.get(&guarantee) {
+        Some(reason) => State::Reduced { kept, reason: reason.clone() },
+        None => State::Kept(kept),
+    };
+    Finding { guarantee, state }
+}
+
+fn not_reached((state, guarantee): (Option<State>, Guarantee)) -> Finding {
+    Finding { guarantee, state: state.unwrap_or(State::NotReached) }
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        text = format!("{text}: {cause}");
+        next = cause.source();
+    }
+    text
+}
+
+fn core_dumps() -> Option<Note> {
+    let pattern = fs::read_to_string("/proc/sys/kernel/core_pattern").ok()?;
+    let pattern = pattern.trim();
+    pattern.starts_with('|').then(|| Note::PipedCoreDumps { pattern: pattern.to_owned() })
+}
+
+/// What the host's settings say, read once something was refused.
+struct Settings {
+    errno: Option<i32>,
+    max_user_namespaces: Option<u64>,
+    unprivileged_clone: Option<u64>,
+    apparmor_restricts: Option<u64>,
+    filtered: bool,
+    root: bool,
+}
+
+/// Explains a refusal, from the kernel's answer and the settings that are known to cause it.
+pub(crate) fn cause_of(doing: Doing, source: &io::Error) -> Cause {
+    let number = |path: &str| fs::read_to_string(path).ok()?.trim().parse().ok();
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let filtered = status.lines().any(|line| line.starts_with("Seccomp:") && line.ends_with('2'));
+    explain(
+        doing,
+        &Settings {
+            errno: source.raw_os_error(),
+            max_user_namespaces: number("/proc/sys/user/max_user_namespaces"),
+            unprivileged_clone: number("/proc/sys/kernel/unprivileged_userns_clone"),
+            apparmor_restricts: number("/proc/sys/kernel/apparmor_restrict_unprivileged_userns"),
+            filtered,
+            root: rustix::process::geteuid().is_root(),
+        },
+    )
+}
+
+fn explain(doing: Doing, settings: &Settings) -> Cause {
+    let refused = matches!(settings.errno, Some(libc::EPERM | libc::EACCES));
+    let no_room = settings.errno == Some(libc::ENOSPC);
+    if settings.max_user_namespaces == Some(0) && (no_room || refused) {
+        return Cause::KernelSetting { setting: "user/max_user_namespaces", value: 0 };
+    }
+    if refused && settings.unprivileged_clone == Some(0) && !settings.root {
+        return Cause::KernelSetting { setting: "kernel/unprivileged_userns_clone", value: 0 };
+    }
+    if no_room && let Some(value) = settings.max_user_namespaces {
+        return Cause::KernelSetting { setting: "user/max_user_namespaces", value };
+    }
+    // It lets the namespace be made and takes its rights away, so the refusal may come later.
+    if refused && settings.apparmor_restricts == Some(1) && !settings.root {
+        return Cause::AppArmor;
+    }
+    if refused && doing == Doing::Proc {
+        return Cause::MaskedProc;
+    }
+    if settings.filtered && (refused || settings.errno == Some(libc::ENOSYS)) {
+        return Cause::OuterSeccomp;
+    }
+    match settings.errno {
+        Some(libc::ENOSYS | libc::EINVAL | libc::ENODEV | libc::EOPNOTSUPP) => Cause::NotInKernel,
+        _ => Cause::Unknown,
+    }
+}
+
+/// What to switch on, in one sentence.
+impl fmt::Display for Cause {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Cause::AppArmor => out.write_str(
+                "AppArmor keeps unprivileged programs from using user namespaces: as root, run \
+                 `sysctl -w kernel.apparmor_restrict_unprivileged_userns=0`, or give kiln a profile \
+                 that allows `userns`",
+            ),
+            Cause::OuterSeccomp => out.write_str(
+                "a seccomp filter around kiln refuses it, as in a container: start the container \
+                 with a profile that allows namespaces and mounts, such as \
+                 `--security-opt seccomp=unconfined`",
+            ),
+            Cause::KernelSetting { setting, value } => {
+                let name = setting.replace('/', ".");
+                write!(out, "the kernel's setting {name} is {value}: as root, raise it with `sysctl -w {name}=…`")
+            }
+            Cause::NotInKernel => {
+                out.write_str("the kernel is older than 5.12 or built without it: use a newer kernel")
+            }
+            Cause::MaskedProc => out.write_str(
+                "the /proc here is partly covered, as in a container, so a fresh one is refused: start \
+                 the container with `--security-opt systempaths=unconfined`",
+            ),
+            Cause::Unknown => out.write_str("the cause is not known"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(errno: i32) -> Settings {
+        Settings {
+            errno: Some(errno),
+            max_user_namespaces: Some(1000),
+            unprivileged_clone: None,
+            apparmor_restricts: None,
+            filtered: false,
+            root: false,
+        }
+    }
+
+    #[test]
+    fn each_known_cause_is_told_apart() {
+        let userns = Doing::UserNamespace;
+        let setting = |setting, value| Cause::KernelSetting { setting, value };
+        for (doing, settings, want) in [
+            (
+                userns,
+                Settings { max_user_namespaces: Some(0), ..settings(libc::ENOSPC) },
+                setting("user/max_user_namespaces", 0),
+            ),
+            (userns, settings(libc::ENOSPC), setting("user/max_user_namespaces", 1000)),
+            (
+                userns,
+                Settings { unprivileged_clone: Some(0), ..settings(libc::EPERM) },
+                setting("kernel/unprivileged_userns_clone", 0),
+            ),
+            (
+                Doing::IdMap,
+                Settings { apparmor_restricts: Some(1), ..settings(libc::EACCES) },
+                Cause::AppArmor,
+            ),
+            (
+                Doing::Tmpfs,
+                Settings { apparmor_restricts: Some(1), filtered: true, ..settings(libc::EPERM) },
+                Cause::AppArmor,
+            ),
+            (
+                userns,
+                Settings {
+                    apparmor_restricts: Some(1),
+                    root: true,
+                    filtered: true,
+                    ..settings(libc::EPERM)
+                },
+                Cause::OuterSeccomp,
+            ),
+            (userns, Settings { filtered: true, ..settings(libc::ENOSYS) }, Cause::OuterSeccomp),
+            (Doing::Proc, Settings { filtered: true, ..settings(libc::EPERM) }, Cause::MaskedProc),
+            (Doing::Overlay, settings(libc::ENODEV), Cause::NotInKernel),
+            (userns, settings(libc::EPERM), Cause::Unknown),
+        ] {
+            assert_eq!(explain(doing, &settings), want, "{doing}");
+        }
+    }
 }

@@ -9,6 +9,7 @@
 //! picks cases by the start of their id.
 
 mod cases;
+mod images;
 
 use std::io::ErrorKind;
 use std::os::linux::net::SocketAddrExt;

@@ -95,13 +95,6 @@ impl Ran {
         self
     }
 
-    /// Returns its stdout as JSON.
-    #[track_caller]
-    pub fn json(&self) -> serde_json::Value {
-        serde_json::from_str(&self.stdout)
-            .unwrap_or_else(|error| panic!("no JSON ({error}):\n{}\n{}", self.stdout, self.stderr))
-    }
-
     /// Says whether it said this anywhere.
     pub fn says(&self, words: &str) -> bool {
         self.stdout.contains(words) || self.stderr.contains(words)

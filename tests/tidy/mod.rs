@@ -33,7 +33,7 @@ impl File {
         self.path.ends_with(".rs")
             && self.path.contains("/src/")
             && !["tests/", "benches/", "examples/"].iter().any(|part| self.path.starts_with(part))
-            && !self.path.ends_with("/tests.rs")
+            && !self.path.ends_with("tests.rs")
             && !self.path.contains("/tests/")
     }
 

@@ -18,7 +18,10 @@ const PRINTERS: [(&str, &str); 2] = [
 ];
 
 /// Structs that read a format of ours and yet let unknown fields pass, with the reason.
-const LENIENT: [(&str, &str, &str); 0] = [];
+const LENIENT: [(&str, &str, &str); 2] = [
+    ("attestor/src/claims.rs", "Dependency", "in-toto asks that unknown members are read past"),
+    ("attestor/src/claims.rs", "Enforced", "in-toto asks that unknown members are read past"),
+];
 
 /// Calls `look` with every line of code of every shipped file, tests aside.
 fn each_line(look: &mut dyn FnMut(&File, usize, &str)) {
@@ -226,7 +229,7 @@ fn no_environment_clock_or_folder_is_read_outside_the_context() {
 #[test]
 fn no_process_wide_state_is_changed() {
     let words = ["set_current_dir", "env::set_var", "env::remove_var", "::umask(", "::chdir("];
-    let child = ["sandbox/src/native/"];
+    let child = ["sandbox/src/native/", "attestor/src/process/"];
     refuse("process-wide state", &lines_with(&words, &child));
 }
 

@@ -48,10 +48,19 @@ struct Manifest<'a> {
     dependencies: &'a [Descriptor],
 }
 
-/// The list for the statement, and the manifest if the list is in it: file name and bytes.
+/// The dependency manifest as a file beside the artifact.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DependencyManifest {
+    /// Its file name.
+    pub name: String,
+    /// Its content, JSON with a final newline.
+    pub bytes: Vec<u8>,
+}
+
+/// The list for the statement, and the manifest if the list is in it.
 pub(crate) struct Listed {
     pub(crate) entries: Vec<Descriptor>,
-    pub(crate) manifest: Option<(String, Vec<u8>)>,
+    pub(crate) manifest: Option<DependencyManifest>,
 }
 
 /// Returns the DigestSet of one SHA-256.
@@ -86,7 +95,7 @@ pub(crate) fn list(record: &Record) -> Result<Listed, serde_json::Error> {
             ("entries".to_owned(), all.len().to_string()),
         ]),
     });
-    Ok(Listed { entries, manifest: Some((name, bytes)) })
+    Ok(Listed { entries, manifest: Some(DependencyManifest { name, bytes }) })
 }
 
 fn descriptor(record: &Record, one: &Dependency) -> Descriptor {
@@ -108,5 +117,11 @@ fn descriptor(record: &Record, one: &Dependency) -> Descriptor {
     if is_project && one.git_commit == source.commit && !source.subfolder.is_here() {
         annotations.insert("subfolder".to_owned(), source.subfolder.as_str().to_owned());
     }
-    Descriptor { name: one.name.clone(), uri: one.uri.clone(), digest, media_type: None, annotations }
+    Descriptor {
+        name: one.name.clone(),
+        uri: one.uri.clone(),
+        digest,
+        media_type: None,
+        annotations,
+    }
 }

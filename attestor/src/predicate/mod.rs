@@ -7,7 +7,7 @@
 //! Types that are derived here, now or later, are never signed on somebody else's word:
 //! [`is_derived`] lists them.
 
-pub(crate) mod dependencies;
+pub mod dependencies;
 pub mod provenance;
 pub(crate) mod run_details;
 
@@ -53,7 +53,8 @@ mod tests {
         ] {
             assert!(is_derived(derived), "{derived}");
         }
-        for own in ["https://spdx.dev/Document", "https://cyclonedx.org/bom", "https://a.example/x/v1"]
+        for own in
+            ["https://spdx.dev/Document", "https://cyclonedx.org/bom", "https://a.example/x/v1"]
         {
             assert!(!is_derived(own), "{own}");
         }

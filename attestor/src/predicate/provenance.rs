@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use model::record::{Asked, Order, Record};
 use serde::Serialize;
 
-use super::dependencies::{self, Descriptor, DigestSet};
+use super::dependencies::{self, DependencyManifest, Descriptor, DigestSet};
 use super::run_details::{self, Details};
 use crate::builder::BuilderConfig;
 use crate::order::Refused;
@@ -76,7 +76,7 @@ struct InternalParameters {
 pub(crate) fn provenance(
     record: &Record,
     config: &BuilderConfig,
-) -> Result<(Provenance, Option<(String, Vec<u8>)>), Refused> {
+) -> Result<(Provenance, Option<DependencyManifest>), Refused> {
     let observed = &record.observed;
     let listed = dependencies::list(record).map_err(Refused::Write)?;
     let (build_type, external_parameters) = parameters(&record.order);

@@ -105,9 +105,10 @@ const ATTEMPTS_MAX: usize = 16;
 /// A time that no calendar has.
 pub(crate) fn details(run: &RunDetails, builder: &BuilderId) -> Result<Details, Refused> {
     let steps = run.steps.iter().take(STEPS_MAX).map(step).collect::<Result<_, _>>()?;
-    let claims = run.claims.iter().map(|(name, value)| {
-        (name.clone(), Claim { value: value.clone(), origin: "environment" })
-    });
+    let claims = run
+        .claims
+        .iter()
+        .map(|(name, value)| (name.clone(), Claim { value: value.clone(), origin: "environment" }));
     let mut byproducts: Vec<&Byproduct> = run.byproducts.iter().collect();
     byproducts.sort();
     Ok(Details {

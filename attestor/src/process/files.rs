@@ -78,7 +78,9 @@ pub(super) fn private_folder(path: &Path) -> Result<(), FileError> {
 
 /// Reads a file of at most `most` bytes; none if there is none.
 pub(super) fn read(path: &Path, most: usize) -> Result<Option<Vec<u8>>, FileError> {
-    Ok(open(path, most)?.map(|file| read_whole(path, &file, most)).transpose()?.map(|mut bytes| std::mem::take(&mut *bytes)))
+    let Some(file) = open(path, most)? else { return Ok(None) };
+    let mut bytes = read_whole(path, &file, most)?;
+    Ok(Some(std::mem::take(&mut *bytes)))
 }
 
 /// Reads a file that holds a secret: a regular file of this user that nobody else can read. What was
@@ -161,7 +163,8 @@ fn write_temporary(path: &Path, bytes: &[u8]) -> Result<PathBuf, FileError> {
     let temporary = path.with_file_name(name);
     let failed = |source| FileError::Write { path: temporary.clone(), source };
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-    let file = rustix::fs::open(&temporary, flags, PRIVATE_FILE).map_err(|error| failed(error.into()))?;
+    let file =
+        rustix::fs::open(&temporary, flags, PRIVATE_FILE).map_err(|error| failed(error.into()))?;
     let mut file = std::fs::File::from(file);
     let written = file.write_all(bytes).and_then(|()| file.sync_all());
     if let Err(source) = written {
@@ -174,7 +177,8 @@ fn write_temporary(path: &Path, bytes: &[u8]) -> Result<PathBuf, FileError> {
 
 fn flush_folder(path: &Path) -> Result<(), FileError> {
     let folder = path.parent().unwrap_or(Path::new("/"));
-    let failed = |source: Errno| FileError::Write { path: folder.to_owned(), source: source.into() };
+    let failed =
+        |source: Errno| FileError::Write { path: folder.to_owned(), source: source.into() };
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let folder = rustix::fs::open(folder, flags, Mode::empty()).map_err(failed)?;
     rustix::fs::fsync(folder.as_fd()).map_err(failed)

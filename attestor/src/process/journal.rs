@@ -81,7 +81,8 @@ impl Journal {
         let failed = |source| JournalError::Sweep { path: folder.clone(), source };
         for entry in std::fs::read_dir(&folder).map_err(failed)? {
             let entry = entry.map_err(failed)?;
-            if entry.file_name().as_encoded_bytes().starts_with(files::TEMPORARY_PREFIX.as_bytes()) {
+            if entry.file_name().as_encoded_bytes().starts_with(files::TEMPORARY_PREFIX.as_bytes())
+            {
                 std::fs::remove_file(entry.path()).map_err(failed)?;
             }
         }
@@ -97,7 +98,11 @@ impl Journal {
                 .map_err(|source| JournalError::Entry { path, source })?,
             None => return Err(JournalError::Damaged { path }),
         };
-        Ok(if entry.request == *request { Known::Same(Box::new(entry.signed)) } else { Known::Other })
+        Ok(if entry.request == *request {
+            Known::Same(Box::new(entry.signed))
+        } else {
+            Known::Other
+        })
     }
 
     /// Appends an entry; it is durable when this returns.

@@ -77,8 +77,9 @@ impl Keyring {
         let path = self.config.join("attestor.toml");
         match files::read(&path, CONFIG_BYTES_MAX)? {
             None => Ok(BuilderConfig::local()),
-            Some(bytes) => BuilderConfig::parse(&bytes)
-                .map_err(|source| KeyringError::Config { path, source }),
+            Some(bytes) => {
+                BuilderConfig::parse(&bytes).map_err(|source| KeyringError::Config { path, source })
+            }
         }
     }
 
@@ -93,7 +94,8 @@ impl Keyring {
     /// Returns what may be said about a key.
     pub(super) fn info(&self, key: &PublicKey) -> Result<KeyInfo, KeyringError> {
         let path = self.key_path();
-        let pem = key.to_pem().map_err(|source| KeyringError::Key { path: path.clone(), source })?;
+        let pem =
+            key.to_pem().map_err(|source| KeyringError::Key { path: path.clone(), source })?;
         Ok(KeyInfo {
             fingerprint: key.id().to_string(),
             algorithm: key.algorithm(),
@@ -112,8 +114,7 @@ impl Keyring {
     /// Takes over the key in the file at `from`, if there is none, and trusts it here.
     pub(super) fn import(&self, from: &Path, now: i64) -> Result<KeyInfo, KeyringError> {
         self.refuse_existing()?;
-        let key =
-            read_key(from)?.ok_or_else(|| KeyringError::NoKey { path: from.to_owned() })?;
+        let key = read_key(from)?.ok_or_else(|| KeyringError::NoKey { path: from.to_owned() })?;
         self.install(&key, now)
     }
 
@@ -167,17 +168,15 @@ impl Keyring {
     fn trust(&self) -> Result<(Vec<u8>, Trust), KeyringError> {
         let path = self.config.join("trust.toml");
         let bytes = files::read(&path, TRUST_BYTES_MAX)?.unwrap_or_default();
-        let trust =
-            Trust::parse(&bytes).map_err(|source| KeyringError::Trust { path, source })?;
+        let trust = Trust::parse(&bytes).map_err(|source| KeyringError::Trust { path, source })?;
         Ok((bytes, trust))
     }
 
     /// Adds the key's own entry at the end of the trust file, unless it has one.
     fn trust_own(&self, key: &PrivateKey, now: i64) -> Result<PublicKey, KeyringError> {
         let path = self.config.join("trust.toml");
-        let public = key
-            .public()
-            .map_err(|source| KeyringError::Key { path: self.key_path(), source })?;
+        let public =
+            key.public().map_err(|source| KeyringError::Key { path: self.key_path(), source })?;
         let builder = self.builder()?.full;
         let (mut bytes, trust) = self.trust()?;
         if trust.of_key(&public.id()).any(|entry| entry.builder == builder) {
@@ -192,9 +191,8 @@ impl Keyring {
             until: None,
             revoked: None,
         };
-        let text = entry
-            .to_toml()
-            .map_err(|source| KeyringError::Trust { path: path.clone(), source })?;
+        let text =
+            entry.to_toml().map_err(|source| KeyringError::Trust { path: path.clone(), source })?;
         if !bytes.is_empty() {
             bytes.extend_from_slice(if bytes.ends_with(b"\n") { b"\n" } else { b"\n\n" });
         }

@@ -137,9 +137,9 @@ fn sign(
     let envelope = envelope::sign(derived.statement_bytes, &signer);
     let manifest = match derived.dependency_manifest {
         None => None,
-        Some((name, bytes)) => {
-            let text = String::from_utf8(bytes).map_err(ServeError::Manifest)?;
-            Some(ManifestFile { name, text })
+        Some(manifest) => {
+            let text = String::from_utf8(manifest.bytes).map_err(ServeError::Manifest)?;
+            Some(ManifestFile { name: manifest.name, text })
         }
     };
     let signed = Signed {

@@ -1,4 +1,14 @@
 //! The promises of the attestor, attacked: one binary, one file for each part.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test that can not go on has failed"
+)]
 
+mod derive;
+mod forged;
+mod forger;
+mod keys;
 mod process;
+mod story;
 mod support;

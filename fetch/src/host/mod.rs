@@ -35,6 +35,7 @@ mod entry;
 mod generated;
 mod observation;
 mod observe;
+mod owner;
 mod ownership;
 mod package;
 mod paths;
@@ -58,6 +59,7 @@ pub use diversions::DiversionsError;
 pub use entry::{Altered, Entry, EntryKind};
 pub use observation::{HostPackage, HostPath, Observation, Omitted};
 pub use observe::{Error, observe};
+pub use owner::{OwnerError, owner};
 pub use ownership::OwnershipError;
 pub use package::{
     Arch, AskedPackage, Distribution, PackageName, Purl, TEXT_BYTES_MAX, TextError, Version,

@@ -1,3 +1,81 @@
-//! One step, from its inputs to its outputs.
+//! Running one step: what it needs, what became of it.
 
 pub mod capture;
+pub mod local;
+mod refusal;
+
+pub use refusal::missing;
+
+use std::collections::BTreeMap;
+
+use model::digest::{Blob, Digest};
+use model::isolation::Enforced;
+use model::record::OutputRecord;
+use model::relpath::{Ident, RelPath};
+use serde::{Deserialize, Serialize};
+
+use crate::diagnostic::Diagnostic;
+use crate::report::{State, Tail};
+
+/// What a step came to: the value of the action cache. Its key is the Action digest; outputs are kept
+/// by path, because names are no part of an Action.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StepResult {
+    /// The run that made it.
+    pub run: String,
+    /// Seconds since 1970.
+    pub started: i64,
+    /// Wall time in milliseconds.
+    pub wall_ms: u64,
+    /// What it wrote.
+    pub log: Blob,
+    /// Whether that was cut at its limit.
+    pub log_cut: bool,
+    /// Outputs and reports, by path below the work folder.
+    pub outputs: BTreeMap<RelPath, OutputRecord>,
+    /// What was enforced.
+    pub enforced: Enforced,
+    /// Processes that had to be killed at its end.
+    pub left_processes: u32,
+    /// Hosts that it asked for in vain.
+    pub network_attempts: Vec<String>,
+}
+
+/// A step with a result.
+#[derive(Clone, Debug)]
+pub struct Ran {
+    /// The Action digest.
+    pub action: Digest,
+    /// The root of its environment.
+    pub environment: Blob,
+    /// The Action and Command bytes and the folders that only they name, for `NAME.inputs`.
+    pub sealed: std::sync::Arc<crate::plan::action::Sealed>,
+    /// Its outputs, by name.
+    pub outputs: BTreeMap<Ident, OutputRecord>,
+    /// The result.
+    pub result: StepResult,
+    /// Whether it was found instead of run.
+    pub cached: bool,
+    /// A few words for people.
+    pub note: Option<String>,
+    /// The end of what it wrote, where it ran.
+    pub tail: Option<Tail>,
+}
+
+/// A step without a result.
+#[derive(Clone, Debug)]
+pub struct StepFailure {
+    /// `Failed`, `Error` or `Cancelled`.
+    pub state: State,
+    /// A few words for people.
+    pub detail: Option<String>,
+    /// What is wrong, in full.
+    pub diagnostics: Vec<Diagnostic>,
+    /// What it wrote, where it ran.
+    pub log: Option<Vec<u8>>,
+    /// The same in the store.
+    pub log_blob: Option<Blob>,
+    /// The Action digest, where it got that far.
+    pub action: Option<Digest>,
+}

@@ -36,6 +36,9 @@ pub enum SourceError {
         /// The path it names.
         path: RelPath,
     },
+    /// The threads that walk and hash cannot be started.
+    #[error("cannot start the threads that hash the sources")]
+    Threads(#[source] rayon::ThreadPoolBuildError),
     /// More local sources than one scan tells apart.
     #[error("more than {max} local sources")]
     TooMany {

@@ -7,6 +7,7 @@
 //! 4. Compare with the commit that is checked out.
 
 use std::collections::BTreeMap;
+use std::num::NonZero;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -31,6 +32,10 @@ use super::walk::{self, InGit, Place, Walk};
 
 /// Most local sources of one project: their membership is kept in one word per file.
 pub const SOURCES_MAX: usize = 64;
+
+/// Stack of a thread in bytes: enough for the deepest tree in a build without optimisation, and only
+/// what is used of it is ever taken from the system.
+const STACK_BYTES: usize = 16 << 20;
 
 /// A source of kind `local`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -92,6 +97,8 @@ pub enum GitIdentity {
 pub struct Checkout {
     /// The commit that is checked out; none before the first one, and then all files are dirty.
     pub commit: Option<GitId>,
+    /// When that was committed, in seconds since 1970.
+    pub commit_seconds: Option<i64>,
     /// The branch's full name; none when detached.
     pub branch: Option<String>,
     /// Where the project lies in the repository.
@@ -144,6 +151,12 @@ pub fn scan(scan: &Scan<'_>, cache: &mut StatCache) -> Result<Scanned, SourceErr
     if scan.sources.len() > SOURCES_MAX {
         return Err(SourceError::TooMany { max: SOURCES_MAX });
     }
+    let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).stack_size(STACK_BYTES);
+    pool.build().map_err(SourceError::Threads)?.install(|| scan_on_threads(scan, cache))
+}
+
+fn scan_on_threads(scan: &Scan<'_>, cache: &mut StatCache) -> Result<Scanned, SourceError> {
     let root = Project::open(scan.project)?;
     let project = scan
         .project
@@ -211,7 +224,7 @@ fn start<'p>(
         let set = if source.path.is_here() { &mut active } else { &mut pending };
         *set |= 1 << position;
     }
-    Place { folder, path: prefix, active, pending, git }
+    Place { folder, path: prefix, active, pending, git, depth: 0 }
 }
 
 fn source_tree(
@@ -249,8 +262,9 @@ fn checkout(
     prefix: &str,
 ) -> Result<Checkout, SourceError> {
     let objects = &repository.objects;
-    let mut committed = None;
+    let (mut committed, mut commit_seconds) = (None, None);
     if let Some(commit) = &repository.head.commit {
+        commit_seconds = objects.commit_seconds(commit)?;
         let root = objects.commit_tree(commit)?;
         committed = compare::subfolder(objects, root, prefix)?;
     }
@@ -260,6 +274,7 @@ fn checkout(
     dirty.sort_unstable();
     Ok(Checkout {
         commit: repository.head.commit,
+        commit_seconds,
         branch: repository.head.branch.clone(),
         subfolder: RelPath::new(&format!("./{prefix}")).unwrap_or_default(),
         git_tree: merged.unwrap_or_else(|| repository.format.name(ObjectKind::Tree, b"")),
@@ -308,7 +323,7 @@ fn rules_above(
         let folder = Project::open(&work_tree.join(&prefix[..above]))?;
         let here = walk::read_rules_if_any(folder.folder(), &prefix[..above])?;
         rules = Level::over(rules, here, above);
-        let ignores = |level: &Arc<Level>| level.ignores(prefix[..slash].as_bytes(), true);
+        let ignores = |level: &Arc<Level>| level.ignores(&prefix.as_bytes()[..slash], true);
         if rules.as_ref().is_some_and(ignores) {
             return Ok((rules, true));
         }

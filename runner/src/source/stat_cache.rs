@@ -66,6 +66,8 @@ pub(super) struct Remembered {
 pub struct StatCache {
     /// The records as read: sorted, checked.
     records: Vec<u8>,
+    /// The keys of the records alone, close together: the search touches nothing else.
+    keys: Vec<(u64, u64)>,
     used: Vec<AtomicBool>,
     fresh: Vec<(Stamp, Remembered)>,
 }
@@ -97,7 +99,9 @@ impl StatCache {
         bytes.truncate(bytes.len() - TRAILER);
         let count = (bytes.len() - HEADER) / RECORD;
         let used = (0..count).map(|_| AtomicBool::new(false)).collect();
-        StatCache { records: bytes, used, fresh: Vec::new() }
+        let (records, _) = bytes[HEADER..].as_chunks();
+        let keys = records.iter().map(key).collect();
+        StatCache { records: bytes, keys, used, fresh: Vec::new() }
     }
 
     /// Returns the bytes to write, or none if the file that was read is still good.
@@ -132,21 +136,29 @@ impl StatCache {
     }
 
     /// Returns what is known of a file with that stamp, if it has the git id that is needed.
-    pub(super) fn look_up(&self, stamp: &Stamp, need: Option<GitFormat>) -> Option<Remembered> {
+    ///
+    /// `near` is where the last record was found: files of one folder mostly have inodes of one
+    /// neighbourhood, so the search widens from there.
+    pub(super) fn look_up(
+        &self,
+        stamp: &Stamp,
+        need: Option<GitFormat>,
+        near: &mut usize,
+    ) -> Option<Remembered> {
         let wanted = (stamp.device, stamp.inode);
-        let (mut low, mut high) = (0, self.used.len());
+        let (mut low, mut high) = self.around(*near, wanted);
         while low < high {
             let middle = low.midpoint(high);
-            let record = self.record(middle)?;
-            match key(record).cmp(&wanted) {
+            match self.keys[middle].cmp(&wanted) {
                 std::cmp::Ordering::Less => low = middle + 1,
                 std::cmp::Ordering::Greater => high = middle,
                 std::cmp::Ordering::Equal => {
-                    let found = decode(record).filter(|(known, _)| known == stamp)?.1;
+                    let found = decode(self.record(middle)?).filter(|(known, _)| known == stamp)?.1;
                     if need.is_some() && found.git.map(|id| id.format()) != need {
                         return None;
                     }
                     self.used[middle].store(true, Ordering::Relaxed);
+                    *near = middle;
                     return Some(found);
                 }
             }
@@ -164,8 +176,29 @@ impl StatCache {
         }
     }
 
+    /// Returns a range of positions outside of which the key is not, by doubling steps.
+    fn around(&self, near: usize, wanted: (u64, u64)) -> (usize, usize) {
+        let end = self.used.len();
+        let is_before = |position: usize| self.keys.get(position).is_some_and(|k| *k < wanted);
+        let mut step = 1;
+        if is_before(near) {
+            let mut low = near;
+            while low + step < end && is_before(low + step) {
+                low += step;
+                step *= 2;
+            }
+            return (low, end.min(low + step + 1));
+        }
+        let mut high = end.min(near + 1);
+        while high > step && !is_before(high - step) {
+            high -= step - 1;
+            step *= 2;
+        }
+        (high.saturating_sub(step), high)
+    }
+
     fn record(&self, position: usize) -> Option<&[u8; RECORD]> {
-        self.records[HEADER + position * RECORD..].first_chunk()
+        self.records.get(HEADER + position * RECORD..)?.first_chunk()
     }
 }
 
@@ -176,7 +209,7 @@ fn is_sound(bytes: &[u8]) -> bool {
         && body[..8] == *MAGIC
         && body[8..12] == VERSION.to_le_bytes()
         && body[12..16] == (((body.len() - HEADER) / RECORD) as u32).to_le_bytes()
-        && (body.len() - HEADER) % RECORD == 0
+        && (body.len() - HEADER).is_multiple_of(RECORD)
         && Digest::of(body).as_bytes() == sum
 }
 
@@ -272,11 +305,12 @@ mod tests {
     #[test]
     fn what_was_remembered_is_found_again_and_not_rewritten() {
         let cache = StatCache::parse(filled().changed_bytes().unwrap());
-        for inode in 0..50 {
-            assert_eq!(cache.look_up(&stamp(inode), None), Some(remembered(inode)));
+        for (inode, near) in (0..50).flat_map(|inode| (0..60).map(move |near| (inode, near))) {
+            let found = cache.look_up(&stamp(inode), None, &mut near.clone());
+            assert_eq!(found, Some(remembered(inode)), "{inode} from {near}");
         }
-        assert_eq!(cache.look_up(&stamp(50), None), None);
-        assert_eq!(cache.look_up(&stamp(3), Some(GitFormat::Sha1)), None);
+        assert_eq!(cache.look_up(&stamp(50), None, &mut 0), None);
+        assert_eq!(cache.look_up(&stamp(3), Some(GitFormat::Sha1), &mut 0), None);
         assert!(cache.changed_bytes().is_none());
     }
 
@@ -291,7 +325,7 @@ mod tests {
             Stamp { executable: !good.executable, ..good },
             Stamp { device: 2, ..good },
         ] {
-            assert_eq!(cache.look_up(&bad, None), None, "{bad:?}");
+            assert_eq!(cache.look_up(&bad, None, &mut 0), None, "{bad:?}");
         }
     }
 
@@ -310,8 +344,8 @@ mod tests {
         let changed = Stamp { size: 9, ..stamp(4) };
         cache.remember(&changed, remembered(9), at(200));
         let cache = StatCache::parse(cache.changed_bytes().unwrap());
-        assert_eq!(cache.look_up(&changed, None), Some(remembered(9)));
-        assert_eq!(cache.look_up(&stamp(4), None), None);
+        assert_eq!(cache.look_up(&changed, None, &mut 0), Some(remembered(9)));
+        assert_eq!(cache.look_up(&stamp(4), None, &mut 0), None);
         assert_eq!(cache.used.len(), 50);
     }
 

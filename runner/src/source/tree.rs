@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use model::tree::Node;
 use model::{Blob, Directory, RelPath, Tree};
 use rayon::prelude::*;
 
 use super::node::{Entry, Folder, SourceSet, What};
+use super::walk::PARALLEL_DEPTH;
 
 /// What a local source is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,10 +26,10 @@ pub enum SourceContent {
 /// A local source as it lies in the work tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SourceTree {
+    /// Where it lies below the project.
+    pub path: RelPath,
     /// Its content, named by our digests.
     pub content: SourceContent,
-    /// Every regular file in path order: what must be in the store before a checkout.
-    pub files: Vec<ScannedFile>,
 }
 
 /// One regular file of a source.
@@ -49,6 +51,30 @@ impl SourceTree {
             SourceContent::File { blob, .. } => *blob,
         }
     }
+
+    /// Lists every regular file: what must be in the store before a checkout. A build that finds
+    /// all its results never asks for it.
+    pub fn files(&self) -> Vec<ScannedFile> {
+        let mut files = Vec::new();
+        match &self.content {
+            SourceContent::File { blob, executable } => {
+                let (blob, executable) = (*blob, *executable);
+                files.push(ScannedFile { path: self.path.clone(), blob, executable });
+            }
+            SourceContent::Folder(tree) => {
+                let visited = tree.walk(&mut |below, node| {
+                    if let Node::File { blob, executable } = node {
+                        let (blob, executable) = (*blob, *executable);
+                        let path = self.path.join(below);
+                        files.push(ScannedFile { path, blob, executable });
+                    }
+                });
+                // The tree was built whole, from a walk that keeps to the same depth.
+                debug_assert_eq!(visited, Ok(()));
+            }
+        }
+        files
+    }
 }
 
 /// Which entries make up a source.
@@ -62,17 +88,14 @@ pub(super) struct Held {
 
 /// Makes the tree of one source from the folder it starts at.
 pub(super) fn of_folder(found: &Folder, held: Held, at: &RelPath) -> SourceTree {
-    let built = build(found, held, at);
-    let mut files = Vec::new();
     let mut directories = BTreeMap::new();
-    let root = built.spread(&mut directories, &mut files);
-    SourceTree { content: SourceContent::Folder(Tree { root, directories }), files }
+    let root = build(found, held, 0).spread(&mut directories);
+    SourceTree { path: at.clone(), content: SourceContent::Folder(Tree { root, directories }) }
 }
 
 /// Makes the tree of a source that is one file.
 pub(super) fn of_file(blob: Blob, executable: bool, path: &RelPath) -> SourceTree {
-    let files = vec![ScannedFile { path: path.clone(), blob, executable }];
-    SourceTree { content: SourceContent::File { blob, executable }, files }
+    SourceTree { path: path.clone(), content: SourceContent::File { blob, executable } }
 }
 
 /// A folder with its message, before all are put into one map.
@@ -80,10 +103,9 @@ struct Built {
     blob: Blob,
     directory: Directory,
     below: Vec<Built>,
-    files: Vec<ScannedFile>,
 }
 
-fn build(found: &Folder, held: Held, at: &RelPath) -> Built {
+fn build(found: &Folder, held: Held, depth: usize) -> Built {
     let entries = || found.entries.iter().filter(|entry| entry.sources & held.bit != 0);
     let folders: Vec<(&Entry, &Folder)> = entries()
         .filter_map(|entry| match &entry.what {
@@ -91,41 +113,37 @@ fn build(found: &Folder, held: Held, at: &RelPath) -> Built {
             What::File { .. } | What::Symlink { .. } => None,
         })
         .collect();
-    let mut below: Vec<(&Entry, Built)> = folders
-        .into_par_iter()
-        .map(|(entry, folder)| (entry, build(folder, held, &at.child(&entry.name))))
-        .collect();
+    let child = |(entry, folder)| (entry, build(folder, held, depth + 1));
+    let parallel = depth < PARALLEL_DEPTH && folders.len() > 1;
+    let mut below: Vec<(&Entry, Built)> = if parallel {
+        folders.into_par_iter().map(child).collect()
+    } else {
+        folders.into_iter().map(child).collect()
+    };
     below.retain(|(_, built)| held.keep_empty || built.directory.entries().len() > 0);
     let mut directory = Directory::default();
-    let mut files = Vec::new();
     for entry in entries() {
         let node = match &entry.what {
             What::File { blob, executable, .. } => {
                 let (blob, executable) = (*blob, *executable);
-                files.push(ScannedFile { path: at.child(&entry.name), blob, executable });
-                model::tree::Node::File { blob, executable }
+                Node::File { blob, executable }
             }
-            What::Symlink { target, .. } => model::tree::Node::Symlink(target.clone()),
+            What::Symlink { target, .. } => Node::Symlink(target.clone()),
             What::Folder(_) => continue,
         };
         directory.set(entry.name.clone(), node);
     }
     for (entry, built) in &below {
-        directory.set(entry.name.clone(), model::tree::Node::Directory(built.blob));
+        directory.set(entry.name.clone(), Node::Directory(built.blob));
     }
     let below = below.into_iter().map(|(_, built)| built).collect();
-    Built { blob: directory.blob(), directory, below, files }
+    Built { blob: directory.blob(), directory, below }
 }
 
 impl Built {
-    fn spread(
-        self,
-        directories: &mut BTreeMap<Blob, Directory>,
-        files: &mut Vec<ScannedFile>,
-    ) -> Blob {
-        files.extend(self.files);
+    fn spread(self, directories: &mut BTreeMap<Blob, Directory>) -> Blob {
         self.below.into_iter().for_each(|below| {
-            below.spread(directories, files);
+            below.spread(directories);
         });
         directories.insert(self.blob, self.directory);
         self.blob

@@ -31,6 +31,10 @@ use super::stat_cache::{Remembered, Stamp, StatCache};
 /// Bytes of a folder's listing taken from the kernel at a time.
 const LISTING_BYTES: usize = 32 << 10;
 
+/// Folders deeper than this are walked by one thread each. A thread that waits takes up other work
+/// on top of its stack, so only shallow folders may wait.
+pub(super) const PARALLEL_DEPTH: usize = 8;
+
 /// Files of one folder from which on they are looked at in parallel.
 const PARALLEL_FILES: usize = 256;
 
@@ -58,6 +62,8 @@ pub(super) struct Place<'p> {
     /// Sources that start somewhere below.
     pub(super) pending: SourceSet,
     pub(super) git: Option<InGit<'p>>,
+    /// How many folders deep below the project.
+    pub(super) depth: usize,
 }
 
 /// What git says of a place.
@@ -84,34 +90,37 @@ struct Candidate {
 
 /// Walks a folder and everything below.
 pub(super) fn folder(walk: &Walk<'_>, mut place: Place<'_>) -> Result<Folder, SourceError> {
-    let names = list(place.folder, place.path)?;
+    let listing = list(place.folder, place.path)?;
     if let Some(git) = &mut place.git
-        && names.iter().any(|(name, kind)| name == b".gitignore" && *kind == FileType::RegularFile)
+        && listing
+            .names()
+            .any(|(name, kind)| name == b".gitignore" && kind == FileType::RegularFile)
     {
         let rules = read_rules(place.folder, place.path)?;
         git.rules = Level::over(git.rules.take(), rules, place.path.len());
     }
     let mut folders = Vec::new();
     let mut files = Vec::new();
-    for (name, kind) in names {
-        match walk.belongs(&place, &name, kind)? {
+    let mut path = place.path.as_bytes().to_vec();
+    for (name, kind) in listing.names() {
+        path.truncate(place.path.len());
+        path.extend_from_slice(name);
+        match walk.belongs(&place, &path, kind)? {
             Some(candidate) if candidate.kind == FileType::Directory => folders.push(candidate),
             Some(candidate) => files.push(candidate),
             None => {}
         }
     }
-    let below = folders.into_par_iter().map(|candidate| walk.below(&place, candidate));
-    let below = below.filter_map(Result::transpose);
-    let look = |candidate| walk.look(&place, candidate);
-    let (folders, files) = rayon::join(
-        || below.collect::<Result<Vec<_>, _>>(),
-        || match files.len() {
-            0..PARALLEL_FILES => files.into_iter().map(look).collect::<Result<Vec<_>, _>>(),
-            _ => files.into_par_iter().map(look).collect(),
-        },
-    );
-    let mut entries = files?;
-    entries.extend(folders?);
+    let mut entries = walk.look_at_all(&place, files)?;
+    let below = |folder| walk.below(&place, folder).transpose();
+    if place.depth < PARALLEL_DEPTH && folders.len() > 1 {
+        let below = folders.into_par_iter().filter_map(below);
+        entries.append(&mut below.collect::<Result<Vec<_>, _>>()?);
+    } else {
+        for folder in folders.into_iter().filter_map(below) {
+            entries.push(folder?);
+        }
+    }
     entries.sort_unstable_by(|a, b| a.name.cmp(&b.name));
     let has_submodule = entries
         .iter()
@@ -122,18 +131,18 @@ pub(super) fn folder(walk: &Walk<'_>, mut place: Place<'_>) -> Result<Folder, So
 }
 
 impl Walk<'_> {
-    /// Decides by name and kind whether an entry is looked at, for which sources.
+    /// Decides by path and kind whether an entry is looked at, for which sources.
     fn belongs(
         &self,
         place: &Place<'_>,
-        name: &[u8],
+        path: &[u8],
         kind: FileType,
     ) -> Result<Option<Candidate>, SourceError> {
+        let name = &path[place.path.len()..];
         let at_project = place.path.len() == self.project_at;
         if name == GIT_FOLDER.as_bytes() || (at_project && name == OUTPUT_FOLDER.as_bytes()) {
             return Ok(None);
         }
-        let path = [place.path.as_bytes(), name].concat();
         let is_folder = kind == FileType::Directory;
         let mut known = Known::No;
         let mut ignored = false;
@@ -141,7 +150,7 @@ impl Walk<'_> {
             known = git.tracked.file(name);
             if is_folder || known == Known::No {
                 ignored =
-                    git.ignored || git.rules.as_ref().is_some_and(|r| r.ignores(&path, is_folder));
+                    git.ignored || git.rules.as_ref().is_some_and(|r| r.ignores(path, is_folder));
                 let holds_tracked =
                     is_folder && (known == Known::Gitlink || !git.tracked.folder(name).is_empty());
                 if ignored && !holds_tracked {
@@ -207,13 +216,33 @@ impl Walk<'_> {
         bits.filter(move |(bit, _)| set & bit != 0)
     }
 
+    /// Looks at the files and symlinks of one folder.
+    fn look_at_all(
+        &self,
+        place: &Place<'_>,
+        files: Vec<Candidate>,
+    ) -> Result<Vec<Entry>, SourceError> {
+        if files.len() < PARALLEL_FILES {
+            let mut near = 0;
+            files.into_iter().map(|file| self.look(place, file, &mut near)).collect()
+        } else {
+            let files = files.into_par_iter();
+            files.map_init(|| 0, |near, file| self.look(place, file, near)).collect()
+        }
+    }
+
     /// Looks at one file or symlink.
-    fn look(&self, place: &Place<'_>, candidate: Candidate) -> Result<Entry, SourceError> {
+    fn look(
+        &self,
+        place: &Place<'_>,
+        candidate: Candidate,
+        near: &mut usize,
+    ) -> Result<Entry, SourceError> {
         let Candidate { name, kind, sources, .. } = candidate;
         let path = || format!("{}{name}", &place.path[self.project_at..]);
         let format = place.git.as_ref().map(|git| git.format);
         let what = match kind {
-            FileType::RegularFile => self.look_at_file(place, &name, format, path)?,
+            FileType::RegularFile => self.look_at_file(place, &name, format, near, path)?,
             FileType::Symlink => {
                 let target = rustix::fs::readlinkat(place.folder, name.as_str(), Vec::new())
                     .map_err(|_| SourceError::Changed { path: path() })?
@@ -235,6 +264,7 @@ impl Walk<'_> {
         place: &Place<'_>,
         name: &Name,
         format: Option<GitFormat>,
+        near: &mut usize,
         path: impl Fn() -> String,
     ) -> Result<What, SourceError> {
         let stat = rustix::fs::statat(place.folder, name.as_str(), AtFlags::SYMLINK_NOFOLLOW)
@@ -244,7 +274,7 @@ impl Walk<'_> {
         }
         let stamp = open::stamp(&stat);
         let executable = stamp.executable;
-        if let Some(Remembered { digest, git }) = self.cache.look_up(&stamp, format) {
+        if let Some(Remembered { digest, git }) = self.cache.look_up(&stamp, format, near) {
             let blob = model::Blob { digest, size: stamp.size };
             return Ok(What::File { blob, executable, git: format.and(git) });
         }
@@ -258,13 +288,15 @@ impl Walk<'_> {
     fn below(&self, place: &Place<'_>, candidate: Candidate) -> Result<Option<Entry>, SourceError> {
         let Candidate { name, sources, pending, starting, gitlink, ignored, .. } = candidate;
         let path = format!("{}{name}/", place.path);
+        let depth = place.depth + 1;
         let shown = &path[self.project_at..path.len() - 1];
-        if path.matches('/').count() > model::tree::DEPTH_MAX {
+        if depth > model::tree::DEPTH_MAX {
             let max = model::tree::DEPTH_MAX;
             return Err(SourceError::TooDeep { path: shown.to_owned(), max });
         }
         let opened = open::open_folder(place.folder, name.as_str(), shown)?;
-        let next = Place { folder: &opened, path: &path, active: sources, pending, git: None };
+        let next =
+            Place { folder: &opened, path: &path, active: sources, pending, git: None, depth };
         let sources = sources | pending;
         if gitlink && let Some(repository) = Repository::open(&self.work_tree.join(&path))? {
             let what = What::Folder(self.submodule(repository, next, place)?);
@@ -337,12 +369,31 @@ pub(super) fn read_rules_if_any(folder: &OwnedFd, path: &str) -> Result<Rules, S
     }
 }
 
-/// Lists a folder. Names that are no UTF-8 are kept with their bytes, since git may ignore them.
-fn list(folder: &OwnedFd, path: &str) -> Result<Vec<(Vec<u8>, FileType)>, SourceError> {
+/// The names in a folder, one behind the other. They are bytes, since git may ignore those that are
+/// no UTF-8.
+#[derive(Default)]
+struct Listing {
+    text: Vec<u8>,
+    ends: Vec<(usize, FileType)>,
+}
+
+impl Listing {
+    fn names(&self) -> impl Iterator<Item = (&[u8], FileType)> {
+        let mut start = 0;
+        self.ends.iter().map(move |&(end, kind)| {
+            let name = &self.text[start..end];
+            start = end;
+            (name, kind)
+        })
+    }
+}
+
+#[inline(never)] // Its buffer must not lie on the stack while folders below are walked.
+fn list(folder: &OwnedFd, path: &str) -> Result<Listing, SourceError> {
     let mut buffer = [MaybeUninit::uninit(); LISTING_BYTES];
-    let mut listing = RawDir::new(folder, &mut buffer);
-    let mut names = Vec::new();
-    while let Some(entry) = listing.next() {
+    let mut entries = RawDir::new(folder, &mut buffer);
+    let mut listing = Listing::default();
+    while let Some(entry) = entries.next() {
         let entry = entry.map_err(|error| open::unreadable(error, path))?;
         let name = entry.file_name();
         if matches!(name.to_bytes(), b"." | b"..") {
@@ -354,9 +405,10 @@ fn list(folder: &OwnedFd, path: &str) -> Result<Vec<(Vec<u8>, FileType)>, Source
             let stat = stat.map_err(|error| open::unreadable(error, path))?;
             kind = FileType::from_raw_mode(stat.st_mode);
         }
-        names.push((name.to_bytes().to_vec(), kind));
+        listing.text.extend_from_slice(name.to_bytes());
+        listing.ends.push((listing.text.len(), kind));
     }
-    Ok(names)
+    Ok(listing)
 }
 
 fn kind_name(kind: FileType) -> &'static str {

@@ -46,6 +46,14 @@ pub struct ActionResult<R> {
     pub holds: Vec<Held>,
 }
 
+/// A result as it lies on the disk.
+pub(super) struct FoundAction {
+    /// `ab/cdef….json`.
+    pub(super) name: String,
+    /// What it stands on; none if it does not check.
+    pub(super) holds: Option<Vec<Held>>,
+}
+
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Sealed {
@@ -131,24 +139,22 @@ impl Store {
         }
     }
 
-    /// Calls `visit` with every action that has a result and with what it stands on; with none where
-    /// the entry does not check.
-    pub(super) fn each_action(
-        &self,
-        visit: &mut dyn FnMut(&str, Option<(Digest, Vec<Held>)>) -> Result<(), Error>,
-    ) -> Result<(), Error> {
+    /// Returns every result there is, sorted by name.
+    pub(super) fn found_actions(&self) -> Result<Vec<FoundAction>, Error> {
         let above = folder(self.root.as_fd(), "actions")?;
+        let mut found = Vec::new();
         for shard in names(above.as_fd(), "actions")? {
             let shard_folder = folder(above.as_fd(), &shard)?;
             for rest in names(shard_folder.as_fd(), "actions")? {
                 let name = format!("{shard}/{rest}");
                 let Some(bytes) = read_own(above.as_fd(), &name)? else { continue };
-                let entry = unseal::<Entry<serde::de::IgnoredAny>>(&bytes)
-                    .filter(|entry| entry_name(&entry.action) == name);
-                visit(&name, entry.map(|entry| (entry.action, entry.holds)))?;
+                let holds = unseal::<Entry<serde::de::IgnoredAny>>(&bytes)
+                    .filter(|entry| entry_name(&entry.action) == name)
+                    .map(|entry| entry.holds);
+                found.push(FoundAction { name, holds });
             }
         }
-        Ok(())
+        Ok(found)
     }
 }
 

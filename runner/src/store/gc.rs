@@ -100,25 +100,23 @@ impl Store {
         roots: &mut Vec<Held>,
         collected: &mut Collected,
     ) -> Result<(), Error> {
-        let mut by_project = std::collections::BTreeMap::<String, Vec<_>>::new();
-        self.each_record(&mut |project, name, entry| {
-            by_project.entry(project.to_owned()).or_default().push((name.to_owned(), entry));
-            Ok(())
-        })?;
         let above = folder(self.root.as_fd(), "records")?;
-        for (project, entries) in by_project {
-            let spared = entries.len().saturating_sub(keep.records_per_project);
-            for (place, (name, entry)) in entries.into_iter().enumerate() {
-                match entry {
-                    Some(entry) if place >= spared || entry.made >= keep.since => {
-                        roots.push(Held::Blob(entry.record));
-                        roots.extend(entry.holds);
-                    }
-                    _ => {
-                        let path = format!("{project}/{name}");
-                        self.discard_below(above.as_fd(), "records", &path)?;
-                        collected.records += 1;
-                    }
+        let found = self.found_records()?;
+        for (place, record) in found.iter().enumerate() {
+            let newer = found[place + 1..]
+                .iter()
+                .take(keep.records_per_project)
+                .filter(|other| other.project == record.project)
+                .count();
+            match &record.entry {
+                Some(entry) if newer < keep.records_per_project || entry.made >= keep.since => {
+                    roots.push(Held::Blob(entry.record));
+                    roots.extend(&entry.holds);
+                }
+                _ => {
+                    let path = format!("{}/{}", record.project, record.name);
+                    self.discard_below(above.as_fd(), "records", &path)?;
+                    collected.records += 1;
                 }
             }
         }
@@ -132,20 +130,17 @@ impl Store {
         collected: &mut Collected,
     ) -> Result<(), Error> {
         let above = folder(self.root.as_fd(), "actions")?;
-        let mut old = Vec::new();
-        self.each_action(&mut |name, entry| {
-            let at = Path::new("actions").join(name);
-            let stat = rustix::fs::statat(&above, name, AtFlags::SYMLINK_NOFOLLOW)
+        for found in self.found_actions()? {
+            let at = Path::new("actions").join(&found.name);
+            let stat = rustix::fs::statat(&above, &found.name, AtFlags::SYMLINK_NOFOLLOW)
                 .map_err(io(Operation::Inspect, at))?;
-            match entry {
-                Some((_, holds)) if is_young(&stat, keep) => roots.extend(holds),
-                _ => old.push(name.to_owned()),
+            match found.holds {
+                Some(holds) if is_young(&stat, keep) => roots.extend(holds),
+                _ => {
+                    self.discard_below(above.as_fd(), "actions", &found.name)?;
+                    collected.actions += 1;
+                }
             }
-            Ok(())
-        })?;
-        for name in old {
-            self.discard_below(above.as_fd(), "actions", &name)?;
-            collected.actions += 1;
         }
         Ok(())
     }

@@ -238,7 +238,7 @@ impl Store {
         let last = read_own(self.root.as_fd(), "synced")?
             .and_then(|bytes| serde_json::from_slice::<Synced>(&bytes).ok());
         match last {
-            Some(last) if last.boot == boot_id() => return Ok(()),
+            Some(last) if last.boot == boot_id() => Ok(()),
             Some(last) => {
                 self.doubt(last.seconds.saturating_sub(DOUBT_SECONDS))?;
                 self.note_synced(last.seconds)

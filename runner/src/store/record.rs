@@ -34,6 +34,16 @@ pub struct RecordEntry {
     pub holds: Vec<Held>,
 }
 
+/// A record's entry as it lies on the disk.
+pub(super) struct FoundRecord {
+    /// The name of the project's folder.
+    pub(super) project: String,
+    /// The entry's file name.
+    pub(super) name: String,
+    /// The entry; none if it does not check.
+    pub(super) entry: Option<RecordEntry>,
+}
+
 impl Store {
     /// Keeps a build's record. It outlives a power failure after [`Store::sync`], so put first, then
     /// sync, then tell the user.
@@ -64,11 +74,8 @@ impl Store {
     /// # Errors
     /// What the kernel refuses.
     pub fn records(&self, project: &Digest) -> Result<Vec<RecordEntry>, Error> {
-        let mut entries = Vec::new();
-        self.each_record_of(&project.hex(), &mut |_, entry| {
-            entries.extend(entry);
-            Ok(())
-        })?;
+        let found = self.found_records_of(&project.hex())?;
+        let mut entries: Vec<_> = found.into_iter().filter_map(|found| found.entry).collect();
         entries.reverse();
         Ok(entries)
     }
@@ -78,11 +85,8 @@ impl Store {
     /// # Errors
     /// What the kernel refuses.
     pub fn all_records(&self) -> Result<Vec<RecordEntry>, Error> {
-        let mut entries = Vec::new();
-        self.each_record(&mut |_, _, entry| {
-            entries.extend(entry);
-            Ok(())
-        })?;
+        let found = self.found_records()?;
+        let mut entries: Vec<_> = found.into_iter().filter_map(|found| found.entry).collect();
         entries.sort_by_key(|entry| std::cmp::Reverse((entry.made, entry.record)));
         Ok(entries)
     }
@@ -134,36 +138,30 @@ impl Store {
         Ok(all)
     }
 
-    /// Calls `visit` with project, name and entry of every record, oldest first within a project;
-    /// with no entry where it does not check.
-    pub(super) fn each_record(
-        &self,
-        visit: &mut dyn FnMut(&str, &str, Option<RecordEntry>) -> Result<(), Error>,
-    ) -> Result<(), Error> {
+    /// Returns every record there is, by project, oldest first.
+    pub(super) fn found_records(&self) -> Result<Vec<FoundRecord>, Error> {
         let above = folder(self.root.as_fd(), "records")?;
+        let mut found = Vec::new();
         for project in names(above.as_fd(), "records")? {
-            self.each_record_of(&project, &mut |name, entry| visit(&project, name, entry))?;
+            found.extend(self.found_records_of(&project)?);
         }
-        Ok(())
+        Ok(found)
     }
 
-    fn each_record_of(
-        &self,
-        project: &str,
-        visit: &mut dyn FnMut(&str, Option<RecordEntry>) -> Result<(), Error>,
-    ) -> Result<(), Error> {
+    fn found_records_of(&self, project: &str) -> Result<Vec<FoundRecord>, Error> {
         let above = folder(self.root.as_fd(), "records")?;
         let project_folder = match folder(above.as_fd(), project) {
             Ok(found) => found,
-            Err(Error::Io { source: rustix::io::Errno::NOENT, .. }) => return Ok(()),
+            Err(Error::Io { source: rustix::io::Errno::NOENT, .. }) => return Ok(Vec::new()),
             Err(error) => return Err(error),
         };
+        let mut found = Vec::new();
         for name in names(project_folder.as_fd(), "records")? {
             let Some(bytes) = read_own(project_folder.as_fd(), &name)? else { continue };
             let entry = unseal::<RecordEntry>(&bytes).filter(|entry| record_name(entry) == name);
-            visit(&name, entry)?;
+            found.push(FoundRecord { project: project.to_owned(), name, entry });
         }
-        Ok(())
+        Ok(found)
     }
 }
 

@@ -137,42 +137,34 @@ impl Store {
     }
 
     fn verify_actions(&self, report: &mut Report) -> Result<(), Error> {
-        let mut doomed = Vec::new();
-        self.each_action(&mut |name, entry| {
-            report.actions += 1;
-            let kind = match entry {
-                None => Some(DamageKind::Entry),
-                Some((_, holds)) => (!self.are_held(&holds)?).then_some(DamageKind::Dangling),
-            };
-            if let Some(kind) = kind {
-                report.damage.push(Damage { at: Path::new("actions").join(name), kind });
-                doomed.push(name.to_owned());
-            }
-            Ok(())
-        })?;
         let above = folder(self.root.as_fd(), "actions")?;
-        for name in doomed {
-            self.discard_below(above.as_fd(), "actions", &name)?;
+        for found in self.found_actions()? {
+            report.actions += 1;
+            let kind = match &found.holds {
+                None => DamageKind::Entry,
+                Some(holds) if !self.are_held(holds)? => DamageKind::Dangling,
+                Some(_) => continue,
+            };
+            report.damage.push(Damage { at: Path::new("actions").join(&found.name), kind });
+            self.discard_below(above.as_fd(), "actions", &found.name)?;
         }
         Ok(())
     }
 
     fn verify_records(&self, report: &mut Report) -> Result<(), Error> {
-        self.each_record(&mut |project, name, entry| {
+        for found in self.found_records()? {
             report.records += 1;
-            let kind = match entry {
-                None => Some(DamageKind::Entry),
-                Some(entry) => {
-                    let whole = self.has_sized(&entry.record) && self.are_held(&entry.holds)?;
-                    (!whole).then_some(DamageKind::Dangling)
+            let kind = match &found.entry {
+                None => DamageKind::Entry,
+                Some(entry) if self.has_sized(&entry.record) && self.are_held(&entry.holds)? => {
+                    continue;
                 }
+                Some(_) => DamageKind::Dangling,
             };
-            if let Some(kind) = kind {
-                let at = Path::new("records").join(project).join(name);
-                report.damage.push(Damage { at, kind });
-            }
-            Ok(())
-        })
+            let at = Path::new("records").join(&found.project).join(&found.name);
+            report.damage.push(Damage { at, kind });
+        }
+        Ok(())
     }
 
     fn verify_checkouts(&self, depth: Depth, report: &mut Report) -> Result<(), Error> {

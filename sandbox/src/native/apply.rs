@@ -7,14 +7,17 @@
 //! Runs in the first process of the sandbox, which has one thread, before the root is changed.
 //! Never follows a symlink of an input. Never opens a file for truncation.
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::rc::Rc;
 
 use model::T0_SECONDS;
 use rustix::fs::{
-    AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat, Timespec, Timestamps, fstat, futimens,
-    mkdirat, open, openat, symlinkat, unlinkat, utimensat,
+    AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat, Timespec, Timestamps, chmodat, fstat,
+    futimens, mkdirat, open, openat, symlinkat, unlinkat, utimensat,
 };
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, fsconfig_create,
@@ -35,8 +38,12 @@ pub struct Stage {
     pub bodies: Vec<u8>,
     /// Descriptors for the build process, in order.
     pub opened: Vec<OwnedFd>,
+    /// Folders that were reached before, by place; forgotten when something is mounted over them.
+    reached: RefCell<BTreeMap<String, Rc<OwnedFd>>>,
 }
 
+/// What the child's umask takes from a mode.
+const UMASK: u32 = 0o022;
 /// Attributes of every mount: nothing on it gives privilege or is a device.
 const PLAIN: MountAttrFlags =
     MountAttrFlags::MOUNT_ATTR_NOSUID.union(MountAttrFlags::MOUNT_ATTR_NODEV);
@@ -57,7 +64,7 @@ pub fn make_base(sources: Vec<Option<OwnedFd>>, bodies: Vec<u8>) -> Result<Stage
     let blank =
         openat(&mount, "blank", OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC, Mode::from(0o444));
     drop(blank.or_fail(Doing::WriteFile, "blank")?);
-    Ok(Stage { base: mount, sources, bodies, opened: Vec::new() })
+    Ok(Stage { base: mount, sources, bodies, opened: Vec::new(), reached: RefCell::default() })
 }
 
 /// Does one operation.
@@ -106,8 +113,7 @@ fn fresh_tmpfs(
     let exec = if no_exec { MountAttrFlags::MOUNT_ATTR_NOEXEC } else { MountAttrFlags::empty() };
     let mount = tmpfs(bytes, inodes, PLAIN | exec).or_fail(Doing::Tmpfs, at)?;
     put(stage, &mount, at, true, Doing::Tmpfs)?;
-    let top = openat(&mount, ".", READ_FOLDER, Mode::empty()).or_fail(Doing::Tmpfs, at)?;
-    futimens(&top, &t0()).or_fail(Doing::Tmpfs, at)
+    utimensat(&mount, "", &t0(), AtFlags::EMPTY_PATH).or_fail(Doing::Tmpfs, at)
 }
 
 fn tmpfs(bytes: u64, inodes: u64, attributes: MountAttrFlags) -> io::Result<OwnedFd> {
@@ -122,11 +128,12 @@ fn tmpfs(bytes: u64, inodes: u64, attributes: MountAttrFlags) -> io::Result<Owne
 fn folder(stage: &Stage, at: &str, mode: u32) -> Result<(), Failure> {
     let (parent, name) = parent_of(stage, at)?;
     keeping_times(parent.as_fd(), || {
-        mkdirat(&parent, name, Mode::from(mode))?;
-        let made = openat(&parent, name, READ_FOLDER, Mode::empty())?;
-        // The mode again, since mkdirat leaves the sticky bit to the file system's taste.
-        rustix::fs::fchmod(&made, Mode::from(mode))?;
-        Ok(futimens(&made, &t0())?)
+        mkdirat(&*parent, name, Mode::from(mode))?;
+        if mode & UMASK != 0 {
+            // The bits that the umask took. The folder is new and ours, so the name is its own.
+            chmodat(&*parent, name, Mode::from(mode), AtFlags::empty())?;
+        }
+        Ok(utimensat(&*parent, name, &t0(), AtFlags::SYMLINK_NOFOLLOW)?)
     })
     .or_fail(Doing::Folder, at)
 }
@@ -134,8 +141,8 @@ fn folder(stage: &Stage, at: &str, mode: u32) -> Result<(), Failure> {
 fn symlink(stage: &Stage, at: &str, text: &str) -> Result<(), Failure> {
     let (parent, name) = parent_of(stage, at)?;
     keeping_times(parent.as_fd(), || {
-        symlinkat(text, &parent, name)?;
-        Ok(utimensat(&parent, name, &t0(), AtFlags::SYMLINK_NOFOLLOW)?)
+        symlinkat(text, &*parent, name)?;
+        Ok(utimensat(&*parent, name, &t0(), AtFlags::SYMLINK_NOFOLLOW)?)
     })
     .or_fail(Doing::Symlink, at)
 }
@@ -210,9 +217,9 @@ fn write(stage: &Stage, at: &str, start: usize, length: usize, mode: u32) -> Res
         .or_fail(Doing::WriteFile, at)?;
     let (parent, name) = parent_of(stage, at)?;
     keeping_times(parent.as_fd(), || {
-        let there = openat(&parent, name, LOOK, Mode::empty()).and_then(fstat);
+        let there = openat(&*parent, name, LOOK, Mode::empty()).and_then(fstat);
         if there.is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile) {
-            unlinkat(&parent, name, AtFlags::empty())?;
+            unlinkat(&*parent, name, AtFlags::empty())?;
         }
         let mut target = create(parent.as_fd(), name, mode)?;
         target.write_all(body)?;
@@ -273,6 +280,7 @@ fn mask(stage: &Stage, at: &str) -> Result<(), Failure> {
     let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
     let tree = open_tree(&stage.base, blank, flags).or_fail(Doing::Bind, at)?;
     set_read_only(tree.as_fd(), false).or_fail(Doing::ReadOnly, at)?;
+    forget(stage, at);
     attach(&tree, place.as_fd()).or_fail(Doing::Bind, at)
 }
 
@@ -283,6 +291,7 @@ fn freeze(stage: &Stage, at: &str) -> Result<(), Failure> {
         | OpenTreeFlags::AT_EMPTY_PATH;
     let tree = open_tree(&place, "", flags).or_fail(Doing::Bind, at)?;
     set_read_only(tree.as_fd(), false).or_fail(Doing::ReadOnly, at)?;
+    forget(stage, at);
     attach(&tree, place.as_fd()).or_fail(Doing::Bind, at)
 }
 
@@ -299,6 +308,7 @@ fn replace(stage: &Stage, at: &str, text: &str) -> Result<(), Failure> {
     let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
     let tree = open_tree(&stage.base, &name, flags).or_fail(Doing::Bind, at)?;
     set_read_only(tree.as_fd(), false).or_fail(Doing::ReadOnly, at)?;
+    forget(stage, at);
     attach(&tree, place.as_fd()).or_fail(Doing::Bind, at)
 }
 
@@ -322,6 +332,7 @@ fn put(
     doing: Doing,
 ) -> Result<(), Failure> {
     let place = point(stage, at, folder)?;
+    forget(stage, at);
     attach(mount, place.as_fd()).or_fail(doing, at)
 }
 
@@ -333,7 +344,7 @@ fn attach(mount: &OwnedFd, place: BorrowedFd<'_>) -> io::Result<()> {
 /// Returns the mount point `at`: made if it is not there, and else of the right type and empty.
 fn point(stage: &Stage, at: &str, folder: bool) -> Result<OwnedFd, Failure> {
     let (parent, name) = parent_of(stage, at)?;
-    match openat(&parent, name, LOOK, Mode::empty()) {
+    match openat(&*parent, name, LOOK, Mode::empty()) {
         Ok(place) => {
             check_point(&place, at, folder)?;
             return Ok(place);
@@ -343,17 +354,16 @@ fn point(stage: &Stage, at: &str, folder: bool) -> Result<OwnedFd, Failure> {
     }
     keeping_times(parent.as_fd(), || make_point(parent.as_fd(), name, folder))
         .or_fail(Doing::Point, at)?;
-    openat(&parent, name, LOOK, Mode::empty()).or_fail(Doing::Point, at)
+    openat(&*parent, name, LOOK, Mode::empty()).or_fail(Doing::Point, at)
 }
 
 fn make_point(parent: BorrowedFd<'_>, name: &str, folder: bool) -> io::Result<()> {
-    let made = if folder {
+    if folder {
         mkdirat(parent, name, Mode::from(0o755))?;
-        openat(parent, name, READ_FOLDER, Mode::empty())?
     } else {
-        create(parent, name, 0o644)?.into()
-    };
-    Ok(futimens(&made, &t0())?)
+        drop(create(parent, name, 0o644)?);
+    }
+    Ok(utimensat(parent, name, &t0(), AtFlags::SYMLINK_NOFOLLOW)?)
 }
 
 fn check_point(place: &OwnedFd, at: &str, folder: bool) -> Result<(), Failure> {
@@ -384,36 +394,56 @@ fn check_point(place: &OwnedFd, at: &str, folder: bool) -> Result<(), Failure> {
 }
 
 /// Returns the folder that holds `at`, made part by part where it is missing, and the last name.
-fn parent_of<'at>(stage: &Stage, at: &'at str) -> Result<(OwnedFd, &'at str), Failure> {
+fn parent_of<'at>(stage: &Stage, at: &'at str) -> Result<(Rc<OwnedFd>, &'at str), Failure> {
     let (folders, name) = at.rsplit_once('/').unwrap_or(("", at));
-    let mut here = openat(&stage.base, ".", FOLDER, Mode::empty()).or_fail(Doing::Point, at)?;
-    for part in folders.split('/').filter(|part| !part.is_empty()) {
-        here = match openat(&here, part, FOLDER, Mode::empty()) {
-            Ok(next) => next,
-            Err(rustix::io::Errno::NOENT) => {
-                keeping_times(here.as_fd(), || make_point(here.as_fd(), part, true))
-                    .or_fail(Doing::Point, at)?;
-                openat(&here, part, FOLDER, Mode::empty()).or_fail(Doing::Point, at)?
-            }
-            Err(rustix::io::Errno::NOTDIR | rustix::io::Errno::LOOP) => {
-                return Err(
-                    Doing::PointKind.failed(at, &io::Error::from_raw_os_error(libc::ENOTDIR))
-                );
-            }
-            Err(cause) => return Err(Doing::Point.failed(at, &cause.into())),
-        };
+    let step = |here: &OwnedFd, part: &str| match openat(here, part, FOLDER, Mode::empty()) {
+        Err(rustix::io::Errno::NOENT) => {
+            keeping_times(here.as_fd(), || make_point(here.as_fd(), part, true))?;
+            Ok(openat(here, part, FOLDER, Mode::empty())?)
+        }
+        other => Ok(other?),
+    };
+    match reach(stage, folders, step) {
+        Ok(parent) => Ok((parent, name)),
+        Err(cause) if matches!(cause.raw_os_error(), Some(libc::ENOTDIR | libc::ELOOP)) => {
+            Err(Doing::PointKind.failed(at, &cause))
+        }
+        Err(cause) => Err(Doing::Point.failed(at, &cause)),
     }
-    Ok((here, name))
 }
 
 /// Opens what lies at `at`, part by part, without following a symlink.
 fn open_at(stage: &Stage, at: &str, flags: OFlags) -> io::Result<OwnedFd> {
     let (folders, name) = at.rsplit_once('/').unwrap_or(("", at));
+    let step = |here: &OwnedFd, part: &str| Ok(openat(here, part, FOLDER, Mode::empty())?);
+    let parent = reach(stage, folders, step)?;
+    Ok(openat(&*parent, name, flags, Mode::empty())?)
+}
+
+/// Walks `folders` from the base, one part at a time, and remembers where it came.
+fn reach(
+    stage: &Stage,
+    folders: &str,
+    step: impl Fn(&OwnedFd, &str) -> io::Result<OwnedFd>,
+) -> io::Result<Rc<OwnedFd>> {
+    if let Some(reached) = stage.reached.borrow().get(folders) {
+        return Ok(Rc::clone(reached));
+    }
     let mut here = openat(&stage.base, ".", FOLDER, Mode::empty())?;
     for part in folders.split('/').filter(|part| !part.is_empty()) {
-        here = openat(&here, part, FOLDER, Mode::empty())?;
+        here = step(&here, part)?;
     }
-    Ok(openat(&here, name, flags, Mode::empty())?)
+    let here = Rc::new(here);
+    stage.reached.borrow_mut().insert(folders.to_owned(), Rc::clone(&here));
+    Ok(here)
+}
+
+/// Forgets what was reached at or beneath `at`, where something else is mounted now.
+fn forget(stage: &Stage, at: &str) {
+    let beneath = |folder: &str| {
+        folder.strip_prefix(at).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    stage.reached.borrow_mut().retain(|folder, _| !beneath(folder));
 }
 
 /// Does `change` in a folder and gives the folder its times back.
@@ -421,10 +451,9 @@ fn keeping_times(
     folder: BorrowedFd<'_>,
     change: impl FnOnce() -> io::Result<()>,
 ) -> io::Result<()> {
-    let folder = openat(folder, ".", READ_FOLDER, Mode::empty())?;
-    let before = fstat(&folder)?;
+    let before = fstat(folder)?;
     change()?;
-    Ok(futimens(&folder, &times_of(&before))?)
+    Ok(utimensat(folder, "", &times_of(&before), AtFlags::EMPTY_PATH)?)
 }
 
 fn times_of(stat: &Stat) -> Timestamps {

@@ -1,9 +1,14 @@
 //! The first process of the step's pid namespace: builds the root, seals itself, starts the step,
 //! reaps, and kills what is left.
 //!
-//! 1. tells the build process who it is; 2. builds the root and makes it `/`; 3. network, names and
-//! the resolver stub; 4. hands out descriptors of the writable places; 5. seals itself; 6. starts the
-//! step, always as process 2; 7. waits, answers the stub, obeys; 8. kills the rest and ends.
+//! 1. tells the build process who it is;
+//! 2. builds the root and makes it `/`;
+//! 3. network, names and the resolver stub;
+//! 4. hands out descriptors of the writable places;
+//! 5. seals itself;
+//! 6. starts the step, always as process 2;
+//! 7. waits, answers the stub, obeys;
+//! 8. kills the rest and ends.
 //!
 //! When it ends, for whatever reason, the kernel kills all that is left in the namespace. So no
 //! process of the step outlives it, and its pidfd is the proof.
@@ -99,20 +104,40 @@ fn build_root(
     for op in &order.ops {
         apply::apply(&mut stage, op)?;
     }
+    change_root(&stage)?;
+    Ok(stage.opened)
+}
+
+/// Makes `base/root` the root and lets go of the old one.
+///
+/// Of the old root nothing may stay, above all not stacked on the new one, where `/..` leads to it.
+/// The base lies on top of it, so letting go takes more than one call; it is done when `/..` is `/`.
+fn change_root(stage: &apply::Stage) -> Result<(), Failure> {
+    /// More than are ever stacked: the base, the old root, and what a host may have put between.
+    const STACKED_MAX: usize = 8;
     let folder = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let root = openat(&stage.base, "root", folder, Mode::empty()).or_fail(Doing::Pivot, "root")?;
     let wanted = fstat(&root).or_fail(Doing::Pivot, "root")?;
     rustix::process::fchdir(&root).or_fail(Doing::Pivot, "root")?;
     // The old root ends up on top of the new one, where "." finds and detaches it.
     rustix::process::pivot_root(".", ".").or_fail(Doing::Pivot, ".")?;
-    rustix::mount::unmount(".", rustix::mount::UnmountFlags::DETACH)
-        .or_fail(Doing::Pivot, "old root")?;
-    rustix::process::chdir("/").or_fail(Doing::Pivot, "/")?;
-    let got = rustix::fs::stat("/").or_fail(Doing::Pivot, "/")?;
-    if (got.st_dev, got.st_ino) != (wanted.st_dev, wanted.st_ino) {
-        return Err(Doing::Pivot.failed("/", &io::Error::from_raw_os_error(libc::EXDEV)));
+    let is_root = |path: &str| {
+        let got = rustix::fs::stat(path).or_fail(Doing::Pivot, path)?;
+        Ok((got.st_dev, got.st_ino) == (wanted.st_dev, wanted.st_ino))
+    };
+    for _ in 0..STACKED_MAX {
+        if is_root("/..")? {
+            break;
+        }
+        rustix::mount::unmount(".", rustix::mount::UnmountFlags::DETACH)
+            .or_fail(Doing::Pivot, "old root")?;
     }
-    Ok(stage.opened)
+    rustix::process::chdir("/").or_fail(Doing::Pivot, "/")?;
+    if is_root("/")? && is_root("/..")? && is_root(".")? {
+        Ok(())
+    } else {
+        Err(Doing::Pivot.failed("/", &io::Error::from_raw_os_error(libc::EXDEV)))
+    }
 }
 
 /// Compares what the kernel says with what was promised; nothing runs if they differ.

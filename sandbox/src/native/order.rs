@@ -1,4 +1,4 @@
-//! From a `Spec` and a look at the host to the order for the child and the bounds of the run.
+//! From the parts of a `Spec` and a look at the host to the order for the child and the bounds of the run.
 //!
 //! Looks at three things: what the environment's top folder holds, what each source is, and how much
 //! memory and how many processors there are. Everything that is decided from them is decided in
@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use model::isolation::Guarantee;
@@ -20,7 +20,7 @@ use super::seccomp;
 use super::setup::{self, Kind, Op, Seen};
 use super::wire::{MayMiss, Order, Program};
 use crate::error::{Error, LimitName, MountProblem};
-use crate::spec::{Parts, Spec};
+use crate::spec::Parts;
 
 /// Least size of the writable space that is chosen without being asked for.
 const WORK_BYTES_MIN: u64 = 64 << 20;
@@ -37,20 +37,38 @@ pub struct Ordered {
     pub work: Bytes,
 }
 
-/// Decides everything.
-pub fn order(spec: &Spec, host: &Host) -> Result<Ordered, Error> {
-    let parts = spec.parts();
+/// Decides everything about a step.
+pub fn order(parts: &Parts, host: &Host) -> Result<Ordered, Error> {
     let wanted = wanted(parts, host)?;
     let work = work_bytes(&parts.limits, wanted.memory);
-    let seen = look(parts, work)?;
-    let plan = setup::plan(parts, &seen)?;
+    let plan = setup::plan(parts, &look(parts, work)?)?;
+    let mut sources = vec![parts.root.clone()];
+    sources.extend(parts.mounts.iter().map(|mount| mount.source.clone()));
+    finish(parts, host, wanted, work, plan, sources)
+}
+
+/// Decides everything about a step that has no environment and no inputs, and one view of nothing.
+pub fn order_without_environment(parts: &Parts, host: &Host) -> Result<Ordered, Error> {
+    let wanted = wanted(parts, host)?;
+    let work = work_bytes(&parts.limits, wanted.memory);
+    let seen = Seen { root: BTreeMap::new(), sources: Vec::new(), work_bytes: work.0 };
+    let plan = setup::plan_without_environment(parts, &seen)?;
+    finish(parts, host, wanted, work, plan, Vec::new())
+}
+
+fn finish(
+    parts: &Parts,
+    host: &Host,
+    wanted: Wanted,
+    work: Bytes,
+    plan: setup::Plan,
+    sources: Vec<PathBuf>,
+) -> Result<Ordered, Error> {
     let places = plan.ops.iter().filter_map(|op| match op {
         Op::Open { inside, .. } => Some(inside.clone()),
         _ => None,
     });
     let places = places.collect();
-    let mut sources = vec![parts.root.clone()];
-    sources.extend(parts.mounts.iter().map(|mount| mount.source.clone()));
     let program = Program {
         argv: parts.argv.clone(),
         env: parts.env.clone(),
@@ -113,7 +131,7 @@ fn work_bytes(limits: &Limits, memory: Bytes) -> Bytes {
 
 fn memory_bytes() -> u64 {
     let info = rustix::system::sysinfo();
-    u64::from(info.totalram).saturating_mul(u64::from(info.mem_unit))
+    info.totalram.saturating_mul(info.mem_unit.into())
 }
 
 /// Returns the first processors that this process may use, if the step is to be pinned.

@@ -3,6 +3,7 @@
 use std::os::fd::AsFd;
 
 use model::isolation::Guarantee;
+use model::limits::Bytes;
 
 use super::cgroup::{self, Group, Host};
 use super::enforced::enforced;
@@ -14,7 +15,7 @@ use crate::cancel::Cancel;
 use crate::error::{Error, MountProblem};
 use crate::outcome::{Exit, Outcome, Stream, Usage, Writable};
 use crate::probe::cause_of;
-use crate::spec::Spec;
+use crate::spec::{Parts, Spec};
 
 /// Runs a step and returns once every process of it is proven dead.
 ///
@@ -33,10 +34,31 @@ pub fn run(
     cancel: &Cancel,
     sink: &mut dyn FnMut(Stream, &[u8]),
 ) -> Result<Outcome, Error> {
-    let parts = spec.parts();
-    let host = Host::get();
+    let (parts, host) = (spec.parts(), Host::get());
     // 1.
-    let ordered = order(spec, host)?;
+    let ordered = order(parts, host)?;
+    // 2. to 6.
+    let done = carry_out(parts, host, &ordered, cancel, sink)?;
+    // 7.
+    outcome(parts, host, ordered, done)
+}
+
+/// A run that is over, every process of it dead.
+pub struct Done {
+    /// What was seen.
+    pub seen: Seen,
+    killed_for_memory: u64,
+    memory_peak: Option<Bytes>,
+}
+
+/// Moves 2 to 6 of [`run`].
+pub fn carry_out(
+    parts: &Parts,
+    host: &Host,
+    ordered: &Ordered,
+    cancel: &Cancel,
+    sink: &mut dyn FnMut(Stream, &[u8]),
+) -> Result<Done, Error> {
     let bodies: Vec<&[u8]> = parts.files.iter().map(|file| file.bytes.as_slice()).collect();
     let packed = wire::pack(&ordered.order, &bodies).map_err(setup(Doing::Talk))?;
     // 2.
@@ -65,18 +87,11 @@ pub fn run(
     if let Some(group) = &mut group {
         group.remove().map_err(|pids| Error::StillAlive { pids })?;
     }
-    // 7.
-    outcome(spec, host, ordered, seen, killed_for_memory, memory_peak)
+    Ok(Done { seen, killed_for_memory, memory_peak })
 }
 
-fn outcome(
-    spec: &Spec,
-    host: &Host,
-    ordered: Ordered,
-    seen: Seen,
-    killed_for_memory: u64,
-    memory_peak: Option<model::limits::Bytes>,
-) -> Result<Outcome, Error> {
+fn outcome(parts: &Parts, host: &Host, ordered: Ordered, done: Done) -> Result<Outcome, Error> {
+    let Done { seen, killed_for_memory, memory_peak } = done;
     let cancelled = seen.stop == Some(Stop::Cancelled);
     if let Some(failure) = seen.failure.clone().filter(|_| !cancelled) {
         return Err(explain(failure));
@@ -93,11 +108,12 @@ fn outcome(
         (None, Some((code @ 0.., _, false))) => Exit::Exited(code),
         (None, Some((signal, _, false))) => Exit::Signaled(-signal),
     };
-    let facts = seen.facts.unwrap_or_default();
+    // Stopped before the seal: nothing ran, and nothing is claimed.
+    let held = seen.facts.map(|facts| enforced(&facts, parts, host, ordered.wanted, ordered.work));
     let views = ordered.places.into_iter().zip(seen.places);
     Ok(Outcome {
         exit,
-        enforced: enforced(&facts, spec.parts(), host, ordered.wanted, ordered.work),
+        enforced: held.unwrap_or_default(),
         usage: Usage { wall: seen.wall, cpu: seen.cpu, memory_peak },
         left_processes: seen.ended.map_or(0, |(_, left, _)| left),
         log_cut: seen.log_cut,
@@ -107,7 +123,7 @@ fn outcome(
 }
 
 /// Turns a failure of the child's into an error that says what it means.
-fn explain(failure: Failure) -> Error {
+pub fn explain(failure: Failure) -> Error {
     let Failure { doing, operand, errno } = failure;
     let source = std::io::Error::from_raw_os_error(errno);
     let place = |problem| {

@@ -10,10 +10,9 @@ use std::fs;
 
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use rustix::thread::{
-    CapabilitiesSecureBits, CapabilitySet, CapabilitySets, capabilities,
-    capability_is_in_bounding_set, clear_ambient_capability_set, no_new_privs,
-    remove_capability_from_bounding_set, set_capabilities, set_capabilities_secure_bits,
-    set_no_new_privs,
+    CapabilitiesSecureBits, CapabilitySet, CapabilitySets, capability_is_in_bounding_set,
+    clear_ambient_capability_set, no_new_privs, remove_capability_from_bounding_set,
+    set_capabilities, set_capabilities_secure_bits, set_no_new_privs,
 };
 
 use super::error::{Doing, Failure, Naming};
@@ -100,18 +99,15 @@ fn read_names() -> Facts {
 }
 
 fn read_rights(facts: &mut Facts) -> Result<(), Failure> {
-    let sets = capabilities(None).or_fail(Doing::ReadBack, "capabilities")?;
-    let bounded =
-        every_capability().any(|capability| capability_is_in_bounding_set(capability) == Ok(true));
-    facts.no_capabilities = sets.effective.is_empty()
-        && sets.permitted.is_empty()
-        && sets.inheritable.is_empty()
-        && !bounded;
     facts.no_new_privileges = no_new_privs().or_fail(Doing::ReadBack, "no-new-privileges")?;
-    // Asked of the kernel's own text: the prctl of that name answers EINVAL where seccomp is absent.
+    // The kernel's own text: it lists every set at once, also those of capabilities unknown here.
     let status =
         fs::read_to_string("/proc/self/status").or_fail(Doing::ReadBack, "/proc/self/status")?;
-    facts.filter = status.lines().any(|line| line.starts_with("Seccomp:") && line.ends_with('2'));
+    let value = |key: &str| status.lines().find_map(|line| line.strip_prefix(key)).map(str::trim);
+    let empty = |set: &str| value(set).is_some_and(|bits| bits.bytes().all(|digit| digit == b'0'));
+    facts.no_capabilities =
+        ["CapInh:", "CapPrm:", "CapEff:", "CapBnd:", "CapAmb:"].iter().all(|set| empty(set));
+    facts.filter = value("Seccomp:") == Some("2");
     let root = rustix::fs::statvfs("/").or_fail(Doing::ReadBack, "/")?;
     facts.root_read_only = root.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY);
     Ok(())

@@ -55,7 +55,9 @@ fn prepare(program: &Program) -> Result<(), Failure> {
     sys::duplicate_onto(null.as_fd(), 0).or_fail(Doing::StepProcess, "stdin")?;
     // Everything from 3 up goes at exec; the socket must live until then, to tell of a failed one.
     sys::close_on_exec_from(3).or_fail(Doing::CloseDescriptors, "")?;
-    sys::reset_signals().or_fail(Doing::ResetSignals, "")
+    // The dispositions were reset when the child began.
+    let none = nix::sys::signal::SigSet::empty();
+    none.thread_set_mask().or_fail(Doing::ResetSignals, "")
 }
 
 /// Fixes what is inherited from the host, as far as no right is needed: a soft limit may move freely

@@ -1,2 +1,310 @@
-//! Later.
-pub const TESTS: &[crate::harness::Test] = &[];
+//! Attacks on `limits`, and the end of a step: time, kill, interruption, and nothing left behind.
+#![allow(clippy::disallowed_methods, reason = "tests look at the host")]
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use model::isolation::Guarantee;
+use model::limits::{Bytes, Count, Limit, Millis};
+use sandbox::probe::State;
+use sandbox::{Cancel, Error, Exit, LimitName, Spec};
+
+use crate::harness::{Done, Test, is_root};
+use crate::place::{Place, ran, try_run};
+
+pub const TESTS: &[Test] = &[
+    ("s_d01_a_fork_bomb_is_bounded", a_fork_bomb_is_bounded),
+    ("s_d02_memory_is_bounded_or_refused", memory_is_bounded_or_refused),
+    ("s_d03_disk_is_bounded", disk_is_bounded),
+    ("s_d05_output_is_cut_and_said_so", output_is_cut_and_said_so),
+    ("s_d06_a_step_that_sleeps_is_stopped", a_step_that_sleeps_is_stopped),
+    ("s_d06_a_step_that_ignores_term_is_killed", a_step_that_ignores_term_is_killed),
+    ("s_d06_a_silent_step_is_stopped", a_silent_step_is_stopped),
+    ("s_d07_a_daemon_does_not_hold_the_step", a_daemon_does_not_hold_the_step),
+    ("s_d08_open_files_are_bounded", open_files_are_bounded),
+    ("an_interrupted_step_dies_at_once", an_interrupted_step_dies_at_once),
+    ("a_button_pressed_before_the_start_counts", a_button_pressed_before_the_start_counts),
+    ("processors_are_pinned_or_refused", processors_are_pinned_or_refused),
+    ("a_missing_program_is_an_error_of_its_own", a_missing_program_is_an_error_of_its_own),
+    ("what_held_is_written_down", what_held_is_written_down),
+    ("the_probe_agrees_with_a_run", the_probe_agrees_with_a_run),
+    ("threads_run_steps_side_by_side", threads_run_steps_side_by_side),
+    ("two_hundred_runs_leave_nothing_behind", two_hundred_runs_leave_nothing_behind),
+];
+
+fn a_fork_bomb_is_bounded(place: &Place) -> Done {
+    let count = "my $n = 0; while ($n < 200) { my $p = fork; last unless defined $p; if (!$p) { sleep 600; exit } $n++ } print $n;";
+    let ended = ran(place.perl(count));
+    assert_eq!(
+        (ended.stdout.as_str(), ended.outcome.left_processes),
+        ("200", 200),
+        "control: the default is enough"
+    );
+    let mut parts = place.perl(count);
+    parts.limits.pids = Limit::asked(Count(40));
+    let ended = ran(parts);
+    let made: u32 = ended.stdout.parse().expect("a number");
+    assert!((10..40).contains(&made), "{made}");
+    assert_eq!(ended.outcome.left_processes, made);
+    let mut parts = place.script("bomb() { bomb | bomb & }; bomb; sleep 600");
+    parts.limits.pids = Limit::asked(Count(60));
+    parts.timeout = Millis(500);
+    let start = Instant::now();
+    assert_eq!(ran(parts).outcome.exit, Exit::TimedOut { idle: false });
+    assert!(start.elapsed() < Duration::from_secs(15));
+    assert_eq!(ran(place.script("echo next")).ok(), "next\n");
+    Done::Passed
+}
+
+fn memory_is_bounded_or_refused(place: &Place) -> Done {
+    let eat = "my $x = 'x' x (200 << 20); print length $x;";
+    assert_eq!(ran(place.perl(eat)).ok(), (200 << 20).to_string(), "control");
+    let mut parts = place.perl(eat);
+    parts.limits.memory = Some(Limit::asked(Bytes(64 << 20)));
+    match try_run(parts.clone()) {
+        Ok(ended) => {
+            assert_eq!(ended.outcome.exit, Exit::OutOfMemory);
+            assert!(ended.outcome.usage.memory_peak.is_some_and(|peak| peak.0 <= 64 << 20));
+        }
+        Err(Error::Unenforceable { limit: LimitName::Memory }) => {
+            parts.waived.insert(Guarantee::Limits);
+            let ended = ran(parts);
+            assert!(ended.outcome.enforced.absent.contains_key(&Guarantee::Limits));
+            if is_root() {
+                return Done::Ignored("root may not make a memory control group here");
+            }
+        }
+        Err(other) => panic!("{other}"),
+    }
+    Done::Passed
+}
+
+fn disk_is_bounded(place: &Place) -> Done {
+    for folder in ["/build", "/tmp", "/dev/shm"] {
+        let mut parts = place.script(&format!("head -c 4194304 /dev/zero > {folder}/small && echo control; exec dd if=/dev/zero of={folder}/big bs=1M count=1024 2>/dev/null"));
+        parts.limits.disk = Limit::asked(Bytes(16 << 20));
+        let ended = ran(parts);
+        assert_eq!(ended.stdout, "control\n");
+        assert_eq!(ended.outcome.exit, Exit::OutOfDisk, "{folder}");
+    }
+    let mut parts = place.perl("my $n = 0; while (open(my $f, '>', \"/build/$n\")) { $n++; last if $n > 200000 } print $n;");
+    parts.limits.disk = Limit::asked(Bytes(16 << 20));
+    let made: u64 = ran(parts).ok().parse().expect("a number");
+    assert!(made < 200_000, "files without end: {made}");
+    Done::Passed
+}
+
+fn output_is_cut_and_said_so(place: &Place) -> Done {
+    let mut parts = place.script("yes | head -c 8388608; yes err | head -c 8388608 >&2");
+    let ended = ran(parts.clone());
+    assert_eq!((ended.stdout.len(), ended.outcome.log_cut), (8 << 20, false), "control");
+    parts.limits.log = Limit::default_of(Bytes(1 << 20));
+    let ended = ran(parts);
+    assert_eq!(ended.outcome.exit, Exit::Exited(0), "a step is not failed by its output");
+    assert_eq!((ended.stdout.len() + ended.stderr.len(), ended.outcome.log_cut), (1 << 20, true));
+    Done::Passed
+}
+
+fn timed(parts: sandbox::Parts) -> (Exit, Duration) {
+    let start = Instant::now();
+    let exit = ran(parts).outcome.exit;
+    (exit, start.elapsed())
+}
+
+fn a_step_that_sleeps_is_stopped(place: &Place) -> Done {
+    let mut parts = place.script("sleep 600");
+    parts.timeout = Millis(300);
+    let (exit, time) = timed(parts);
+    assert_eq!(exit, Exit::TimedOut { idle: false });
+    assert!(time >= Duration::from_millis(300) && time < Duration::from_secs(8), "{time:?}");
+    Done::Passed
+}
+
+fn a_step_that_ignores_term_is_killed(place: &Place) -> Done {
+    let mut parts = place.script("trap '' TERM; while :; do sleep 600; done");
+    parts.timeout = Millis(300);
+    let (exit, time) = timed(parts);
+    assert_eq!(exit, Exit::TimedOut { idle: false });
+    assert!(
+        time >= Duration::from_secs(2) && time < Duration::from_secs(10),
+        "after a grace: {time:?}"
+    );
+    Done::Passed
+}
+
+fn a_silent_step_is_stopped(place: &Place) -> Done {
+    let mut parts = place.script("for i in 1 2 3 4 5; do echo $i; sleep 0.2; done; sleep 600");
+    parts.limits.idle = Some(Limit::asked(Millis(800)));
+    let (exit, time) = timed(parts);
+    assert_eq!(exit, Exit::TimedOut { idle: true });
+    assert!(time > Duration::from_millis(1500) && time < Duration::from_secs(12), "{time:?}");
+    Done::Passed
+}
+
+fn a_daemon_does_not_hold_the_step(place: &Place) -> Done {
+    let start = Instant::now();
+    let ended = ran(place.perl(
+        "use POSIX; for (1..3) { if (!fork) { POSIX::setsid(); $SIG{$_} = 'IGNORE' for qw(TERM HUP INT); if (!fork) { sleep 86399 } exit } } \
+         wait for 1..3; print 'done';",
+    ));
+    assert_eq!(ended.outcome.left_processes, 3);
+    assert_eq!(ended.ok(), "done");
+    assert!(start.elapsed() < Duration::from_secs(8), "{:?}", start.elapsed());
+    assert_eq!(alive("86399"), 0);
+    Done::Passed
+}
+
+fn open_files_are_bounded(place: &Place) -> Done {
+    let script = "my @f; while (open(my $f, '<', '/dev/null')) { push @f, $f; last if @f > 5000 } print scalar @f;";
+    let most = |parts| ran(parts).ok().parse::<u64>().expect("a number");
+    let default = most(place.perl(script));
+    assert!((1000..=1024).contains(&default), "{default}");
+    let mut parts = place.perl(script);
+    parts.limits.files = Limit::asked(Count(64));
+    assert!(most(parts) <= 64);
+    Done::Passed
+}
+
+/// Counts processes on this host whose command line holds `word`.
+fn alive(word: &str) -> usize {
+    let entries = fs::read_dir("/proc").expect("proc").flatten();
+    entries
+        .filter(|entry| {
+            fs::read_to_string(entry.path().join("cmdline")).is_ok_and(|line| line.contains(word))
+        })
+        .count()
+}
+
+fn an_interrupted_step_dies_at_once(place: &Place) -> Done {
+    let spec = Spec::check(place.script("trap '' TERM INT; sleep 86397 & echo ready; sleep 86397"))
+        .expect("a request");
+    let cancel = Cancel::new().expect("a button");
+    let (button, mut pressed, mut seen) = (cancel.clone(), None, 0);
+    let outcome = sandbox::run(&spec, &cancel, &mut |_, _| {
+        seen = alive("86397");
+        pressed = Some(Instant::now());
+        button.trigger();
+    });
+    assert_eq!(outcome.expect("an outcome").exit, Exit::Cancelled);
+    assert!(seen > 0, "control: it was alive");
+    assert!(pressed.expect("it was pressed").elapsed() < Duration::from_secs(3));
+    assert_eq!(alive("86397"), 0);
+    Done::Passed
+}
+
+fn a_button_pressed_before_the_start_counts(place: &Place) -> Done {
+    let spec = Spec::check(place.script("sleep 600")).expect("a request");
+    let cancel = Cancel::new().expect("a button");
+    cancel.trigger();
+    let outcome = sandbox::run(&spec, &cancel, &mut |_, _| {}).expect("an outcome");
+    assert_eq!(outcome.exit, Exit::Cancelled);
+    Done::Passed
+}
+
+fn processors_are_pinned_or_refused(place: &Place) -> Done {
+    let mut parts = place.script(
+        "while read k v; do [ $k = Cpus_allowed_list: ] && echo $v; done < /proc/self/status; true",
+    );
+    parts.cpus = std::num::NonZeroU32::new(1);
+    assert!(ran(parts.clone()).ok().trim().parse::<u32>().is_ok(), "one processor");
+    parts.cpus = std::num::NonZeroU32::new(1023);
+    assert!(matches!(try_run(parts), Err(Error::TooFewProcessors { asked: 1023, .. })));
+    Done::Passed
+}
+
+fn a_missing_program_is_an_error_of_its_own(place: &Place) -> Done {
+    assert_eq!(
+        ran(place.program(&["true"])).outcome.exit,
+        Exit::Exited(0),
+        "control: found in PATH"
+    );
+    for name in ["no-such-program", "/no/such/program", "/etc/passwd"] {
+        match try_run(place.program(&[name])) {
+            Err(Error::Program { program, .. }) => assert_eq!(program, name),
+            other => panic!("{name}: {:?}", other.map(|ran| ran.outcome.exit)),
+        }
+    }
+    Done::Passed
+}
+
+fn what_held_is_written_down(place: &Place) -> Done {
+    let enforced = ran(place.script("true")).outcome.enforced;
+    for guarantee in Guarantee::ALL.into_iter().filter(|guarantee| guarantee.is_core()) {
+        assert!(enforced.keeps(guarantee), "{guarantee}: {enforced:?}");
+    }
+    for guarantee in [Guarantee::Limits, Guarantee::Landlock] {
+        assert!(
+            enforced.keeps(guarantee) || enforced.absent.contains_key(&guarantee),
+            "{guarantee}"
+        );
+    }
+    Done::Passed
+}
+
+fn the_probe_agrees_with_a_run(place: &Place) -> Done {
+    let enforced = ran(place.script("true")).outcome.enforced;
+    let report = sandbox::probe::probe();
+    assert!(report.is_ready() && report.missing().is_none(), "{report:?}");
+    for finding in &report.findings {
+        match &finding.state {
+            State::Kept(mechanisms) => {
+                assert!(!mechanisms.is_empty() && enforced.keeps(finding.guarantee));
+                assert!(!enforced.absent.contains_key(&finding.guarantee));
+            }
+            State::Reduced { .. } => assert!(enforced.absent.contains_key(&finding.guarantee)),
+            other => panic!("{other:?}"),
+        }
+    }
+    Done::Passed
+}
+
+fn threads_run_steps_side_by_side(place: &Place) -> Done {
+    let source = place.source("shared", &[("count", "0")]);
+    std::thread::scope(|scope| {
+        for number in 0..4 {
+            let source = source.clone();
+            scope.spawn(move || {
+                for _ in 0..3 {
+                    let mut parts =
+                        place.script(&format!("cat count; echo {number} > count; cat count"));
+                    parts.mounts = vec![crate::place::view("/build", source.clone())];
+                    assert_eq!(ran(parts).ok(), format!("0{number}\n"));
+                }
+            });
+        }
+    });
+    Done::Passed
+}
+
+/// What could grow: descriptors, mounts, control groups, zombies.
+fn residue() -> [usize; 4] {
+    let count = |path: &str| fs::read_dir(path).map_or(0, Iterator::count);
+    let lines = fs::read_to_string("/proc/self/mountinfo").expect("mounts").lines().count();
+    let mut groups = 0;
+    let mut folders = vec![std::path::PathBuf::from("/sys/fs/cgroup")];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                let own = format!("kiln-{}-", std::process::id());
+                groups += usize::from(entry.file_name().to_string_lossy().starts_with(&own));
+                folders.push(entry.path());
+            }
+        }
+    }
+    let children = fs::read_to_string(format!("/proc/self/task/{}/children", std::process::id()))
+        .unwrap_or_default();
+    [count("/proc/self/fd"), lines, groups, children.split_whitespace().count()]
+}
+
+fn two_hundred_runs_leave_nothing_behind(place: &Place) -> Done {
+    let spec = Spec::check(place.program(&["/usr/bin/true"])).expect("a request");
+    let cancel = Cancel::new().expect("a button");
+    let run = || drop(sandbox::run(&spec, &cancel, &mut |_, _| {}).expect("a run"));
+    run();
+    let before = residue();
+    for _ in 0..200 {
+        run();
+    }
+    assert_eq!(residue(), before);
+    Done::Passed
+}

@@ -7,6 +7,7 @@
 //!
 //! A test is a promise in its name. A test that cannot run here says so by name and counts as
 //! ignored, never as passed.
+#![allow(clippy::expect_used, reason = "a test fails by panicking")]
 
 mod determinism;
 mod escape;

@@ -108,7 +108,7 @@ impl Place {
     pub fn program(&self, argv: &[&str]) -> Parts {
         let env = [
             ("HOME", "/build"),
-            ("LANG", "C.UTF-8"),
+            ("LANG", "C"),
             ("PATH", "/usr/bin:/bin"),
             ("SOURCE_DATE_EPOCH", "318211200"),
             ("TMPDIR", "/tmp"),

@@ -182,7 +182,9 @@ def uses_io_uring():
 
 @attack("S-A24")
 def writes_through_links():
-    for path in ("/usr/bin/env", "/bin/sh", "/etc/passwd"):
+    paths = [path for path in ("/usr/bin/env", "/bin/sh", "/etc/passwd") if os.path.exists(path)]
+    breach_if(len(paths) < 2, "this attack finds nothing to write to")
+    for path in paths:
         fails(os.link, path, "/build/link", with_=("EXDEV", "EROFS", "EPERM", "EACCES"))
         fails(os.open, path, os.O_WRONLY, with_=("EROFS", "EACCES", "EPERM", "ETXTBSY"))
         fails(os.chmod, path, 0o777, with_=("EROFS", "EPERM", "EACCES"))

@@ -221,8 +221,12 @@ fn entry(
         let used = before - rest.len();
         take(rest, used.next_multiple_of(8) - used)?;
     }
-    if path.is_empty() || path.len() > PATH_BYTES_MAX {
-        return Err(Flaw::Form("a path is empty or too long"));
+    // Only an entry that replaces one of the shared index has no path of its own.
+    if path.is_empty() {
+        return Err(Flaw::Split);
+    }
+    if path.len() > PATH_BYTES_MAX {
+        return Err(Flaw::Form("a path is too long"));
     }
     Ok(mode)
 }

@@ -13,6 +13,7 @@
 //! Refusal at capture is the control, this is early feedback.
 //! See seccomp(2) and Documentation/userspace-api/seccomp_filter.rst of Linux.
 
+mod groups;
 mod program;
 mod table;
 

@@ -1,0 +1,107 @@
+//! What it costs to start and end a step: `true` in a prepared root, against bwrap and docker.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use model::AbsPath;
+use model::limits::{Limits, Millis};
+use sandbox::{Cancel, Exit, Parts, Spec};
+
+use crate::measure::{detail, figure, in_turn, present, quietly, ratio, write};
+
+const ROUNDS: usize = 60;
+
+/// Measures the start of a step.
+pub fn measure(scratch: &Path) {
+    println!("\n== start of a step");
+    let root = prepare(scratch);
+    let spec = spec(&root);
+    let cancel = Cancel::new().expect("descriptors are left");
+    let mut inside = Vec::new();
+    let mut ours = || {
+        let outcome = sandbox::run(&spec, &cancel, &mut |_, _| {}).expect("this host can sandbox");
+        assert_eq!(outcome.exit, Exit::Exited(0));
+        inside.push(outcome.usage.wall);
+    };
+    let mut theirs = || quietly(&mut bwrap(&root));
+    if !present("bwrap") {
+        figure("sandbox::run of true against bwrap", "bwrap is absent", "");
+        return;
+    }
+    let times = in_turn(ROUNDS, &mut [&mut ours, &mut theirs]);
+    ratio("sandbox::run of true", &times[0], "bwrap", &times[1], "<= 1.2");
+    inside.sort_unstable();
+    let step: Duration = inside[inside.len() / 2];
+    detail("of that, from exec to all dead", &format!("{step:.3?}"));
+    detail(
+        "of that, set-up and taking down",
+        &format!("{:.3?}", times[0].median().saturating_sub(step)),
+    );
+    docker(&root, &spec, &cancel);
+}
+
+fn docker(root: &Path, spec: &Spec, cancel: &Cancel) {
+    let usable =
+        Command::new("docker").arg("info").output().is_ok_and(|info| info.status.success());
+    if !usable {
+        figure("sandbox::run of true against docker run", "no docker engine answers here", "");
+        return;
+    }
+    let tar = root.join("../root.tar");
+    quietly(Command::new("tar").arg("-C").arg(root).arg("-cf").arg(&tar).arg("."));
+    quietly(Command::new("docker").arg("import").arg(&tar).arg("kiln-bench-true"));
+    let mut ours = || {
+        sandbox::run(spec, cancel, &mut |_, _| {}).expect("this host can sandbox");
+    };
+    let mut theirs = || {
+        let all = ["run", "--rm", "--network=none", "kiln-bench-true", "/bin/true"];
+        quietly(Command::new("docker").args(all));
+    };
+    let times = in_turn(10, &mut [&mut ours, &mut theirs]);
+    ratio("sandbox::run of true", &times[0], "docker run", &times[1], "");
+    quietly(Command::new("docker").args(["rmi", "-f", "kiln-bench-true"]));
+}
+
+/// Makes a root with one static program.
+fn prepare(scratch: &Path) -> std::path::PathBuf {
+    let root = scratch.join("root");
+    for folder in ["bin", "dev", "proc", "tmp", "build", "etc", "sys", "kiln", "var/tmp", "run"] {
+        std::fs::create_dir_all(root.join(folder)).expect("a folder");
+    }
+    let source = scratch.join("true.c");
+    write(&source, "int main(void) { return 0; }\n");
+    let program = root.join("bin/true");
+    quietly(Command::new("cc").args(["-O2", "-static", "-o"]).arg(&program).arg(&source));
+    root
+}
+
+fn spec(root: &Path) -> Spec {
+    let at = |path: &str| AbsPath::new(path).expect("a plain path");
+    Spec::check(Parts {
+        root: root.to_owned(),
+        mounts: Vec::new(),
+        files: Vec::new(),
+        folders: Vec::new(),
+        argv: vec!["/bin/true".to_owned()],
+        env: BTreeMap::from([("PATH".to_owned(), "/bin".to_owned())]),
+        cwd: at("/build"),
+        limits: Limits::default(),
+        timeout: Millis(60_000),
+        cpus: None,
+        waived: BTreeSet::new(),
+    })
+    .expect("nothing is wrong with it")
+}
+
+/// The same namespaces, root, /proc, /dev and /tmp.
+fn bwrap(root: &Path) -> Command {
+    let mut command = Command::new("bwrap");
+    command.args(["--unshare-all", "--unshare-user", "--die-with-parent", "--clearenv"]);
+    command.args(["--cap-drop", "ALL"]);
+    command.arg("--ro-bind").arg(root).arg("/");
+    command.args(["--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp", "--tmpfs", "/build"]);
+    command.args(["--chdir", "/build", "/bin/true"]);
+    command
+}

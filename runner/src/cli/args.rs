@@ -1,0 +1,473 @@
+//! The command line as types: `--help`, man pages and completions come from here.
+//!
+//! Flags have environment twins, which `--help` shows. Precedence: flag, environment, built-in.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// The whole command line.
+#[derive(Debug, Parser)]
+#[command(
+    name = "kiln",
+    version,
+    about = "Sealed builds with signed proof of exactly what went in",
+    long_about = "kiln runs build steps in sealed sandboxes with the network off, hashes every input and every\noutput, and signs SLSA provenance that says exactly what produced each artifact.\n\nTwo commands are enough:  kiln init   kiln build",
+    disable_help_subcommand = true,
+    subcommand_required = true,
+    arg_required_else_help = true
+)]
+pub struct Cli {
+    /// Flags that every command takes.
+    #[command(flatten)]
+    pub global: Global,
+    /// The command.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Flags that every command takes.
+#[derive(Debug, Clone, Args)]
+pub struct Global {
+    /// Print one JSON document on stdout instead of text
+    #[arg(long, global = true, env = "KILN_JSON")]
+    pub json: bool,
+    /// Errors only; twice: nothing, use the exit code
+    #[arg(short, long, global = true, action = clap::ArgAction::Count, env = "KILN_QUIET")]
+    pub quiet: u8,
+    /// Output of all steps; -vv: sandbox set-up, -vvv: trace
+    #[arg(short, long, global = true, action = clap::ArgAction::Count, env = "KILN_VERBOSE")]
+    pub verbose: u8,
+    /// When to use colour
+    #[arg(long, global = true, value_enum, default_value = "auto", env = "KILN_COLOR")]
+    pub color: When,
+    /// How to show progress
+    #[arg(long, global = true, value_enum, default_value = "auto", env = "KILN_PROGRESS")]
+    pub progress: Progress,
+    /// Content store [default: $XDG_CACHE_HOME/kiln]
+    #[arg(long, global = true, value_name = "DIR", env = "KILN_STORE")]
+    pub store: Option<PathBuf>,
+    /// Use only what the store holds; nothing is fetched
+    #[arg(long, global = true, env = "KILN_OFFLINE")]
+    pub offline: bool,
+    /// Fail if the lock would change; the default in CI
+    #[arg(long, global = true, env = "KILN_LOCKED")]
+    pub locked: bool,
+    /// Behave as if started in DIR
+    #[arg(short = 'C', global = true, value_name = "DIR")]
+    pub folder: Option<PathBuf>,
+    /// Steps at once [default: number of cores]
+    #[arg(short, long, global = true, value_name = "N", env = "KILN_JOBS", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub jobs: Option<u16>,
+}
+
+/// `auto`, `always` or `never`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum When {
+    /// Where it fits.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// How progress is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Progress {
+    /// By what stderr is.
+    Auto,
+    /// Live panel.
+    Tty,
+    /// One line per change.
+    Plain,
+    /// JSON Lines on stderr.
+    Json,
+    /// Errors only.
+    None,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Detect the project, write kiln.yaml, ignore lines and the first lock
+    Init(InitArgs),
+    /// Turn every moving reference into a digest
+    Lock(LockArgs),
+    /// Run the steps and tests, write artifacts and provenance to kiln-out/
+    Build(BuildArgs),
+    /// Seal and attest one command, with no build file
+    Run(RunArgs),
+    /// Decide whether a file can be trusted; exit 0 or 4
+    Verify(VerifyArgs),
+    /// Tell what a provenance says; decides nothing
+    Inspect(InspectArgs),
+    /// Sign a predicate of your own about files
+    Attest(AttestArgs),
+    /// Signing keys
+    #[command(subcommand)]
+    Key(KeyCommand),
+    /// One build or file: times, inputs, outputs, trust
+    Show(ShowArgs),
+    /// Output of steps
+    Log(LogArgs),
+    /// The graph of steps and data edges
+    Graph(GraphArgs),
+    /// What this host can enforce, and the exact fix where it cannot
+    Doctor(DoctorArgs),
+    /// The long text of an error code
+    Explain(ExplainArgs),
+    /// JSON Schema of a format
+    Schema(SchemaArgs),
+    /// The content store
+    #[command(subcommand)]
+    Store(StoreCommand),
+    /// Completions for a shell
+    Completions(CompletionsArgs),
+    /// Man pages
+    Man(ManArgs),
+    /// Version, commit and digest of this program
+    Version,
+    /// Help on a command or topic: exit-codes, environment, states, hermeticity
+    Help(HelpArgs),
+}
+
+/// `kiln init`.
+#[derive(Debug, Args)]
+pub struct InitArgs {
+    /// Use this template instead of detecting one
+    #[arg(long, value_enum)]
+    pub template: Option<TemplateName>,
+}
+
+/// Templates of `kiln init`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum TemplateName {
+    /// Makefile and a C compiler.
+    C,
+    /// Cargo.
+    Rust,
+    /// Go.
+    Go,
+    /// npm.
+    Npm,
+    /// Python.
+    Python,
+    /// Nothing assumed.
+    Blank,
+}
+
+/// `kiln lock`.
+#[derive(Debug, Args)]
+pub struct LockArgs {
+    /// Write nothing; exit 3 if the lock is stale
+    #[arg(long)]
+    pub check: bool,
+    /// Move pins, all or the named one
+    #[arg(long, value_name = "NAME", num_args = 0..=1, default_missing_value = "")]
+    pub upgrade: Option<String>,
+}
+
+/// `kiln build`.
+#[derive(Debug, Args, Default, Clone)]
+pub struct BuildArgs {
+    /// Steps or artifacts; without any: everything
+    #[arg(value_name = "STEP|ARTIFACT")]
+    pub targets: Vec<String>,
+    /// Where artifacts go
+    #[arg(short, long, value_name = "DIR", default_value = "kiln-out")]
+    pub output: PathBuf,
+    /// Pick combinations of the matrix
+    #[arg(long, value_name = "AXIS=VALUE")]
+    pub matrix: Vec<String>,
+    /// Print graph and cache hits, and stop
+    #[arg(long)]
+    pub plan: bool,
+    /// Bring all inputs into the store, and stop
+    #[arg(long)]
+    pub fetch_only: bool,
+    /// Run every step, whatever the store knows
+    #[arg(long)]
+    pub no_cache: bool,
+    /// Say of each step why it runs or not
+    #[arg(long)]
+    pub explain: bool,
+    /// What runs the steps
+    #[arg(long, value_name = "NAME", default_value = "native")]
+    pub backend: String,
+    /// What NAME.inputs holds
+    #[arg(long, value_enum, default_value = "plan")]
+    pub inputs: InputsLevel,
+    /// Fail at once if nothing can sign
+    #[arg(long, conflicts_with = "no_sign")]
+    pub sign: bool,
+    /// Do not sign
+    #[arg(long)]
+    pub no_sign: bool,
+    /// Sign although the source differs from its commit; the provenance says so
+    #[arg(long)]
+    pub allow_dirty: bool,
+    /// A guarantee that may be absent: files, processes, identity, syscalls, limits
+    #[arg(long, value_name = "LAYER")]
+    pub allow_missing: Vec<String>,
+}
+
+/// What `NAME.inputs` holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Default)]
+pub enum InputsLevel {
+    /// Plan, Actions and Directories.
+    #[default]
+    Plan,
+    /// And every file of the sources.
+    Sources,
+    /// And every file of the environments.
+    All,
+}
+
+impl InputsLevel {
+    /// Returns its name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            InputsLevel::Plan => "plan",
+            InputsLevel::Sources => "sources",
+            InputsLevel::All => "all",
+        }
+    }
+}
+
+/// `kiln run`.
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// A file or folder the command may read
+    #[arg(long, value_name = "PATH")]
+    pub input: Vec<String>,
+    /// A file, or a folder with a final slash, to take out
+    #[arg(long, value_name = "PATH")]
+    pub output: Vec<String>,
+    /// An installed package the command needs
+    #[arg(long, value_name = "NAME")]
+    pub package: Vec<String>,
+    /// A variable of the step
+    #[arg(long, value_name = "K=V")]
+    pub env: Vec<String>,
+    /// Print the kiln.yaml that says the same, and stop
+    #[arg(long)]
+    pub print_build_file: bool,
+    /// Run it, whatever the store knows
+    #[arg(long)]
+    pub no_cache: bool,
+    /// Fail at once if nothing can sign
+    #[arg(long, conflicts_with = "no_sign")]
+    pub sign: bool,
+    /// Do not sign
+    #[arg(long)]
+    pub no_sign: bool,
+    /// Sign although the source differs from its commit
+    #[arg(long)]
+    pub allow_dirty: bool,
+    /// The command
+    #[arg(last = true, required = true, value_name = "CMD")]
+    pub command: Vec<String>,
+}
+
+/// `kiln verify`.
+#[derive(Debug, Args)]
+pub struct VerifyArgs {
+    /// The files to decide about
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// The evidence, instead of FILE.sigstore.json or FILE.intoto.jsonl
+    #[arg(long, value_name = "F")]
+    pub bundle: Option<PathBuf>,
+    /// A public key to trust, at L1 at most
+    #[arg(long, value_name = "F")]
+    pub key: Option<PathBuf>,
+    /// The source it must come from
+    #[arg(long, value_name = "URI")]
+    pub source: Option<String>,
+    /// Print each check
+    #[arg(long)]
+    pub explain: bool,
+}
+
+/// `kiln inspect`.
+#[derive(Debug, Args)]
+pub struct InspectArgs {
+    /// An artifact with its evidence beside it, or the evidence
+    #[arg(value_name = "FILE|BUNDLE")]
+    pub file: PathBuf,
+    /// Print the statement as it was signed
+    #[arg(long)]
+    pub raw: bool,
+}
+
+/// `kiln attest`.
+#[derive(Debug, Args)]
+pub struct AttestArgs {
+    /// The files the predicate is about
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// The predicate, a JSON object
+    #[arg(long, value_name = "F")]
+    pub predicate: PathBuf,
+    /// Its type
+    #[arg(long = "type", value_name = "URI")]
+    pub predicate_type: String,
+}
+
+/// `kiln key …`.
+#[derive(Debug, Subcommand)]
+pub enum KeyCommand {
+    /// Make a key; an existing one is never overwritten
+    Generate {
+        /// Which kind
+        #[arg(long, value_enum, default_value = "p256")]
+        algorithm: Algorithm,
+    },
+    /// Say which key signs
+    Show,
+    /// Print the public half as PEM
+    Export,
+    /// Take in a PKCS#8 PEM key
+    Import {
+        /// The key file
+        file: PathBuf,
+    },
+    /// Put a new key in place; what the old one signed stays verifiable
+    Rotate {
+        /// Which kind
+        #[arg(long, value_enum, default_value = "p256")]
+        algorithm: Algorithm,
+    },
+}
+
+/// Kinds of keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Algorithm {
+    /// ECDSA P-256 with SHA-256.
+    P256,
+    /// Ed25519.
+    Ed25519,
+}
+
+/// `kiln show`.
+#[derive(Debug, Args)]
+pub struct ShowArgs {
+    /// A build (`^0`, `^1`, id prefix), a file or a digest [default: the last build]
+    #[arg(value_name = "BUILD|FILE|DIGEST")]
+    pub what: Option<String>,
+}
+
+/// `kiln log`.
+#[derive(Debug, Args)]
+pub struct LogArgs {
+    /// A build, a step, `failed` or `slowest`
+    #[arg(value_name = "BUILD|STEP", num_args = 0..=2)]
+    pub what: Vec<String>,
+    /// Keep printing while the build runs
+    #[arg(long)]
+    pub follow: bool,
+}
+
+/// `kiln graph`.
+#[derive(Debug, Args)]
+pub struct GraphArgs {
+    /// The form
+    #[arg(long, value_enum, default_value = "text")]
+    pub format: GraphFormat,
+}
+
+/// Forms of a graph.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum GraphFormat {
+    /// Lines.
+    Text,
+    /// Graphviz.
+    Dot,
+    /// A picture.
+    Svg,
+}
+
+/// `kiln doctor`.
+#[derive(Debug, Args)]
+pub struct DoctorArgs {
+    /// Apply a named fix; may need root
+    #[arg(long, value_name = "NAME")]
+    pub fix: Option<String>,
+}
+
+/// `kiln explain`.
+#[derive(Debug, Args)]
+pub struct ExplainArgs {
+    /// The code, `KILN-0102` or `0102`; without one: the list
+    pub code: Option<String>,
+}
+
+/// `kiln schema`.
+#[derive(Debug, Args)]
+pub struct SchemaArgs {
+    /// Which format
+    #[arg(value_enum, default_value = "build-file")]
+    pub format: SchemaName,
+}
+
+/// Formats with a schema.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum SchemaName {
+    /// kiln.yaml.
+    BuildFile,
+    /// kiln.lock, as JSON.
+    Lock,
+    /// The Record.
+    Record,
+    /// `--progress json`.
+    Events,
+}
+
+/// `kiln store …`.
+#[derive(Debug, Subcommand)]
+pub enum StoreCommand {
+    /// Size and reach
+    Info,
+    /// Delete what nothing needs
+    Gc,
+    /// Check every name; --deep hashes everything again
+    Verify {
+        /// Hash every object again
+        #[arg(long)]
+        deep: bool,
+    },
+    /// List a tree, or what is kept
+    Ls {
+        /// A tree's digest
+        digest: Option<String>,
+    },
+    /// Print an object
+    Cat {
+        /// Its digest
+        digest: String,
+    },
+}
+
+/// `kiln completions`.
+#[derive(Debug, Args)]
+pub struct CompletionsArgs {
+    /// The shell
+    #[arg(value_enum)]
+    pub shell: clap_complete::Shell,
+}
+
+/// `kiln man`.
+#[derive(Debug, Args)]
+pub struct ManArgs {
+    /// Write one page a command into DIR instead of the first page to stdout
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+}
+
+/// `kiln help`.
+#[derive(Debug, Args)]
+pub struct HelpArgs {
+    /// A command or a topic
+    pub topic: Vec<String>,
+}

@@ -1,0 +1,168 @@
+//! `kiln build`: run the steps and tests, write artifacts and provenance.
+
+use std::collections::BTreeSet;
+
+use model::isolation::Guarantee;
+use model::text;
+use serde_json::json;
+
+use super::args::BuildArgs;
+use super::{Ended, Session, stop};
+use crate::diagnostic::{Code, Diagnostic, Exit};
+use crate::pipeline::{self, AskedFor, Finished, Mode, Signing, Source, Wish};
+use crate::report::{self, Talk};
+
+/// Builds, and tells what came of it.
+pub fn run(session: &Session, args: &BuildArgs) -> Ended {
+    let project = session.project()?;
+    if args.backend != "native" {
+        return stop(backend(&args.backend));
+    }
+    let wish = Wish {
+        from: Source::File,
+        mode: match (args.plan, args.fetch_only) {
+            (true, _) => Mode::Plan,
+            (false, true) => Mode::Fetch,
+            (false, false) => Mode::Build,
+        },
+        targets: args.targets.clone(),
+        matrix: args.matrix.clone(),
+        output: args.output.clone(),
+        use_cache: !args.no_cache,
+        signing: signing(args.sign, args.no_sign),
+        allow_dirty: args.allow_dirty,
+        waived: waived(&args.allow_missing)?,
+        inputs: args.inputs,
+        asked: AskedFor::Target { overrides: String::new() },
+    };
+    let mut talk = Talk::new(&session.global, &session.context);
+    let finished = pipeline::build(session, &project, &wish, &mut talk);
+    talk.end();
+    let finished = finished?;
+    tell(session, &mut talk, &wish, &finished, args.explain);
+    Ok(Exit::Done)
+}
+
+/// Returns what the flags say of signing.
+pub(super) fn signing(must: bool, never: bool) -> Signing {
+    match (must, never) {
+        (true, _) => Signing::Must,
+        (false, true) => Signing::Never,
+        (false, false) => Signing::IfPossible,
+    }
+}
+
+fn waived(names: &[String]) -> Result<BTreeSet<Guarantee>, Vec<Diagnostic>> {
+    let mut waived = BTreeSet::new();
+    for name in names {
+        let guarantee: Guarantee = name.parse().map_err(|error| {
+            vec![super::wrong_usage(format!("`{}` {error}", text::escape(name.as_bytes())))]
+        })?;
+        if guarantee == Guarantee::Network {
+            return stop(
+                super::wrong_usage("`network` can never be waived in a build that could be attested")
+                    .help("bring what the step wants from the network in as a source or into the environment"),
+            );
+        }
+        waived.insert(guarantee);
+    }
+    Ok(waived)
+}
+
+fn backend(name: &str) -> Diagnostic {
+    let later = matches!(name, "docker" | "confined");
+    let headline = if later {
+        format!("the backend `{name}` is not built yet")
+    } else {
+        format!("no backend `{}`", text::escape(name.as_bytes()))
+    };
+    Diagnostic::new(if later { Code::BackendCannot } else { Code::WrongValue }, headline)
+        .expected("native")
+        .help("leave --backend out")
+}
+
+/// Tells what a build came to: as one document with `--json`, as lines on stderr otherwise.
+pub(super) fn tell(
+    session: &Session,
+    talk: &mut Talk,
+    wish: &Wish,
+    finished: &Finished,
+    explain: bool,
+) {
+    if session.global.json {
+        report::document("build-result", document(finished));
+    }
+    match wish.mode {
+        Mode::Plan if !session.global.json => preview(session, finished),
+        Mode::Plan => {}
+        Mode::Fetch => talk.say(" all inputs are in the store"),
+        Mode::Build => summary(session, talk, finished, explain),
+    }
+}
+
+fn summary(session: &Session, talk: &mut Talk, finished: &Finished, explain: bool) {
+    if explain {
+        for (id, step) in &finished.steps {
+            let why = match &step.cached_from {
+                Some(run) => format!(
+                    "the same Action was run by build {}",
+                    run.chars().take(12).collect::<String>()
+                ),
+                None => "no result for its Action was in the store".to_owned(),
+            };
+            talk.say(&format!(
+                " {id}: {} ({why}; action {})",
+                step.state.word(),
+                step.action.map(|action| action.short()).unwrap_or_default()
+            ));
+        }
+    }
+    for artifact in &finished.artifacts {
+        let signed = if artifact.signed_by.is_some() { "   signed" } else { "" };
+        let path = shown(session, &artifact.path);
+        talk.say(&format!(
+            " {} {path}   sha256:{}{signed}",
+            session.style.arrow(),
+            artifact.blob.digest.short()
+        ));
+        let evidence: Vec<String> =
+            artifact.evidence.iter().map(|path| shown(session, path)).collect();
+        if !evidence.is_empty() {
+            talk.say(&format!("   {}", evidence.join("   ")));
+        }
+    }
+    for note in &finished.notes {
+        talk.say(&format!(" {}", text::escape(note.as_bytes())));
+    }
+}
+
+/// Returns a path as people see it: relative to the current folder where it lies below it.
+fn shown(session: &Session, path: &std::path::Path) -> String {
+    let path = path.strip_prefix(&session.context.folder).unwrap_or(path);
+    text::escape(path.as_os_str().as_encoded_bytes())
+}
+
+fn preview(session: &Session, finished: &Finished) {
+    let mut out = String::new();
+    for id in finished.plan.order().unwrap_or_default() {
+        if let Some(step) = finished.steps.get(id) {
+            out.push_str(&format!(
+                " {} {id}   {}\n",
+                step.state.mark(session.style.utf8),
+                step.state.word()
+            ));
+        }
+    }
+    out.push('\n');
+    out.push_str(&crate::plan::draw_text(&finished.plan));
+    report::data(&out);
+}
+
+fn document(finished: &Finished) -> serde_json::Value {
+    let artifacts: Vec<_> = finished
+        .artifacts
+        .iter()
+        .map(|artifact| json!({"path": artifact.path, "digest": artifact.blob.digest, "size": artifact.blob.size, "signed_by": artifact.signed_by, "evidence": artifact.evidence}))
+        .collect();
+    json!({"id": finished.id, "steps": finished.steps, "artifacts": artifacts, "notes": finished.notes, "plan": finished.plan})
+}

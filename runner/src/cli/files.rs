@@ -1,0 +1,35 @@
+//! Files that the verifying commands read: whole, and of a bounded size.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+/// Largest evidence, key or trust file that is read, in bytes.
+const FILE_BYTES_MAX: u64 = 64 << 20;
+/// Suffixes of evidence beside a file, in the order in which they are looked for.
+pub const EVIDENCE: [&str; 2] = [".sigstore.json", ".intoto.jsonl"];
+
+/// Returns the path of `path` with a suffix.
+pub fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
+/// Returns the bytes of a file, or none if there is no such file.
+///
+/// # Errors
+/// A file that cannot be read, or is larger than 64 MiB.
+pub fn read(path: &Path) -> std::io::Result<Option<Vec<u8>>> {
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let mut bytes = Vec::new();
+    file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > FILE_BYTES_MAX {
+        return Err(std::io::Error::other("the file is larger than 64 MiB"));
+    }
+    Ok(Some(bytes))
+}

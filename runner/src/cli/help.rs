@@ -1,0 +1,106 @@
+//! `kiln help`: commands and topics.
+
+use clap::CommandFactory;
+
+use super::args::{Cli, HelpArgs};
+use super::{Ended, stop};
+use crate::diagnostic::Exit;
+use crate::report::{self, State};
+
+const TOPICS: [&str; 4] = ["environment", "exit-codes", "hermeticity", "states"];
+
+/// Prints help on a command or topic.
+pub fn run(args: &HelpArgs) -> Ended {
+    let topic: Vec<&str> = args.topic.iter().map(String::as_str).collect();
+    let text = match topic.as_slice() {
+        ["exit-codes"] => exit_codes(),
+        ["states"] => states(),
+        ["environment"] => ENVIRONMENT.to_owned(),
+        ["hermeticity"] => HERMETICITY.to_owned(),
+        path => match of_command(path) {
+            Some(text) => text,
+            None => {
+                return stop(
+                    super::wrong_usage(format!(
+                        "no help on `{}`",
+                        model::text::escape(path.join(" ").as_bytes())
+                    ))
+                    .expected(format!("a command, or one of {}", TOPICS.join(", "))),
+                );
+            }
+        },
+    };
+    report::data(&text);
+    Ok(Exit::Done)
+}
+
+fn of_command(path: &[&str]) -> Option<String> {
+    let mut command = Cli::command();
+    command.build();
+    let mut found = &mut command;
+    for name in path {
+        found = found.find_subcommand_mut(name)?;
+    }
+    Some(found.render_long_help().to_string())
+}
+
+fn exit_codes() -> String {
+    let mut out = String::from(
+        "Exit codes. With several failures: 70, 130, 7, 5, 6, 3, 8, 4, 1, in this order.\n\n",
+    );
+    for exit in Exit::ALL {
+        out.push_str(&format!("  {:>3}   {}\n", exit.number(), exit.meaning()));
+    }
+    out
+}
+
+fn states() -> String {
+    let mut out = String::from("States of a step.\n\n");
+    for state in State::ALL {
+        out.push_str(&format!(
+            "  {}  {}  {:<10} {}\n",
+            state.mark(true),
+            state.mark(false),
+            state.word(),
+            state.meaning()
+        ));
+    }
+    out
+}
+
+const ENVIRONMENT: &str = "\
+Variables that kiln reads. A flag goes before a variable. None of them enters a step.
+
+  KILN_STORE      content store                    --store
+  KILN_JSON       one JSON document on stdout      --json
+  KILN_QUIET      errors only                      --quiet
+  KILN_VERBOSE    output of all steps              --verbose
+  KILN_COLOR      auto, always, never              --color
+  KILN_PROGRESS   auto, tty, plain, json, none     --progress
+  KILN_OFFLINE    nothing is fetched               --offline
+  KILN_LOCKED     fail if the lock would change    --locked
+  KILN_JOBS       steps at once                    --jobs
+  XDG_CONFIG_HOME, XDG_CACHE_HOME, XDG_STATE_HOME, HOME
+                  where configuration, store and the attestor's journal lie
+  CI, NO_COLOR, CLICOLOR_FORCE, TERM, LC_ALL, LC_CTYPE, LANG
+                  how progress is shown
+
+A step starts with exactly PATH, HOME=/build, TMPDIR=/tmp, LANG=C.UTF-8, TZ=UTC,
+SOURCE_DATE_EPOCH, PYTHONDONTWRITEBYTECODE=1, and what its `env` says.
+";
+
+const HERMETICITY: &str = "\
+What a step sees.
+
+  its environment   read-only; every file hashed, every package named in the provenance
+  its sources       in /build, as private views: what it writes there nobody else sees
+  earlier outputs   where `from` puts them, in the same way
+  /tmp, /dev/shm    empty, gone afterwards
+  /dev              null zero full random urandom
+  /proc             its own processes; kernel internals masked
+  network           a loopback of its own and nothing else; look-ups are refused at once and reported
+  user              1000:1000 without capabilities, host name localhost
+
+What it cannot be kept from seeing: the number and kind of processors, the size of memory, the
+kernel's release, the wall clock, inode numbers. docs/threat-model.md lists them.
+";

@@ -1,0 +1,97 @@
+//! `kiln init`: write a first build file, ignore lines and the lock.
+
+use model::AbsPath;
+use serde_json::json;
+
+use super::args::{InitArgs, TemplateName};
+use super::{Ended, Session, lasting, stop};
+use crate::diagnostic::{Code, Diagnostic, Exit};
+use crate::lock::{self, Lock};
+use crate::manifest::{Starter, ident_of};
+use crate::project::{self, BUILD_FILE, LOCK_FILE, OUTPUT_FOLDER};
+use crate::{manifest, pipeline, report};
+
+/// The file of ignore rules.
+const IGNORE_FILE: &str = ".gitignore";
+
+/// Detects the project and writes what it needs. Asks nothing; overwrites nothing.
+pub fn run(session: &Session, args: &InitArgs) -> Ended {
+    let folder = &session.context.folder;
+    if folder.join(BUILD_FILE).symlink_metadata().is_ok() {
+        return stop(
+            Diagnostic::new(Code::Collision, format!("{BUILD_FILE} is here already"))
+                .help(format!("change it, or delete it first:  rm {BUILD_FILE}")),
+        );
+    }
+    let chosen = match args.template {
+        Some(TemplateName::C) => Starter::C,
+        Some(TemplateName::Rust) => Starter::Rust,
+        Some(TemplateName::Go) => Starter::Go,
+        Some(TemplateName::Npm) => Starter::Npm,
+        Some(TemplateName::Python) => Starter::Python,
+        Some(TemplateName::Blank) => Starter::Blank,
+        None => Starter::detect(|name| folder.join(name).symlink_metadata().is_ok()),
+    };
+    let Some(name) =
+        ident_of(folder.file_name().and_then(|name| name.to_str()).unwrap_or("project"))
+    else {
+        return stop(Diagnostic::new(Code::Internal, "no name for the project"));
+    };
+    let text = chosen.render(&name, toolchain(session, chosen).as_ref());
+    let parsed = manifest::parse(text.as_bytes(), BUILD_FILE)?;
+    let lock_text = Lock::new(pipeline::GENERATED_BY, lock::inputs_digest(&parsed)).to_text();
+    lasting::write(folder, BUILD_FILE, text.as_bytes())?;
+    lasting::write(folder, LOCK_FILE, lock_text.as_bytes())?;
+    let ignored = ignore(session)?;
+    project::open(folder).map_err(|diagnostic| vec![diagnostic])?;
+    if session.global.json {
+        report::document(
+            "init",
+            json!({"template": chosen.as_str(), "wrote": [BUILD_FILE, LOCK_FILE], "ignored": ignored}),
+        );
+    } else if session.speaks() {
+        let line = if ignored { ", 1 line to .gitignore" } else { "" };
+        report::line(&format!(
+            " found {}\n wrote {BUILD_FILE} ({} lines), {LOCK_FILE}{line}\n next: kiln build",
+            chosen.marker().unwrap_or("nothing that kiln knows; a blank start"),
+            text.lines().count()
+        ));
+    }
+    Ok(Exit::Done)
+}
+
+/// Returns the folder of a Rust toolchain that rustup installed, if it is the one in use.
+fn toolchain(session: &Session, chosen: Starter) -> Option<AbsPath> {
+    let home = session.context.home.as_ref().filter(|_| chosen == Starter::Rust)?;
+    let rustup = session
+        .context
+        .variable("RUSTUP_HOME")
+        .map_or_else(|| home.join(".rustup"), std::path::PathBuf::from);
+    let mut found: Vec<_> = std::fs::read_dir(rustup.join("toolchains"))
+        .ok()?
+        .filter_map(Result::ok)
+        .map(|entry| entry.path())
+        .collect();
+    found.sort();
+    let folder = found
+        .iter()
+        .find(|path| path.to_string_lossy().contains("stable"))
+        .or_else(|| found.first())?;
+    AbsPath::new(folder.canonicalize().ok()?.to_str()?).ok()
+}
+
+/// Adds the output folder to the ignore rules, where git is used and it is not there yet.
+fn ignore(session: &Session) -> Result<bool, Vec<Diagnostic>> {
+    let folder = &session.context.folder;
+    let in_git = folder.ancestors().any(|above| above.join(".git").symlink_metadata().is_ok());
+    let path = folder.join(IGNORE_FILE);
+    let old = std::fs::read_to_string(&path).unwrap_or_default();
+    let wanted = format!("/{OUTPUT_FOLDER}/");
+    let there = old.lines().any(|line| line.trim().trim_matches('/') == OUTPUT_FOLDER);
+    if !in_git || there {
+        return Ok(false);
+    }
+    let newline = if old.is_empty() || old.ends_with('\n') { "" } else { "\n" };
+    lasting::write(folder, IGNORE_FILE, format!("{old}{newline}{wanted}\n").as_bytes())?;
+    Ok(true)
+}

@@ -1,0 +1,55 @@
+//! `kiln lock`: turn every moving reference into a digest.
+
+use serde_json::json;
+
+use super::args::LockArgs;
+use super::{Ended, Session, lasting};
+use crate::diagnostic::Exit;
+use crate::lock;
+use crate::pipeline;
+use crate::project::LOCK_FILE;
+use crate::report::{self, Talk};
+
+/// Writes the lock, or checks it.
+pub fn run(session: &Session, args: &LockArgs) -> Ended {
+    let project = session.project()?;
+    let manifest = pipeline::read_manifest(&project)?;
+    let old = match &project.lock {
+        Some(bytes) => Some(lock::parse(bytes, LOCK_FILE).map_err(|diagnostic| vec![*diagnostic])?),
+        None => None,
+    };
+    let stale = match &old {
+        Some(old) => lock::check(old, &manifest, LOCK_FILE).map_err(|diagnostic| *diagnostic),
+        None => Err(lock::absent(LOCK_FILE)),
+    };
+    if args.check {
+        if session.global.json {
+            report::document("lock-check", json!({"stale": stale.is_err()}));
+        }
+        return stale.map(|()| Exit::Done).map_err(|diagnostic| vec![diagnostic]);
+    }
+    let mut talk = Talk::new(&session.global, &session.context);
+    let new = pipeline::lock(
+        session,
+        &project,
+        &manifest,
+        old.as_ref(),
+        args.upgrade.as_deref(),
+        &mut talk,
+    )?;
+    let text = new.to_text();
+    let changed = old.as_ref().is_none_or(|old| old.to_text() != text);
+    if changed {
+        lasting::write(&project.folder, LOCK_FILE, text.as_bytes())?;
+    }
+    if session.global.json {
+        report::document("lock", new.to_json());
+    } else {
+        talk.say(&if changed {
+            format!(" wrote {LOCK_FILE}")
+        } else {
+            format!(" {LOCK_FILE} is up to date")
+        });
+    }
+    Ok(Exit::Done)
+}

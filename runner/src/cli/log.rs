@@ -1,0 +1,116 @@
+//! `kiln log`: output of steps, as it was written.
+//!
+//! On a terminal it is escaped; into a file or pipe it goes byte for byte.
+
+use model::step::StepId;
+use model::text;
+use serde_json::json;
+
+use super::args::LogArgs;
+use super::show::{no_such, of_project};
+use super::{Ended, Session, stop};
+use crate::diagnostic::{Code, Diagnostic, Exit, nearest};
+use crate::history::{self, Build, StepStory};
+use crate::report::{self, State};
+use crate::store::Store;
+
+/// Largest log that is shown, in bytes: the largest that a step may ask to keep.
+const LOG_BYTES_MAX: u64 = 16 << 30;
+
+/// Prints the log of the steps picked.
+pub fn run(session: &Session, args: &LogArgs) -> Ended {
+    if args.follow {
+        return stop(
+            super::wrong_usage(
+                "`--follow` needs a build that runs, and builds run in the foreground",
+            )
+            .help("see the output while it is written:  kiln build -v"),
+        );
+    }
+    let store = session.store()?;
+    let builds = of_project(session, &store)?;
+    let (build, step) = choose(&args.what, &builds)?;
+    let picked: Vec<(&StepId, &StepStory)> = pick(build, step.as_deref())?;
+    if session.global.json {
+        let logs: Vec<_> = picked.iter().map(|(id, step)| json!({"step": id, "state": step.state, "log": step.log.map(|log| log.digest), "text": read(&store, step).map(|bytes| String::from_utf8_lossy(&bytes).into_owned())})).collect();
+        report::document("log", json!({"build": build.id, "steps": logs}));
+        return Ok(Exit::Done);
+    }
+    for (id, step) in &picked {
+        if picked.len() > 1 {
+            report::line(&format!("== {id}   {}", step.state.word()));
+        }
+        match read(&store, step) {
+            Some(bytes) if session.context.terminal_out => {
+                report::data(&text::escape_lines(&bytes))
+            }
+            Some(bytes) => report::raw(&bytes),
+            None => report::line(&format!(
+                "   no log of {id}: it did not run, or the store no longer has it"
+            )),
+        }
+    }
+    Ok(Exit::Done)
+}
+
+fn choose<'a>(
+    what: &[String],
+    builds: &'a [Build],
+) -> Result<(&'a Build, Option<String>), Vec<Diagnostic>> {
+    let (build, step) = match what {
+        [] => ("^0", None),
+        [one] if history::pick(builds, one).is_some() => (one.as_str(), None),
+        [one] => ("^0", Some(one.clone())),
+        [build, step, ..] => (build.as_str(), Some(step.clone())),
+    };
+    match history::pick(builds, build) {
+        Some(build) => Ok((build, step)),
+        None => Err(vec![no_such(build, builds)]),
+    }
+}
+
+fn pick<'a>(
+    build: &'a Build,
+    name: Option<&str>,
+) -> Result<Vec<(&'a StepId, &'a StepStory)>, Vec<Diagnostic>> {
+    let found: Vec<(&StepId, &StepStory)> = match name {
+        None => build.steps.iter().collect(),
+        Some("failed") => build
+            .steps
+            .iter()
+            .filter(|(_, step)| matches!(step.state, State::Failed | State::Error))
+            .collect(),
+        Some("slowest") => {
+            build.steps.iter().max_by_key(|(_, step)| step.wall_ms).into_iter().collect()
+        }
+        Some(name) => build
+            .steps
+            .iter()
+            .filter(|(id, _)| id.to_string() == name || id.name.as_str() == name)
+            .collect(),
+    };
+    match (found.is_empty(), name) {
+        (true, Some("failed")) => Err(vec![Diagnostic::new(
+            Code::NoSuchBuild,
+            format!("no step of build {} failed", build.id),
+        )]),
+        (true, Some(name)) => {
+            let names: Vec<String> = build.steps.keys().map(StepId::to_string).collect();
+            let near = nearest(name, names.iter().map(String::as_str));
+            let diagnostic = Diagnostic::new(
+                Code::NoSuchBuild,
+                format!("build {} has no step `{}`", build.id, text::escape(name.as_bytes())),
+            )
+            .expected(names.join(", "));
+            Err(vec![near.first().map_or_else(
+                || diagnostic.clone(),
+                |near| diagnostic.clone().help(format!("did you mean `{near}`?")),
+            )])
+        }
+        _ => Ok(found),
+    }
+}
+
+fn read(store: &Store, step: &StepStory) -> Option<Vec<u8>> {
+    step.log.and_then(|log| store.read(&log.digest, LOG_BYTES_MAX).ok())
+}

@@ -1,0 +1,107 @@
+//! The commands: parse, one call, exit code. One file each.
+
+pub mod args;
+mod attest;
+mod build;
+mod doctor;
+mod explain;
+mod files;
+mod graph;
+mod help;
+mod init;
+mod inspect;
+mod key;
+pub(crate) mod lasting;
+mod lock;
+mod log;
+mod man;
+mod run;
+mod schema;
+mod session;
+mod show;
+mod store;
+mod verify;
+mod version;
+
+pub use session::Session;
+
+use clap::Parser;
+
+use self::args::{Cli, Command};
+use crate::diagnostic::{Code, Diagnostic, Exit, exit_code};
+use crate::report::{self, Style};
+
+/// What a command comes to: the exit code, or what is wrong.
+pub type Ended = Result<Exit, Vec<Diagnostic>>;
+
+/// Runs the command line and returns the exit code.
+pub fn main() -> u8 {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error),
+    };
+    report::subscribe(cli.global.verbose);
+    let session = match Session::open(cli.global) {
+        Ok(session) => session,
+        Err(found) => {
+            report::diagnostics(&[found], Style::plain(), 0, 80);
+            return Exit::Usage.number();
+        }
+    };
+    match dispatch(&session, cli.command) {
+        Ok(exit) => exit.number(),
+        Err(found) => {
+            session.refuse(&found);
+            exit_code(found.iter().map(|diagnostic: &Diagnostic| diagnostic.code)).number()
+        }
+    }
+}
+
+fn dispatch(session: &Session, command: Command) -> Ended {
+    match command {
+        Command::Init(args) => init::run(session, &args),
+        Command::Lock(args) => lock::run(session, &args),
+        Command::Build(args) => build::run(session, &args),
+        Command::Run(args) => run::run(session, &args),
+        Command::Verify(args) => verify::run(session, &args),
+        Command::Inspect(args) => inspect::run(session, &args),
+        Command::Attest(args) => attest::run(session, &args),
+        Command::Key(command) => key::run(session, &command),
+        Command::Show(args) => show::run(session, &args),
+        Command::Log(args) => log::run(session, &args),
+        Command::Graph(args) => graph::run(session, &args),
+        Command::Doctor(args) => doctor::run(session, &args),
+        Command::Explain(args) => explain::run(session, &args),
+        Command::Schema(args) => schema::run(session, &args),
+        Command::Store(command) => store::run(session, &command),
+        Command::Completions(args) => man::completions(&args),
+        Command::Man(args) => man::run(&args),
+        Command::Version => version::run(session),
+        Command::Help(args) => help::run(&args),
+    }
+}
+
+/// Prints what clap found: help and version are data and exit 0, the rest is talk and exit 2.
+fn usage(error: &clap::Error) -> u8 {
+    use clap::error::ErrorKind;
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+            report::data(&error.render().to_string());
+            Exit::Done.number()
+        }
+        _ => {
+            report::block(&error.render().to_string());
+            Exit::Usage.number()
+        }
+    }
+}
+
+/// Returns one diagnostic as the end of a command.
+fn stop<T>(diagnostic: Diagnostic) -> Result<T, Vec<Diagnostic>> {
+    Err(vec![diagnostic])
+}
+
+/// Returns a refusal of what was typed.
+fn wrong_usage(headline: impl Into<String>) -> Diagnostic {
+    Diagnostic::new(Code::WrongValue, headline)
+}

@@ -1,0 +1,129 @@
+//! `kiln run`: any command sealed and attested, with no build file.
+//!
+//! The command line is turned into the build file that says the same, and that is built: there is one
+//! way from a wish to a sandbox. Only the provenance differs: its buildType says that there was no
+//! build file and no committed lock.
+
+use fetch::host::AskedPackage;
+use model::RelPath;
+use model::record::Asked;
+use model::text;
+
+use super::args::{InputsLevel, RunArgs};
+use super::{Ended, Session, build};
+use crate::diagnostic::{Code, Diagnostic, Exit};
+use crate::manifest::{self, EnvName, RunOutput, RunRequest, ident_of};
+use crate::pipeline::{self, AskedFor, Mode, Source, Wish};
+use crate::plan::expand::PATH;
+use crate::project::{OUTPUT_FOLDER, Project};
+use crate::report::{self, Talk};
+
+/// Runs one command, or prints the build file that says the same.
+pub fn run(session: &Session, args: &RunArgs) -> Ended {
+    let text = manifest::render_run(&request(session, args)?);
+    if args.print_build_file {
+        report::data(&text);
+        return Ok(Exit::Done);
+    }
+    let project = Project {
+        folder: session.context.folder.clone(),
+        build_file: text.into_bytes(),
+        lock: None,
+    };
+    let wish = Wish {
+        from: Source::CommandLine,
+        mode: Mode::Build,
+        targets: Vec::new(),
+        matrix: Vec::new(),
+        output: OUTPUT_FOLDER.into(),
+        use_cache: !args.no_cache,
+        signing: build::signing(args.sign, args.no_sign),
+        allow_dirty: args.allow_dirty,
+        waived: std::collections::BTreeSet::new(),
+        inputs: InputsLevel::Plan,
+        asked: AskedFor::Command(asked(args)),
+    };
+    let mut talk = Talk::new(&session.global, &session.context);
+    let finished = pipeline::build(session, &project, &wish, &mut talk);
+    talk.end();
+    build::tell(session, &mut talk, &wish, &finished?, false);
+    Ok(Exit::Done)
+}
+
+/// Checks the command line, and adds the package that owns the command.
+fn request(session: &Session, args: &RunArgs) -> Result<RunRequest, Vec<Diagnostic>> {
+    let path = |text: &String, flag: &str| {
+        RelPath::new(text).map_err(|error| {
+            vec![
+                super::wrong_usage(format!("{flag} `{}` {error}", text::escape(text.as_bytes())))
+                    .expected("a path below the current folder"),
+            ]
+        })
+    };
+    let mut packages = Vec::new();
+    for name in &args.package {
+        packages.push(AskedPackage::new(name).map_err(|error| {
+            vec![super::wrong_usage(format!(
+                "--package `{}` {error}",
+                text::escape(name.as_bytes())
+            ))]
+        })?);
+    }
+    let command = args.command.first().map_or("", String::as_str);
+    let search: Vec<&str> = PATH.split(':').collect();
+    let owner =
+        fetch::host::owner(command, &search, std::path::Path::new("/")).map_err(|error| {
+            vec![crate::refusal::with_causes(
+                Diagnostic::new(Code::HostDiffers, error.to_string()),
+                &error,
+            )]
+        })?;
+    packages.extend(owner);
+    packages.sort();
+    packages.dedup();
+    let mut env = std::collections::BTreeMap::new();
+    for pair in &args.env {
+        let named = pair
+            .split_once('=')
+            .and_then(|(name, value)| Some((EnvName::new(name)?, value.to_owned())));
+        let (name, value) = named.ok_or_else(|| {
+            vec![
+                super::wrong_usage(format!("--env `{}`", text::escape(pair.as_bytes())))
+                    .expected("NAME=VALUE"),
+            ]
+        })?;
+        env.insert(name, value);
+    }
+    let folder_name =
+        session.context.folder.file_name().and_then(|name| name.to_str()).unwrap_or("run");
+    let name = ident_of(folder_name)
+        .ok_or_else(|| vec![Diagnostic::new(Code::Internal, "no name for the run")])?;
+    Ok(RunRequest {
+        name,
+        inputs: args.input.iter().map(|text| path(text, "--input")).collect::<Result<_, _>>()?,
+        outputs: args
+            .output
+            .iter()
+            .map(|text| {
+                path(text, "--output").map(|path| RunOutput { path, folder: text.ends_with('/') })
+            })
+            .collect::<Result<_, _>>()?,
+        packages,
+        env,
+        argv: args.command.clone(),
+    })
+}
+
+fn asked(args: &RunArgs) -> Asked {
+    let list = |texts: &[String]| serde_json::to_string(texts).unwrap_or_default();
+    let variables: std::collections::BTreeMap<&str, &str> =
+        args.env.iter().filter_map(|pair| pair.split_once('=')).collect();
+    Asked::Run {
+        command: list(&args.command),
+        inputs: list(&args.input),
+        outputs: list(&args.output),
+        packages: list(&args.package),
+        environment: serde_json::to_string(&variables).unwrap_or_default(),
+        target: String::new(),
+    }
+}

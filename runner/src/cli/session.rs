@@ -1,0 +1,78 @@
+//! What every command starts from: flags, the process's surroundings, the user's configuration.
+
+use super::args::Global;
+use crate::config::{self, Config};
+use crate::context::Context;
+use crate::diagnostic::{Code, Diagnostic};
+use crate::report::{self, Style};
+use crate::store::{self, Store};
+use crate::{project, refusal};
+
+/// The start of a command.
+#[derive(Debug)]
+pub struct Session {
+    /// Flags that every command takes.
+    pub global: Global,
+    /// The process's surroundings.
+    pub context: Context,
+    /// The user's configuration.
+    pub config: Config,
+    /// How text is dressed.
+    pub style: Style,
+}
+
+impl Session {
+    /// Reads the surroundings and the configuration.
+    ///
+    /// # Errors
+    /// Says what is missing.
+    pub fn open(global: Global) -> Result<Session, Diagnostic> {
+        let context =
+            Context::read(global.folder.as_deref(), global.store.as_deref()).map_err(|error| {
+                refusal::with_causes(
+                    Diagnostic::new(Code::StoreUnusable, error.to_string())
+                        .help("set HOME, or XDG_CONFIG_HOME and XDG_CACHE_HOME"),
+                    &error,
+                )
+            })?;
+        let config = config::load(&context.config).map_err(|error| {
+            refusal::with_causes(
+                Diagnostic::new(Code::WrongValue, error.to_string()).help("known keys: require"),
+                &error,
+            )
+        })?;
+        let style = Style::choose(&global, &context);
+        Ok(Session { global, context, config, style })
+    }
+
+    /// Opens the store.
+    ///
+    /// # Errors
+    /// Says why it cannot be used.
+    pub fn store(&self) -> Result<Store, Vec<Diagnostic>> {
+        store::open(&self.context.store).map_err(|error| vec![refusal::store(&error)])
+    }
+
+    /// Finds the project of the current folder.
+    ///
+    /// # Errors
+    /// Says where it looked.
+    pub fn project(&self) -> Result<project::Project, Vec<Diagnostic>> {
+        project::find(&self.context.folder).map_err(|diagnostic| vec![diagnostic])
+    }
+
+    /// Tells what went wrong: as JSON on stdout with `--json`, as text on stderr otherwise.
+    pub fn refuse(&self, found: &[Diagnostic]) {
+        if self.global.json {
+            let errors: Vec<serde_json::Value> = found.iter().map(Diagnostic::to_json).collect();
+            report::document("errors", serde_json::json!({ "errors": errors }));
+        } else {
+            report::diagnostics(found, self.style, self.global.quiet, self.context.columns);
+        }
+    }
+
+    /// Says whether text for people goes to stdout.
+    pub fn speaks(&self) -> bool {
+        !self.global.json && self.global.quiet == 0
+    }
+}

@@ -1,0 +1,246 @@
+//! `kiln verify`: the trust decision. Exit 0 or 4.
+//!
+//! Opens no socket, and neither does anything it calls: what it needs is the file, its evidence and
+//! what this user trusts.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use attestor::expected_source::ExpectedSource;
+use attestor::public_key::PublicKey;
+use attestor::trust::Trust;
+use attestor::verdict::{self, Check, Outcome, Reason, Refusal};
+use attestor::verify::{Artifact, Evidence, Expected, Verified, verify};
+use model::digest::Digest;
+use model::text;
+use serde_json::{Value, json};
+
+use super::args::VerifyArgs;
+use super::{Ended, Session, files};
+use crate::diagnostic::{Code, Diagnostic, Exit};
+use crate::report;
+use crate::store::hash_file;
+
+
+/// Decides about each file; all must be verified.
+pub fn run(session: &Session, args: &VerifyArgs) -> Ended {
+    let trust = trust(session)?;
+    let key = args.key.as_deref().map(|path| key(session, path)).transpose()?;
+    let source = args.source.as_deref().map(ExpectedSource::parse);
+    let expected = Expected { trust: &trust, key: key.as_ref(), source: source.as_ref() };
+    let mut documents = Vec::new();
+    let mut wrong = Vec::new();
+    for file in &args.files {
+        match one(session, args, file, &expected) {
+            Ok(told) => {
+                if session.speaks() {
+                    report::data(&told.text);
+                }
+                documents.push(told.json);
+            }
+            Err(refused) => {
+                if session.speaks() {
+                    report::data(&refused.text);
+                }
+                documents.push(refused.json);
+                wrong.extend(refused.diagnostics);
+            }
+        }
+    }
+    if session.global.json {
+        report::document("verify", json!({"verified": wrong.is_empty(), "files": documents}));
+        let codes = wrong.iter().map(|diagnostic| diagnostic.code);
+        return Ok(crate::diagnostic::exit_code(codes));
+    }
+    if wrong.is_empty() { Ok(Exit::Done) } else { Err(wrong) }
+}
+
+struct Told {
+    text: String,
+    json: Value,
+}
+
+struct Refused {
+    text: String,
+    json: Value,
+    diagnostics: Vec<Diagnostic>,
+}
+
+fn one(
+    session: &Session,
+    args: &VerifyArgs,
+    file: &Path,
+    expected: &Expected<'_>,
+) -> Result<Told, Refused> {
+    let path = session.context.folder.join(file);
+    let name = text::escape(file.as_os_str().as_encoded_bytes());
+    let stop = |diagnostic: Diagnostic| {
+        let json = json!({"file": name, "verified": false, "errors": [diagnostic.to_json()]});
+        Refused { text: String::new(), json, diagnostics: vec![diagnostic] }
+    };
+    let digest = digest(&path, &name).map_err(stop)?;
+    let (evidence_path, bytes) = evidence(session, args, &path, &name).map_err(stop)?;
+    let manifest = files::read(&files::beside(&path, ".dependencies.json")).ok().flatten();
+    let artifact = Artifact { name: &name, digest };
+    let given = Evidence { bytes: &bytes, manifest: manifest.as_deref() };
+    match verify(&artifact, &given, expected, session.context.now()) {
+        Ok(verified) => Ok(told(session, &name, &digest, &verified)),
+        Err(refusal) => Err(refused(session, &name, &evidence_path, &refusal)),
+    }
+}
+
+fn told(
+    session: &Session,
+    name: &str,
+    digest: &Digest,
+    verified: &Verified<attestor::claims::Statement>,
+) -> Told {
+    let mut out = checks(session, verified.checks());
+    let statement = verified.value();
+    let parameter =
+        |name: &str| statement.external_parameters.get(name).cloned().flatten().unwrap_or_default();
+    let commit: String = parameter("commit").chars().take(12).collect();
+    out.push_str(&format!(
+        " {name} is verified, L{}: built from {} of {}\n",
+        verified.level().number(),
+        text::escape(commit.as_bytes()),
+        text::escape(parameter("source").as_bytes())
+    ));
+    let json = json!({
+        "file": name, "digest": digest, "verified": true, "level": verified.level().number(), "key": verified.key().to_string(),
+        "builder": statement.builder, "source": parameter("source"), "commit": parameter("commit"), "checks": checks_json(verified.checks()),
+    });
+    Told { text: out, json }
+}
+
+fn refused(session: &Session, name: &str, evidence: &Path, refusal: &Refusal) -> Refused {
+    let diagnostics: Vec<Diagnostic> = if refusal.reasons().next().is_none() {
+        vec![Diagnostic::new(
+            Code::NoStatement,
+            format!("{name} is refused: nothing speaks for it"),
+        )]
+    } else {
+        refusal.reasons().map(|reason| diagnostic(name, evidence, reason)).collect()
+    };
+    let errors: Vec<Value> = diagnostics.iter().map(Diagnostic::to_json).collect();
+    let json = json!({"file": name, "verified": false, "checks": checks_json(&refusal.checks), "errors": errors});
+    Refused { text: checks(session, &refusal.checks), json, diagnostics }
+}
+
+fn diagnostic(name: &str, evidence: &Path, reason: &Reason) -> Diagnostic {
+    let code = match reason.code() {
+        verdict::Code::NoStatement => Code::NoStatement,
+        verdict::Code::SignerNotTrusted => Code::SignerNotTrusted,
+        verdict::Code::EvidenceEmpty => Code::EvidenceEmpty,
+        verdict::Code::EvidenceMalformed => Code::EvidenceMalformed,
+        verdict::Code::SignatureBroken => Code::SignatureBroken,
+        verdict::Code::WrongKind => Code::WrongKind,
+        verdict::Code::SourceDiffers => Code::SourceDiffers,
+        verdict::Code::NotHermetic => Code::NotHermetic,
+        verdict::Code::UnknownParameter => Code::UnknownParameter,
+    };
+    let mut told = Diagnostic::new(code, format!("{name} is refused: {reason}"))
+        .from(text::escape(evidence.as_os_str().as_encoded_bytes()));
+    if let Some((expected, got)) = reason.compared() {
+        told = told.expected(expected).got(got);
+    }
+    if let Some(help) = reason.help() {
+        told = told.help(help);
+    }
+    crate::refusal::with_causes(told, reason)
+}
+
+fn checks(session: &Session, checks: &[Check]) -> String {
+    checks
+        .iter()
+        .map(|check| {
+            let good = match check.outcome {
+                Outcome::Ok => Some(true),
+                Outcome::Failed(_) => Some(false),
+                Outcome::NotApplicable => None,
+            };
+            format!(
+                " {} {:<12} {}\n",
+                session.style.verdict(good),
+                check.subject.as_str(),
+                check.detail
+            )
+        })
+        .collect()
+}
+
+fn checks_json(checks: &[Check]) -> Vec<Value> {
+    let word = |outcome: &Outcome| match outcome {
+        Outcome::Ok => "ok",
+        Outcome::Failed(_) => "failed",
+        Outcome::NotApplicable => "not-applicable",
+    };
+    checks.iter().map(|check| json!({"check": check.subject.as_str(), "outcome": word(&check.outcome), "detail": check.detail})).collect()
+}
+
+fn digest(path: &Path, name: &str) -> Result<Digest, Diagnostic> {
+    let refuse = |error: &dyn std::error::Error| {
+        Diagnostic::new(Code::WrongValue, format!("cannot read {name}")).caused_by(error)
+    };
+    let file = File::open(path).map_err(|error| refuse(&error))?;
+    hash_file(&file, &mut |_| ()).map(|blob| blob.digest).map_err(|error| refuse(&error))
+}
+
+fn evidence(
+    session: &Session,
+    args: &VerifyArgs,
+    path: &Path,
+    name: &str,
+) -> Result<(PathBuf, Vec<u8>), Diagnostic> {
+    let candidates: Vec<PathBuf> = match &args.bundle {
+        Some(bundle) => vec![session.context.folder.join(bundle)],
+        None => files::EVIDENCE.iter().map(|suffix| files::beside(path, suffix)).collect(),
+    };
+    for candidate in candidates {
+        let found = files::read(&candidate).map_err(|error| {
+            Diagnostic::new(
+                Code::EvidenceMalformed,
+                format!("cannot read {}", text::escape(candidate.as_os_str().as_encoded_bytes())),
+            )
+            .caused_by(&error)
+        })?;
+        if let Some(bytes) = found {
+            return Ok((candidate, bytes));
+        }
+    }
+    Err(Diagnostic::new(Code::NoStatement, format!("nothing speaks for {name}"))
+        .expected("a file NAME.sigstore.json or NAME.intoto.jsonl beside it")
+        .help("get it from where the file was published, or name it:  --bundle F"))
+}
+
+fn trust(session: &Session) -> Result<Trust, Vec<Diagnostic>> {
+    let path = session.context.config.join("trust.toml");
+    let refuse = |error: &dyn std::error::Error| {
+        vec![
+            Diagnostic::new(Code::WrongValue, format!("cannot use {}", path.display()))
+                .caused_by(error)
+                .help("mend it, or move it away and trust a key by name:  --key F"),
+        ]
+    };
+    match files::read(&path) {
+        Ok(None) => Ok(Trust::default()),
+        Ok(Some(bytes)) => Trust::parse(&bytes).map_err(|error| refuse(&error)),
+        Err(error) => Err(refuse(&error)),
+    }
+}
+
+fn key(session: &Session, path: &Path) -> Result<PublicKey, Vec<Diagnostic>> {
+    let shown = text::escape(path.as_os_str().as_encoded_bytes());
+    let refuse = |error: &dyn std::error::Error| {
+        vec![
+            Diagnostic::new(Code::KeyUnreadable, format!("cannot use the key {shown}"))
+                .caused_by(error)
+                .help("give a public key in PEM form, as kiln key export prints it"),
+        ]
+    };
+    let bytes = files::read(&session.context.folder.join(path))
+        .map_err(|error| refuse(&error))?
+        .ok_or_else(|| refuse(&std::io::Error::from(std::io::ErrorKind::NotFound)))?;
+    let pem = String::from_utf8(bytes).map_err(|error| refuse(&error))?;
+    PublicKey::from_pem(&pem).map_err(|error| refuse(&error))
+}

@@ -1,0 +1,27 @@
+//! `kiln version`: version, commit, and the digest of this program.
+
+use serde_json::json;
+
+use super::{Ended, Session};
+use crate::diagnostic::Exit;
+use crate::report;
+use crate::sign;
+
+/// Prints what this program is.
+pub fn run(session: &Session) -> Ended {
+    let digest =
+        sign::program_digest().map(|digest| digest.to_string()).unwrap_or_default();
+    let commit = option_env!("KILN_COMMIT").unwrap_or("unknown");
+    if session.global.json {
+        report::document(
+            "kiln-version",
+            json!({"kiln": env!("CARGO_PKG_VERSION"), "commit": commit, "digest": digest}),
+        );
+    } else {
+        report::data(&format!(
+            "kiln {}\ncommit {commit}\ndigest {digest}\n",
+            env!("CARGO_PKG_VERSION")
+        ));
+    }
+    Ok(Exit::Done)
+}

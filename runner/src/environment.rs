@@ -1,0 +1,284 @@
+//! Host environments: from the list of files that `fetch::host` names to a tree in the store.
+//!
+//! Every file is read once; in that pass it is checked against its package's own checksum, hashed and
+//! stored. Steps see the stored copies, so what is named in the provenance is what was used. Each
+//! package keeps a tree of its own beside the merged root, so that it can be named by itself.
+//!
+//! The second use is instant: the result is kept under the stamp of the package database and of the
+//! listed paths, and no package is read until that changes (decision 9).
+
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use fetch::checksum::Md5;
+use fetch::host::{self, Altered, Asked, Entry, EntryKind, HostPackage, PackageName};
+use model::digest::{Blob, Digest, Hasher};
+use model::record::DigestOf;
+use model::relpath::{AbsPath, Name};
+use model::tree::{TreeBuilder, TreeError};
+use rayon::prelude::*;
+use rustix::fs::{Mode, OFlags};
+use serde::{Deserialize, Serialize};
+
+use crate::store::{self, Held, Store};
+
+/// Files younger than this many seconds when they are read may change without a trace in their times.
+const RACY_SECONDS: i64 = 2;
+
+/// An environment in the store.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Environment {
+    /// The merged root.
+    pub root: Blob,
+    /// What goes to the front of `PATH`.
+    pub path_prefixes: Vec<AbsPath>,
+    /// What it is made of: packages, the files of no package, listed paths.
+    pub parts: Vec<Part>,
+}
+
+/// One thing that an environment is made of.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Part {
+    /// Its name: a package's, `files of no package`, or the path on the host.
+    pub name: String,
+    /// The package's version.
+    pub version: Option<String>,
+    /// The package's architecture.
+    pub arch: Option<String>,
+    /// The package's purl.
+    pub purl: Option<String>,
+    /// Its tree or file.
+    pub digest: Digest,
+    /// What that digest is of.
+    pub digest_of: DigestOf,
+}
+
+/// Why an environment could not be had.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The host does not have what was asked for, or its package database cannot be read.
+    #[error("cannot find out what the host environment consists of")]
+    Observe(#[source] Box<host::Error>),
+    /// A listed path cannot be used.
+    #[error("cannot use a listed path")]
+    Paths(#[source] Box<host::PathsError>),
+    /// The package database cannot be looked at.
+    #[error("cannot look at the package database")]
+    Stamp(#[source] Box<host::WalkError>),
+    /// A package's file is not what the package brought.
+    #[error("a package was altered")]
+    Altered(#[source] Box<Altered>),
+    /// A file cannot be read.
+    #[error("cannot read {}", .0.display())]
+    Read(PathBuf, #[source] std::io::Error),
+    /// A file cannot be stored.
+    #[error("cannot store {}", .0.display())]
+    Import(PathBuf, #[source] Box<store::Error>),
+    /// The parts do not make one tree.
+    #[error("the environment's files do not make one tree")]
+    Tree(#[from] TreeError),
+    /// The store refused.
+    #[error("cannot use the store")]
+    Store(#[from] store::Error),
+    /// The package database changed while it was read.
+    #[error("the package database changed while it was read")]
+    Changed,
+}
+
+/// Brings a host environment into the store, or finds it there. Returns it and how many files were
+/// read for it.
+///
+/// # Errors
+/// See [`Error`]; nothing of an environment is used before all of it is in.
+pub fn prepare(store: &Store, asked: &Asked, now: i64) -> Result<(Environment, usize), Error> {
+    let root = Path::new("/");
+    let stamp = host::stamp(asked, root).map_err(|error| Error::Stamp(Box::new(error)))?;
+    let (paths, _) =
+        host::observe_paths(asked, root).map_err(|error| Error::Paths(Box::new(error)))?;
+    let files = paths.iter().flat_map(|path| &path.entries);
+    let (seen, settled) = look(stamp.digest(), files, now)?;
+    let kept = kept_name(seen);
+    if let Some(environment) = recall(store, &kept)? {
+        return Ok((environment, 0));
+    }
+    let observation =
+        host::observe(asked, root).map_err(|error| Error::Observe(Box::new(error)))?;
+    let (environment, count) = import(store, &observation)?;
+    if host::stamp(asked, root).map_err(|error| Error::Stamp(Box::new(error)))? != stamp {
+        return Err(Error::Changed);
+    }
+    if settled {
+        store.put_state(&kept, &serde_json::to_vec(&environment).map_err(store::Error::Encode)?)?;
+        store.hold(&kept, &[Held::Tree(environment.root)])?;
+    }
+    Ok((environment, count))
+}
+
+fn kept_name(seen: Digest) -> Name {
+    Name::new(&format!("host-{}", seen.hex())).unwrap_or_else(|_| unreachable!("hex is a name"))
+}
+
+/// Returns a kept environment whose root is still in the store; a description that cannot be read is none.
+fn recall(store: &Store, kept: &Name) -> Result<Option<Environment>, Error> {
+    let found =
+        store.state(kept)?.and_then(|bytes| serde_json::from_slice::<Environment>(&bytes).ok());
+    Ok(found.filter(|environment| store.has_sized(&environment.root)))
+}
+
+/// Returns the digest of what the kernel says of the listed files, and whether all of them are old
+/// enough for that to be believed.
+fn look<'a>(
+    stamp: Digest,
+    entries: impl Iterator<Item = &'a Entry>,
+    now: i64,
+) -> Result<(Digest, bool), Error> {
+    use std::os::unix::fs::MetadataExt;
+    let mut hasher = Hasher::new();
+    let mut settled = true;
+    hasher.update(stamp.as_bytes());
+    for entry in entries {
+        hasher.update(format!("{entry:?}\n").as_bytes());
+        if let EntryKind::File { from, .. } = &entry.kind {
+            let seen = from.symlink_metadata().map_err(|error| Error::Read(from.clone(), error))?;
+            settled &= seen.mtime() < now - RACY_SECONDS && seen.ctime() < now - RACY_SECONDS;
+            let numbers = [
+                seen.dev(),
+                seen.ino(),
+                seen.size(),
+                seen.mtime().cast_unsigned(),
+                seen.ctime().cast_unsigned(),
+            ];
+            for number in numbers {
+                hasher.update(&number.to_le_bytes());
+            }
+            hasher.update(&seen.mtime_nsec().to_le_bytes());
+            hasher.update(&seen.ctime_nsec().to_le_bytes());
+        }
+    }
+    Ok((hasher.finish().digest, settled))
+}
+
+fn import(store: &Store, observation: &host::Observation) -> Result<(Environment, usize), Error> {
+    let packages =
+        observation.packages.iter().map(|package| (Some(package), package.entries.as_slice()));
+    let unpackaged = std::iter::once((None, observation.unpackaged.as_slice()));
+    let paths = observation.paths.iter().map(|path| (None, path.entries.as_slice()));
+    let groups: Vec<(Option<&HostPackage>, &[Entry])> =
+        packages.chain(unpackaged).chain(paths).collect();
+
+    let jobs: Vec<(usize, &Entry)> = groups
+        .iter()
+        .enumerate()
+        .flat_map(|(group, (_, entries))| entries.iter().map(move |entry| (group, entry)))
+        .collect();
+    let contents: Vec<Option<(Blob, bool)>> = jobs
+        .par_iter()
+        .map(|(group, entry)| {
+            take_in(
+                store,
+                groups.get(*group).and_then(|(package, _)| package.map(|package| &package.name)),
+                entry,
+            )
+        })
+        .collect::<Result<_, Error>>()?;
+    let count = contents.iter().filter(|content| content.is_some()).count();
+
+    let mut merged = TreeBuilder::new();
+    let mut trees: Vec<TreeBuilder> = groups.iter().map(|_| TreeBuilder::new()).collect();
+    for ((group, entry), content) in jobs.iter().zip(&contents) {
+        add(&mut merged, entry, *content)?;
+        if let Some(tree) = trees.get_mut(*group) {
+            add(tree, entry, *content)?;
+        }
+    }
+    let root = store.put_tree(&merged.build())?;
+    let mut parts = Vec::with_capacity(groups.len());
+    for (index, tree) in trees.into_iter().enumerate() {
+        let digest = store.put_tree(&tree.build())?.digest;
+        parts.push(part(observation, index, digest));
+    }
+    Ok((Environment { root, path_prefixes: observation.path_prefixes.clone(), parts }, count))
+}
+
+fn part(observation: &host::Observation, index: usize, digest: Digest) -> Part {
+    let plain = |name: String| Part {
+        name,
+        version: None,
+        arch: None,
+        purl: None,
+        digest,
+        digest_of: DigestOf::ReapiV2Directory,
+    };
+    match observation.packages.get(index) {
+        Some(package) => Part {
+            version: Some(package.version.to_string()),
+            arch: Some(package.arch.to_string()),
+            purl: Some(package.purl.to_string()),
+            ..plain(package.name.to_string())
+        },
+        None if index == observation.packages.len() => plain("files of no package".to_owned()),
+        None => {
+            let path = observation.paths.get(index - observation.packages.len() - 1);
+            plain(path.map_or_else(String::new, |path| path.from.to_string()))
+        }
+    }
+}
+
+fn add(
+    tree: &mut TreeBuilder,
+    entry: &Entry,
+    content: Option<(Blob, bool)>,
+) -> Result<(), TreeError> {
+    match (&entry.kind, content) {
+        (EntryKind::Symlink { target }, _) => tree.symlink(&entry.at, target),
+        (_, Some((blob, executable))) => tree.file(&entry.at, blob, executable),
+        (_, None) => tree.folder(&entry.at),
+    }
+}
+
+fn take_in(
+    store: &Store,
+    package: Option<&PackageName>,
+    entry: &Entry,
+) -> Result<Option<(Blob, bool)>, Error> {
+    match &entry.kind {
+        EntryKind::Dir | EntryKind::Symlink { .. } => Ok(None),
+        EntryKind::Synthetic { bytes, executable } => {
+            Ok(Some((store.import_bytes(bytes)?, *executable)))
+        }
+        EntryKind::File { from, executable, expected_md5 } => {
+            let file = open(from)?;
+            let mut md5 = Md5::new();
+            let mut observer = |piece: &[u8]| {
+                if expected_md5.is_some() {
+                    md5.update(piece);
+                }
+            };
+            let blob = store
+                .import_file(&file, &mut observer)
+                .map_err(|error| Error::Import(from.clone(), Box::new(error)))?;
+            if let (Some(package), Some(_)) = (package, expected_md5) {
+                Altered::check(package, entry, md5.finish())
+                    .map_err(|error| Error::Altered(Box::new(error)))?;
+            }
+            Ok(Some((blob, *executable)))
+        }
+    }
+}
+
+/// Opens a file of the host without following a link at its name and without waiting for a FIFO.
+fn open(path: &Path) -> Result<OwnedFd, Error> {
+    rustix::fs::open(
+        path,
+        OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC,
+        Mode::empty(),
+    )
+    .map_err(|error| Error::Read(path.to_owned(), error.into()))
+}
+
+/// Returns `PATH` with an environment's prefixes in front.
+pub fn path_with(prefixes: &[AbsPath], path: &str) -> String {
+    prefixes.iter().map(AbsPath::to_string).chain([path.to_owned()]).collect::<Vec<_>>().join(":")
+}

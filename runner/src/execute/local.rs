@@ -1,0 +1,332 @@
+//! One step on this machine, in five numbered moves.
+//!
+//! 1. Know every input by digest, and so the Action.
+//! 2. Believe a result of our own index, if there is one and everything it names is there.
+//! 3. Lay the inputs out: one checkout per tree, reused between steps and builds.
+//! 4. Run it in the sandbox; nothing of it is alive afterwards.
+//! 5. Capture the outputs through descriptors into fresh objects, and write the result.
+//!
+//! A step that failed, was stopped, or hit a limit leaves no result.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::os::fd::AsFd;
+use std::sync::Arc;
+
+use model::digest::Blob;
+use model::record::OutputRecord;
+use model::relpath::{AbsPath, RelPath};
+use model::step::{Epoch, Input, OutputKind, Run, SCRIPT_PATH, Step, StepId};
+use model::text;
+use sandbox::{Cancel, Exit, InjectedFile, Mount, Outcome, Parts, Spec};
+
+use super::capture::{self, Caps};
+use super::{Ran, StepFailure, StepResult, refusal};
+use crate::context::Context;
+use crate::diagnostic::Diagnostic;
+use crate::plan::action::{self, Known, Sealed};
+use crate::report::{Event, Tail};
+use crate::schedule::Done;
+use crate::store::{ActionResult, Checkout, Held, Look, Owner, Store};
+
+/// What every step of a run shares.
+pub struct Workshop<'a> {
+    /// The store.
+    pub store: &'a Store,
+    /// The button that stops everything.
+    pub cancel: &'a Cancel,
+    /// The name of this run.
+    pub run: String,
+    /// Whether earlier results are believed.
+    pub use_cache: bool,
+    /// Where the clock is read.
+    pub context: &'a Context,
+    /// Brings a source's files into the store; called before a step needs them, and cheap when they
+    /// are there.
+    pub bring: &'a (dyn Fn(&Known) -> Result<(), Vec<Diagnostic>> + Sync),
+}
+
+/// Runs one step, or finds its result.
+///
+/// # Errors
+/// Says what failed, with everything a person needs to see.
+pub fn run(
+    shop: &Workshop<'_>,
+    step: &Step,
+    done: &Done,
+    tell: &dyn Fn(Event),
+) -> Result<Ran, StepFailure> {
+    // 1. Know every input by digest, and so the Action.
+    let (environment, mounts) = resolve(step, done)?;
+    let load = |blob: &Blob| shop.store.load_directory(blob);
+    let sealed = action::seal(step, environment, &mounts, &load)
+        .map_err(|error| refusal::action(step, &error))?;
+    // 2. Believe a result of our own index.
+    if shop.use_cache
+        && let Some(found) = shop
+            .store
+            .action_get::<StepResult>(&sealed.digest)
+            .map_err(|error| refusal::store(step, &error))?
+    {
+        return Ok(ran(step, sealed, environment, found.record, None));
+    }
+    // 3. Lay the inputs out.
+    let laid = lay_out(shop, step, environment, &mounts)?;
+    let spec = Spec::check(parts(step, &laid)).map_err(|error| refusal::spec(step, &error))?;
+    // 4. Run it in the sandbox.
+    tell(Event::Started { step: step.id.clone() });
+    let started = shop.context.now();
+    let mut log = Vec::new();
+    let outcome = sandbox::run(&spec, shop.cancel, &mut |_, bytes| {
+        log.extend_from_slice(bytes);
+        tell(Event::Output { step: step.id.clone(), bytes: bytes.to_vec() });
+    })
+    .map_err(|error| refusal::sandbox(step, &error))?;
+    let log_blob = shop.store.import_bytes(&log).map_err(|error| refusal::store(step, &error))?;
+    if outcome.exit != Exit::Exited(0) {
+        return Err(refusal::exit(step, &outcome, log, log_blob, &sealed));
+    }
+    // 5. Capture the outputs and write the result.
+    let (outputs, warnings) = capture_all(shop, step, &outcome)
+        .map_err(|diagnostic| refusal::captured(diagnostic, &log, log_blob, &sealed))?;
+    let result = result(shop, started, &outcome, log_blob, outputs);
+    keep(shop, step, &sealed, &result)?;
+    for warning in warnings {
+        tell(Event::Note(format!("step {}: {warning}", step.id)));
+    }
+    Ok(ran(step, sealed, environment, result, Some(Tail::of(&log, crate::report::TAIL_LINES))))
+}
+
+fn ran(
+    step: &Step,
+    sealed: Sealed,
+    environment: Blob,
+    result: StepResult,
+    tail: Option<Tail>,
+) -> Ran {
+    let named = step.outputs.iter().map(|(name, output)| (name, &output.path));
+    let outputs = named
+        .filter_map(|(name, path)| result.outputs.get(path).map(|output| (name.clone(), *output)))
+        .collect();
+    Ran {
+        action: sealed.digest,
+        environment,
+        sealed: Arc::new(sealed),
+        outputs,
+        note: note(&result),
+        cached: tail.is_none(),
+        result,
+        tail,
+    }
+}
+
+fn resolve(step: &Step, done: &Done) -> Result<(Blob, Vec<Known>), StepFailure> {
+    let done = done.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let find = |input: &Input| -> Option<Known> {
+        match input {
+            Input::Tree(blob) => Some(Known::Tree(*blob)),
+            Input::File { blob, executable } => {
+                Some(Known::File { blob: *blob, executable: *executable })
+            }
+            Input::Output { step, output } => {
+                done.get(step)?.outputs.get(output).map(|output| match output {
+                    OutputRecord::File { blob, executable } => {
+                        Known::File { blob: *blob, executable: *executable }
+                    }
+                    OutputRecord::Tree(blob) => Known::Tree(*blob),
+                })
+            }
+        }
+    };
+    let lost = || refusal::internal(step, "an input of the step has no digest");
+    let environment = match find(&step.environment) {
+        Some(Known::Tree(blob)) => blob,
+        Some(Known::File { .. }) | None => return Err(lost()),
+    };
+    let mounts = step
+        .mounts
+        .iter()
+        .map(|mount| find(&mount.input).ok_or_else(lost))
+        .collect::<Result<_, _>>()?;
+    Ok((environment, mounts))
+}
+
+/// The checkouts of a step, held while it runs.
+struct Laid {
+    root: Checkout,
+    mounts: Vec<Checkout>,
+}
+
+fn lay_out(
+    shop: &Workshop<'_>,
+    step: &Step,
+    environment: Blob,
+    mounts: &[Known],
+) -> Result<Laid, StepFailure> {
+    let owner = sandbox::outer_owner().map(|(uid, gid)| Owner { uid, gid });
+    let root = shop
+        .store
+        .checkout(&environment, Look { seconds: model::T0_SECONDS, owner })
+        .map_err(|error| refusal::store(step, &error))?;
+    let mut laid = Laid { root, mounts: Vec::with_capacity(mounts.len()) };
+    for (mount, known) in step.mounts.iter().zip(mounts) {
+        let seconds = match mount.epoch {
+            Epoch::Base => model::T0_SECONDS,
+            Epoch::Source => model::SOURCE_SECONDS,
+        };
+        let look = Look { seconds, owner };
+        if mount.epoch == Epoch::Source {
+            (shop.bring)(known).map_err(refusal::before)?;
+        }
+        let checkout = match known {
+            Known::Tree(blob) => shop.store.checkout(blob, look),
+            Known::File { blob, executable } => shop.store.checkout_file(blob, *executable, look),
+        };
+        laid.mounts.push(checkout.map_err(|error| refusal::store(step, &error))?);
+    }
+    Ok(laid)
+}
+
+fn parts(step: &Step, laid: &Laid) -> Parts {
+    let mounts = step.mounts.iter().zip(&laid.mounts).map(|(mount, checkout)| Mount {
+        at: mount.at.clone(),
+        source: checkout.path().to_owned(),
+        mode: mount.mode,
+    });
+    let script = match (&step.run, AbsPath::new(SCRIPT_PATH)) {
+        (Run::Script { text, .. }, Ok(at)) => {
+            Some(InjectedFile { at, bytes: text.clone().into_bytes(), mode: 0o555 })
+        }
+        _ => None,
+    };
+    Parts {
+        root: laid.root.path().to_owned(),
+        mounts: mounts.collect(),
+        files: script.into_iter().collect(),
+        folders: Vec::new(),
+        argv: action::argv(&step.run),
+        env: step.env.clone(),
+        cwd: work_folder(),
+        limits: step.limits,
+        timeout: step.timeout,
+        cpus: step.cpus,
+        waived: step.waived.clone(),
+    }
+}
+
+fn work_folder() -> AbsPath {
+    AbsPath::new(model::step::WORK_FOLDER).unwrap_or_default()
+}
+
+/// Outputs and reports by path, and warnings about their names.
+type Outputs = (BTreeMap<RelPath, OutputRecord>, Vec<String>);
+
+/// Captures every output and report through the writable place that holds it.
+fn capture_all(
+    shop: &Workshop<'_>,
+    step: &Step,
+    outcome: &Outcome,
+) -> Result<Outputs, Vec<Diagnostic>> {
+    let outputs = step.outputs.iter().map(|(name, output)| (name, &output.path, output.kind));
+    let reports = step.reports.iter().map(|(name, path)| (name, path, OutputKind::File));
+    let (mut found, mut warnings, mut wrong) = (BTreeMap::new(), Vec::new(), Vec::new());
+    for (name, path, kind) in outputs.chain(reports) {
+        let at = work_folder().join(path);
+        let view = outcome
+            .views
+            .iter()
+            .rev()
+            .find_map(|view| at.strip_prefix(&view.at).map(|rest| (view, rest)));
+        let Some((view, rest)) = view else {
+            wrong.push(refusal::unreachable(step, name, path));
+            continue;
+        };
+        match capture::capture(shop.store, view.dir.as_fd(), &rest, kind, &Caps::default()) {
+            Ok(captured) => {
+                warnings.extend(captured.twins.iter().map(|twins| {
+                    let (first, second) = (text::escape(twins.first.as_str().as_bytes()), text::escape(twins.second.as_str().as_bytes()));
+                    format!("output `{name}`: `{first}` and `{second}` in {} are one name on some file systems", twins.folder)
+                }));
+                found.insert(path.clone(), captured.node);
+            }
+            Err(error) => wrong.push(refusal::capture(step, name, &error)),
+        }
+    }
+    if wrong.is_empty() { Ok((found, warnings)) } else { Err(wrong) }
+}
+
+fn result(
+    shop: &Workshop<'_>,
+    started: i64,
+    outcome: &Outcome,
+    log: Blob,
+    outputs: BTreeMap<RelPath, OutputRecord>,
+) -> StepResult {
+    StepResult {
+        run: shop.run.clone(),
+        started,
+        wall_ms: u64::try_from(outcome.usage.wall.as_millis()).unwrap_or(u64::MAX),
+        log,
+        log_cut: outcome.log_cut,
+        outputs,
+        enforced: outcome.enforced.clone(),
+        left_processes: outcome.left_processes,
+        network_attempts: outcome
+            .network_attempts
+            .iter()
+            .map(|attempt| attempt.host.clone())
+            .collect(),
+    }
+}
+
+/// Writes the result into our own index, with the names of all that must be there for it to count.
+fn keep(
+    shop: &Workshop<'_>,
+    step: &Step,
+    sealed: &Sealed,
+    result: &StepResult,
+) -> Result<(), StepFailure> {
+    let mut holds = vec![Held::Blob(result.log)];
+    for output in result.outputs.values() {
+        holds.push(match output {
+            OutputRecord::File { blob, .. } => Held::Blob(*blob),
+            OutputRecord::Tree(blob) => Held::Tree(*blob),
+        });
+    }
+    shop.store
+        .action_put(&sealed.digest, &ActionResult { record: result.clone(), holds })
+        .map_err(|error| refusal::store(step, &error))
+}
+
+/// Returns the steps whose result is known already, as far as their inputs are.
+pub fn foresee(store: &Store, plan: &crate::plan::Plan) -> BTreeSet<StepId> {
+    let done = Done::default();
+    let mut known = BTreeSet::new();
+    for step in plan.order().unwrap_or_default().into_iter().filter_map(|id| plan.steps.get(id)) {
+        let Ok((environment, mounts)) = resolve(step, &done) else { continue };
+        let load = |blob: &Blob| store.load_directory(blob);
+        let Ok(sealed) = action::seal(step, environment, &mounts, &load) else { continue };
+        if let Ok(Some(found)) = store.action_get::<StepResult>(&sealed.digest) {
+            let ran = ran(step, sealed, environment, found.record, None);
+            done.lock()
+                .unwrap_or_else(std::sync::PoisonError::into_inner)
+                .insert(step.id.clone(), ran);
+            known.insert(step.id.clone());
+        }
+    }
+    known
+}
+
+/// Says in a few words what is worth knowing of a step that passed.
+fn note(result: &StepResult) -> Option<String> {
+    let mut words = Vec::new();
+    if !result.network_attempts.is_empty() {
+        words.push(format!("asked in vain for {}", result.network_attempts.join(", ")));
+    }
+    if result.left_processes > 0 {
+        words.push(format!("{} left processes killed", result.left_processes));
+    }
+    if result.log_cut {
+        words.push("log cut at its limit".to_owned());
+    }
+    if words.is_empty() { None } else { Some(words.join("; ")) }
+}

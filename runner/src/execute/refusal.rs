@@ -1,0 +1,244 @@
+//! From what went wrong with a step to what a person reads: code, place in words, remedy.
+
+use model::digest::Blob;
+use model::isolation::Guarantee;
+use model::relpath::{Ident, RelPath};
+use model::step::{Step, StepId};
+use sandbox::{Cause, Exit, Outcome, SpecError};
+
+use super::StepFailure;
+use super::capture::CaptureError;
+use crate::diagnostic::{Code, Diagnostic};
+use crate::plan::action::{ActionError, Sealed};
+use crate::report::State;
+use crate::store;
+
+/// A step whose Action cannot be made.
+pub fn action(step: &Step, error: &ActionError<store::Error>) -> StepFailure {
+    let diagnostic = match error {
+        ActionError::Hides { at, .. } => {
+            Diagnostic::new(Code::Collision, format!("step `{}`: {error}", step.id)).help(format!(
+                "mount it at another path, or exclude {at} from the source that holds it"
+            ))
+        }
+        ActionError::NotAFolder { .. } => {
+            Diagnostic::new(Code::Collision, format!("step `{}`: {error}", step.id))
+                .help("mount it at another path")
+        }
+        ActionError::Folder(cause) => of_store(&step.id, cause),
+    };
+    failure(State::Failed, None, vec![diagnostic])
+}
+
+/// A step that the store failed.
+pub fn store(step: &Step, error: &store::Error) -> StepFailure {
+    failure(State::Error, None, vec![of_store(&step.id, error)])
+}
+
+/// Returns what a person reads of an error of the store.
+pub fn of_store(step: &StepId, error: &store::Error) -> Diagnostic {
+    let told = crate::refusal::store(error);
+    Diagnostic { headline: format!("step `{step}`: {}", told.headline), ..told }
+}
+
+/// A step whose inputs could not be brought in.
+pub fn before(diagnostics: Vec<Diagnostic>) -> StepFailure {
+    failure(State::Error, None, diagnostics)
+}
+
+/// A step that asks for nonsense.
+pub fn spec(step: &Step, error: &SpecError) -> StepFailure {
+    let diagnostic =
+        Diagnostic::new(Code::WrongValue, format!("step `{}` cannot be run: {error}", step.id))
+            .why("the final request is checked before anything is started");
+    failure(State::Failed, None, vec![diagnostic])
+}
+
+/// Something that should not be possible.
+pub fn internal(step: &Step, what: &str) -> StepFailure {
+    let diagnostic = Diagnostic::new(Code::Internal, format!("step `{}`: {what}", step.id))
+        .help("please report this, with the output of: kiln version");
+    failure(State::Error, None, vec![diagnostic])
+}
+
+/// A step that the sandbox could not run.
+pub fn sandbox(step: &Step, error: &sandbox::Error) -> StepFailure {
+    let state = match error {
+        sandbox::Error::Program { .. } | sandbox::Error::Place { .. } => State::Failed,
+        _ => State::Error,
+    };
+    failure(state, Some(error.to_string()), vec![of_sandbox(&step.id.to_string(), error)])
+}
+
+/// Returns what a person reads of an error of the sandbox.
+pub fn of_sandbox(step: &str, error: &sandbox::Error) -> Diagnostic {
+    use sandbox::Error as E;
+    let headline = format!("step `{step}`: {error}");
+    let diagnostic = match error {
+        E::Missing { guarantee, cause, .. } => missing(*guarantee, cause, headline),
+        E::Unenforceable { limit } => Diagnostic::new(Code::LimitNotEnforced, headline)
+            .expected(format!("a host that can limit `{limit}`"))
+            .help("run as root, or in a session with a delegated control group: kiln doctor")
+            .help("or allow it to be absent: kiln build --allow-missing limits"),
+        E::TooFewProcessors { asked, present } => Diagnostic::new(Code::BackendCannot, headline)
+            .expected(format!("{asked} processors"))
+            .got(present.to_string())
+            .help("lower `cpus` of the step, or build on a larger host"),
+        E::Program { program, .. } => Diagnostic::new(Code::CommandFailed, headline)
+            .why(format!(
+                "`{program}` is not in the step's environment, or cannot be executed there"
+            ))
+            .help("add its package under `environment`:  host: {packages: [...]}"),
+        E::Place { at, .. } => {
+            Diagnostic::new(Code::Collision, headline).help(format!("mount it elsewhere than {at}"))
+        }
+        E::Source { .. }
+        | E::Setup { .. }
+        | E::ChildLost
+        | E::Garbled { .. }
+        | E::StillAlive { .. } => Diagnostic::new(Code::SandboxFailed, headline)
+            .help("see what this host can do: kiln doctor"),
+    };
+    match std::error::Error::source(error) {
+        Some(cause) => diagnostic.caused_by(cause),
+        None => diagnostic,
+    }
+}
+
+/// Returns what a person reads of a guarantee that this host cannot keep: each cause has its own text.
+pub fn missing(guarantee: Guarantee, cause: &Cause, headline: String) -> Diagnostic {
+    match cause {
+        Cause::AppArmor => Diagnostic::new(Code::NamespacesApparmor, "this host does not let kiln make a user namespace")
+            .expected("kernel.apparmor_restrict_unprivileged_userns = 0, or a profile for kiln")
+            .got("1, and no profile")
+            .why("AppArmor restricts unprivileged user namespaces on this system")
+            .help("install the profile:  sudo kiln doctor --fix apparmor"),
+        Cause::OuterSeccomp => Diagnostic::new(Code::NamespacesSeccomp, headline)
+            .why("a seccomp filter around kiln, as in a container with the default profile, refuses it")
+            .help("start the container with  --security-opt seccomp=unconfined --security-opt apparmor=unconfined --security-opt systempaths=unconfined"),
+        Cause::KernelSetting { setting, value } => {
+            Diagnostic::new(Code::NamespacesKernel, headline).got(format!("/proc/sys/{setting} = {value}")).help(setting_fix(setting))
+        }
+        Cause::MaskedProc => Diagnostic::new(Code::NamespacesSeccomp, headline)
+            .why("the host's own /proc is partly masked, as in a container, so no fresh one may be mounted")
+            .help("start the container with  --security-opt systempaths=unconfined"),
+        Cause::NotInKernel => Diagnostic::new(Code::NamespacesKernel, headline).why(format!("the kernel lacks what `{guarantee}` needs")).help("use a newer kernel"),
+        Cause::Unknown => Diagnostic::new(Code::SandboxFailed, headline).help("see what this host can do: kiln doctor"),
+    }
+}
+
+fn setting_fix(setting: &str) -> String {
+    let wanted = if setting.contains("max_") { "15000" } else { "1" };
+    format!("as root:  sysctl -w {}={wanted}", setting.replace('/', "."))
+}
+
+/// A step whose command did not end well.
+pub fn exit(
+    step: &Step,
+    outcome: &Outcome,
+    log: Vec<u8>,
+    log_blob: Blob,
+    sealed: &Sealed,
+) -> StepFailure {
+    let id = &step.id;
+    let (state, detail, diagnostic) = match outcome.exit {
+        Exit::Cancelled => (
+            State::Cancelled,
+            "interrupted".to_owned(),
+            Diagnostic::new(Code::Interrupted, format!("step `{id}` was interrupted")),
+        ),
+        Exit::TimedOut { idle } => {
+            let (limit, key) = match (idle, step.limits.idle) {
+                (true, Some(idle)) => (idle.value, "resources.idle"),
+                _ => (step.timeout, "timeout"),
+            };
+            let what = if idle { "was silent for longer than" } else { "ran for longer than" };
+            (
+                State::Failed,
+                "out of time".to_owned(),
+                Diagnostic::new(Code::OutOfTime, format!("step `{id}` {what} {limit}"))
+                    .help(format!("raise `{key}` of the step, if it needs more")),
+            )
+        }
+        Exit::OutOfMemory => (
+            State::Failed,
+            "out of memory".to_owned(),
+            Diagnostic::new(Code::OutOfMemory, format!("step `{id}` was killed for memory"))
+                .help("raise `resources: {memory: …}` of the step"),
+        ),
+        Exit::OutOfDisk => (
+            State::Failed,
+            "out of disk".to_owned(),
+            Diagnostic::new(
+                Code::OutOfDisk,
+                format!("step `{id}` filled its writable space of {}", step.limits.disk.value),
+            )
+            .help("raise `resources: {disk: …}` of the step"),
+        ),
+        Exit::Exited(_) | Exit::Signaled(_) => {
+            let how = match outcome.exit {
+                Exit::Signaled(signal) => format!("killed by signal {signal}"),
+                Exit::Exited(code) => format!("exit status {code}"),
+                _ => String::new(),
+            };
+            (State::Failed, how.clone(), command_failed(step, outcome, &how))
+        }
+    };
+    StepFailure {
+        state,
+        detail: Some(detail),
+        diagnostics: vec![diagnostic],
+        log: Some(log),
+        log_blob: Some(log_blob),
+        action: Some(sealed.digest),
+    }
+}
+
+fn command_failed(step: &Step, outcome: &Outcome, how: &str) -> Diagnostic {
+    let hosts: Vec<&str> =
+        outcome.network_attempts.iter().map(|attempt| attempt.host.as_str()).collect();
+    if hosts.is_empty() {
+        return Diagnostic::new(Code::CommandFailed, format!("step `{}` failed: {how}", step.id))
+            .help(format!("whole log:  kiln log ^0 {}", step.id));
+    }
+    Diagnostic::new(Code::NetworkAttempted, format!("step `{}` tried to reach the network", step.id))
+        .expected("all inputs present before the step starts")
+        .got(format!("a look-up of {}; then {how}", hosts.join(", ")))
+        .help("bring what it wanted in as a source, or into the environment; the network is off in every step")
+        .help(format!("whole log:  kiln log ^0 {}", step.id))
+}
+
+/// A step whose outputs cannot be taken.
+pub fn captured(
+    diagnostics: Vec<Diagnostic>,
+    log: &[u8],
+    log_blob: Blob,
+    sealed: &Sealed,
+) -> StepFailure {
+    StepFailure {
+        state: State::Failed,
+        detail: Some("outputs".to_owned()),
+        diagnostics,
+        log: Some(log.to_vec()),
+        log_blob: Some(log_blob),
+        action: Some(sealed.digest),
+    }
+}
+
+/// An output that lies in no writable place.
+pub fn unreachable(step: &Step, name: &Ident, path: &RelPath) -> Diagnostic {
+    Diagnostic::new(
+        Code::OutputMissing,
+        format!("output `{name}` of step `{}` is missing: {path}", step.id),
+    )
+    .why("it lies in no place that the step could write to")
+}
+
+/// An output that is missing or refused.
+pub fn capture(step: &Step, name: &Ident, error: &CaptureError) -> Diagnostic {
+    crate::refusal::capture(&format!("output `{name}` of step `{}`", step.id), error)
+}
+
+fn failure(state: State, detail: Option<String>, diagnostics: Vec<Diagnostic>) -> StepFailure {
+    StepFailure { state, detail, diagnostics, log: None, log_blob: None, action: None }
+}

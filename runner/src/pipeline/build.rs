@@ -1,0 +1,305 @@
+//! The whole of a build, as the module's numbered steps.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use model::digest::Blob;
+use model::isolation::Guarantee;
+use model::record::Asked;
+use model::step::StepId;
+
+use super::prepare::{Prepared, Source, prepare};
+use super::signing::Signing;
+use super::hand_over::{self, Job};
+use super::select;
+use crate::cli::Session;
+use crate::cli::args::InputsLevel;
+use crate::diagnostic::{Code, Diagnostic};
+use crate::execute::local::{self, Workshop};
+use crate::history::{self, StepStory};
+use crate::plan::Plan;
+use crate::plan::action::Known;
+use crate::project::Project;
+use crate::report::{State, Talk};
+use crate::schedule::{self, Ends};
+use crate::source::{Project as SourceFolder, Scanned, SourceContent};
+use crate::store::Store;
+use crate::{context, interrupt, refusal};
+
+/// What is wanted of a build.
+#[derive(Clone, Debug)]
+pub struct Wish {
+    /// Where the build file comes from.
+    pub from: Source,
+    /// How far to go.
+    pub mode: Mode,
+    /// Steps or artifacts; empty for all.
+    pub targets: Vec<String>,
+    /// Combinations of the matrix, `axis=value`; empty for all.
+    pub matrix: Vec<String>,
+    /// Where artifacts go.
+    pub output: PathBuf,
+    /// Whether earlier results are believed.
+    pub use_cache: bool,
+    /// Whether and how to sign.
+    pub signing: Signing,
+    /// Sign although the source is dirty.
+    pub allow_dirty: bool,
+    /// Guarantees that may be absent.
+    pub waived: BTreeSet<Guarantee>,
+    /// What `NAME.inputs` holds.
+    pub inputs: InputsLevel,
+    /// Makes what was asked for of an artifact's name and matrix choice.
+    pub asked: AskedFor,
+}
+
+/// How the request for one artifact is told.
+#[derive(Clone, Debug)]
+pub enum AskedFor {
+    /// A target of the build file.
+    Target {
+        /// What the command line set over the build file, as text.
+        overrides: String,
+    },
+    /// A wrapped command; the target is filled in for each output.
+    Command(Asked),
+}
+
+/// How far to go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Build.
+    Build,
+    /// Say what would run, and stop.
+    Plan,
+    /// Bring the inputs in, and stop.
+    Fetch,
+}
+
+/// What a build came to.
+#[derive(Debug)]
+pub struct Finished {
+    /// Its id; none where nothing was done.
+    pub id: Option<String>,
+    /// The plan.
+    pub plan: Plan,
+    /// What became of each step.
+    pub steps: BTreeMap<StepId, StepStory>,
+    /// What was handed over.
+    pub artifacts: Vec<FinishedArtifact>,
+    /// Notes for people.
+    pub notes: Vec<String>,
+}
+
+/// One artifact that was handed over.
+#[derive(Clone, Debug)]
+pub struct FinishedArtifact {
+    /// Where it lies.
+    pub path: PathBuf,
+    /// Its bytes.
+    pub blob: Blob,
+    /// The key that signed for it.
+    pub signed_by: Option<String>,
+    /// The files beside it that hold the evidence.
+    pub evidence: Vec<PathBuf>,
+}
+
+/// Builds.
+///
+/// # Errors
+/// Everything that went wrong, the failed steps among it.
+pub fn build(
+    session: &Session,
+    project: &Project,
+    wish: &Wish,
+    talk: &mut Talk,
+) -> Result<Finished, Vec<Diagnostic>> {
+    let one = |diagnostic: Diagnostic| vec![diagnostic];
+    let store = session.store()?;
+    // 1. to 3. Read, bring in, plan.
+    let mut prepared = prepare(session, project, wish.from, &wish.waived, &store, talk)?;
+    select::restrict(&mut prepared.plan, &wish.targets, &wish.matrix)?;
+    prepared.plan.order().map_err(|error| one(Diagnostic::new(Code::Cycle, error.to_string())))?;
+    select::offered(session, &prepared)?;
+    // 4. Decide about signing, before anything runs.
+    let signing = wish.signing.decide(session, &store, &prepared, wish)?;
+    hand_over::write_lock(project, &prepared)?;
+    if wish.mode != Mode::Build {
+        return preview(&store, prepared, project, wish.mode);
+    }
+    // 5. Run the plan.
+    let run = run_id().map_err(one)?;
+    let started = session.context.now();
+    let ends = execute(session, &store, project, &prepared, wish, &run, talk)?;
+    talk.end();
+    // 6. Hand over.
+    let facts = hand_over::Facts { run, started, finished: session.context.now() };
+    if !ends.failed.is_empty() || !ends.blocked.is_empty() {
+        return Err(hand_over::failed(&store, project, &prepared, &facts, &ends));
+    }
+    let job = Job { session, store: &store, project, prepared: &prepared, wish, signing: &signing, facts: &facts, ends: &ends };
+    let handed = hand_over::hand_over(&job)?;
+    Ok(Finished { id: Some(facts.run), plan: prepared.plan, steps: stories(&ends), artifacts: handed.artifacts, notes: handed.notes })
+}
+
+/// Returns the name of a new run: 128 random bits in hex.
+fn run_id() -> Result<String, Diagnostic> {
+    let random = context::random().map_err(|error| {
+        Diagnostic::new(Code::Internal, "the kernel gives no random bytes").caused_by(&error)
+    })?;
+    Ok(model::record::Nonce::from_bytes(random).to_string())
+}
+
+fn execute(
+    session: &Session,
+    store: &Store,
+    project: &Project,
+    prepared: &Prepared,
+    wish: &Wish,
+    run: &str,
+    talk: &mut Talk,
+) -> Result<Ends, Vec<Diagnostic>> {
+    let cancel = interrupt::watch().map_err(|diagnostic| vec![diagnostic])?;
+    let folder = SourceFolder::open(&project.folder)
+        .map_err(|error| vec![select::source_error(&prepared.manifest, &error)])?;
+    let bring = |known: &Known| bring(store, &folder, &prepared.scanned, known);
+    let shop = Workshop {
+        store,
+        cancel: &cancel,
+        run: run.to_owned(),
+        use_cache: wish.use_cache,
+        context: &session.context,
+        bring: &bring,
+    };
+    let jobs = session.global.jobs.map_or_else(cores, usize::from);
+    Ok(schedule::run(
+        &prepared.plan,
+        jobs,
+        talk,
+        || cancel.is_triggered(),
+        |step, done, tell| local::run(&shop, step, done, tell),
+    ))
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// Brings the files of a source into the store, each checked against what was hashed.
+fn bring(
+    store: &Store,
+    folder: &SourceFolder,
+    scanned: &Scanned,
+    known: &Known,
+) -> Result<(), Vec<Diagnostic>> {
+    let root = match known {
+        Known::Tree(blob) => blob,
+        Known::File { blob, .. } => blob,
+    };
+    for source in scanned.sources.values().filter(|source| source.root() == *root) {
+        let open = |file: &crate::source::ScannedFile| -> Result<_, Brought> {
+            let opened = folder.open_file(&file.path).map_err(Brought::Source)?;
+            Ok((opened.into(), Some(file.blob)))
+        };
+        let missing: Vec<_> =
+            source.files().into_iter().filter(|file| !store.has_sized(&file.blob)).collect();
+        store.import_many(&missing, open).map_err(|error| vec![error.told()])?;
+        if let SourceContent::Folder(tree) = &source.content {
+            store.put_tree(tree).map_err(|error| vec![refusal::store(&error)])?;
+        }
+    }
+    Ok(())
+}
+
+/// Why a source's file could not be brought in.
+#[derive(Debug, thiserror::Error)]
+enum Brought {
+    #[error("a source cannot be read")]
+    Source(#[source] crate::source::SourceError),
+    #[error("the store refused")]
+    Store(#[from] crate::store::Error),
+}
+
+impl Brought {
+    fn told(&self) -> Diagnostic {
+        match self {
+            Brought::Source(error) => select::source_told(error),
+            Brought::Store(error) => refusal::store(error),
+        }
+    }
+}
+
+/// Says what would run, as far as that can be told before the first step: a step that reads another's
+/// output has no digest until that one has its result.
+fn preview(
+    store: &Store,
+    prepared: Prepared,
+    project: &Project,
+    mode: Mode,
+) -> Result<Finished, Vec<Diagnostic>> {
+    if mode == Mode::Fetch {
+        let folder = SourceFolder::open(&project.folder)
+            .map_err(|error| vec![select::source_error(&prepared.manifest, &error)])?;
+        for source in prepared.scanned.sources.values() {
+            bring(store, &folder, &prepared.scanned, &Known::Tree(source.root()))?;
+        }
+        store.sync().map_err(|error| vec![refusal::store(&error)])?;
+    }
+    let known = local::foresee(store, &prepared.plan);
+    let story = |cached: bool| StepStory {
+        state: if cached { State::Cached } else { State::Queued },
+        detail: None,
+        action: None,
+        log: None,
+        wall_ms: 0,
+        cached_from: None,
+    };
+    let steps =
+        prepared.plan.steps.keys().map(|id| (id.clone(), story(known.contains(id)))).collect();
+    Ok(Finished { id: None, plan: prepared.plan, steps, artifacts: Vec::new(), notes: Vec::new() })
+}
+
+/// Returns what became of each step, for the history.
+pub(super) fn stories(ends: &Ends) -> BTreeMap<StepId, StepStory> {
+    let ran = ends.ran.iter().map(|(id, ran)| {
+        let story = StepStory {
+            state: if ran.cached { State::Cached } else { State::Passed },
+            detail: ran.note.clone(),
+            action: Some(ran.action),
+            log: Some(ran.result.log),
+            wall_ms: ran.result.wall_ms,
+            cached_from: ran.cached.then(|| ran.result.run.clone()),
+        };
+        (id.clone(), story)
+    });
+    let failed = ends.failed.iter().map(|(id, failure)| {
+        let story = StepStory {
+            state: failure.state,
+            detail: failure.detail.clone(),
+            action: failure.action,
+            log: failure.log_blob,
+            wall_ms: 0,
+            cached_from: None,
+        };
+        (id.clone(), story)
+    });
+    let blocked = ends.blocked.iter().map(|id| {
+        (
+            id.clone(),
+            StepStory {
+                state: State::Blocked,
+                detail: None,
+                action: None,
+                log: None,
+                wall_ms: 0,
+                cached_from: None,
+            },
+        )
+    });
+    ran.chain(failed).chain(blocked).collect()
+}
+
+/// Returns the name under which the builds of a project are kept.
+pub(super) fn project_key(project: &Project) -> model::Digest {
+    history::project_key(&project.folder)
+}

@@ -1,0 +1,45 @@
+//! Whether what lies in the output folder is what a build would put there.
+//!
+//! Evidence is fresh if it verifies under the configured key, is about the artifact's bytes, and its
+//! `buildDefinition` is the one that would be signed now: so a new commit with the same bytes is
+//! signed anew, and a build that changed nothing is not. What is of a run only is not compared.
+
+use std::io::Read;
+
+use model::record::Record;
+use model::relpath::Name;
+
+use crate::artifacts::Made;
+use crate::export::OutFolder;
+use crate::sign;
+
+use super::signing::Decided;
+
+/// Largest evidence file that is read, in bytes.
+const EVIDENCE_BYTES_MAX: u64 = 64 << 20;
+
+/// Returns the artifacts whose evidence is absent or not what would be signed now, by position.
+/// Nothing is stale where nothing is signed.
+pub fn stale(out: &OutFolder, made: &[Made], records: &[Record], signing: &Decided) -> Vec<usize> {
+    let Decided::With(signer) = signing else { return Vec::new() };
+    let fresh = |made: &Made, record: &Record| -> bool {
+        let read = |suffix: &str| read(out, &format!("{}{suffix}", made.artifact.name));
+        let (Some(bundle), Some(line)) = (read(".sigstore.json"), read(".intoto.jsonl")) else {
+            return false;
+        };
+        sign::says_the_same(signer, record, &bundle) && sign::says_the_same(signer, record, &line)
+    };
+    let pairs = made.iter().zip(records).enumerate();
+    pairs.filter(|(_, (made, record))| !fresh(made, record)).map(|(index, _)| index).collect()
+}
+
+/// Returns a plain file of the output folder; a link, or anything else, is none.
+fn read(out: &OutFolder, name: &str) -> Option<Vec<u8>> {
+    let path = out.path_of(&Name::new(name).ok()?);
+    if !path.symlink_metadata().ok()?.is_file() {
+        return None;
+    }
+    let mut bytes = Vec::new();
+    std::fs::File::open(path).ok()?.take(EVIDENCE_BYTES_MAX).read_to_end(&mut bytes).ok()?;
+    Some(bytes)
+}

@@ -1,0 +1,301 @@
+//! Step 6: artifacts, Records, signatures, files.
+//!
+//! Everything that would be written is compared first: what is right already is left alone, so a
+//! build that found all its results writes nothing and signs nothing (decision 24).
+
+use std::path::{Path, PathBuf};
+
+use model::digest::Digest;
+use model::record::{Asked, Nonce, Record};
+use model::relpath::{Name, RelPath};
+
+use super::build::{AskedFor, FinishedArtifact, Wish, project_key, stories};
+use super::freshness;
+use super::prepare::Prepared;
+use super::signing::Decided;
+use crate::artifacts::{self, Made};
+use crate::cli::{Session, lasting};
+use crate::diagnostic::{Code, Diagnostic};
+use crate::evidence::{self, Built, RunFacts};
+use crate::export::{Landed, OutFolder, SUMS_NAME, sums_text};
+use crate::history::{self, ArtifactStory, Build};
+use crate::project::{BUILD_FILE, LOCK_FILE, Project};
+use crate::report::State;
+use crate::schedule::Ends;
+use crate::sign::{self, Signed};
+use crate::store::Store;
+use crate::{claims, context, inputs, refusal};
+
+/// The run's own name and times.
+#[derive(Clone, Debug)]
+pub struct Facts {
+    /// Its id.
+    pub run: String,
+    /// Seconds since 1970.
+    pub started: i64,
+    /// Seconds since 1970.
+    pub finished: i64,
+}
+
+/// Writes the lock where it would change; `prepare` has refused that under `--locked`.
+pub fn write_lock(project: &Project, prepared: &Prepared) -> Result<(), Vec<Diagnostic>> {
+    match &prepared.new_lock {
+        Some(text) => lasting::write(&project.folder, LOCK_FILE, text.as_bytes()),
+        None => Ok(()),
+    }
+}
+
+/// Keeps a failed build for `kiln show` and `kiln log`, and returns what went wrong.
+pub fn failed(
+    store: &Store,
+    project: &Project,
+    prepared: &Prepared,
+    facts: &Facts,
+    ends: &Ends,
+) -> Vec<Diagnostic> {
+    let told = ends.failed.iter().flat_map(|(id, failure)| {
+        let place = prepared.places.get(id);
+        failure.diagnostics.iter().map(move |diagnostic| match (&diagnostic.place, place) {
+            (None, Some(place)) => diagnostic.clone().at(place.clone()),
+            _ => diagnostic.clone(),
+        })
+    });
+    let mut found: Vec<Diagnostic> = told.collect();
+    if found.is_empty() {
+        found.push(Diagnostic::new(Code::Interrupted, "the build was interrupted"));
+    }
+    let state = if ends.failed.values().any(|failure| failure.state == State::Failed) {
+        State::Failed
+    } else {
+        State::Cancelled
+    };
+    let build = Build {
+        id: facts.run.clone(),
+        project: prepared.plan.name.clone(),
+        started: facts.started,
+        finished: facts.finished,
+        state,
+        steps: stories(ends),
+        artifacts: Vec::new(),
+        records: Vec::new(),
+        errors: found.iter().map(Diagnostic::to_json).collect(),
+    };
+    let kept = history::keep(store, &project_key(project), &build).and_then(|()| store.sync());
+    if let Err(error) = kept {
+        found.push(refusal::store(&error));
+    }
+    found
+}
+
+/// What the last step of the pipeline works on: what all steps before it made.
+#[derive(Clone, Copy, Debug)]
+pub struct Job<'a> {
+    /// Flags and surroundings.
+    pub session: &'a Session,
+    /// The store.
+    pub store: &'a Store,
+    /// The project.
+    pub project: &'a Project,
+    /// Plan and inputs.
+    pub prepared: &'a Prepared,
+    /// What is wanted.
+    pub wish: &'a Wish,
+    /// Whether and by whom it is signed.
+    pub signing: &'a Decided,
+    /// The run's own name and times.
+    pub facts: &'a Facts,
+    /// What became of the steps.
+    pub ends: &'a Ends,
+}
+
+/// Hands over what a build made.
+///
+/// 1. Make the artifacts in the store, and a Record for each.
+/// 2. Find out whose evidence is absent or stale.
+/// 3. Unless nothing ran and nothing is stale: export the inputs, sign, write the evidence.
+/// 4. Put the artifacts in place; what is right already is left alone.
+/// 5. Keep the build for `kiln show`, unless nothing was done.
+///
+/// # Errors
+/// Everything that cannot be made, signed or written; what was there before is then still there.
+pub fn hand_over(job: &Job<'_>) -> Result<Handed, Vec<Diagnostic>> {
+    // 1. Artifacts and Records.
+    let made = artifacts::make(job.store, &job.prepared.plan, &job.ends.ran).map_err(|error| vec![error])?;
+    let folder = job.project.folder.join(&job.wish.output);
+    let out = OutFolder::open(&folder).map_err(|error| vec![refusal::export(&error)])?;
+    let mut records = records(job, &made)?;
+    // 2. Whose evidence is stale.
+    let stale = freshness::stale(&out, &made, &records, job.signing);
+    let done = job.ends.ran.values().any(|ran| !ran.cached) || !stale.is_empty();
+    // 3. Evidence.
+    if done {
+        sign_and_write(job, &out, &made, &mut records, &stale)?;
+    }
+    // 4. Artifacts.
+    let mut notes = put(job, &out, &made)?;
+    let signed_by = match job.signing {
+        Decided::With(signer) => Some(signer.id.clone()),
+        Decided::Without(reason) => {
+            notes.extend(reason.iter().filter(|_| !made.is_empty()).map(|reason| format!("unsigned: {reason}")));
+            None
+        }
+    };
+    // 5. Keep the build.
+    if done {
+        keep(job, &made, records, signed_by.as_deref()).map_err(|error| vec![error])?;
+    }
+    let artifacts = made.iter().map(|made| finished(&folder, made, signed_by.as_deref())).collect();
+    Ok(Handed { artifacts, notes })
+}
+
+/// What was handed over, and what is worth saying of it.
+#[derive(Clone, Debug)]
+pub struct Handed {
+    /// The artifacts.
+    pub artifacts: Vec<FinishedArtifact>,
+    /// Notes for people.
+    pub notes: Vec<String>,
+}
+
+fn records(job: &Job<'_>, made: &[Made]) -> Result<Vec<Record>, Vec<Diagnostic>> {
+    let run = run_facts(job)?;
+    let source = Built { plan: &job.prepared.plan, ran: &job.ends.ran, inputs: &job.prepared.inputs, run: &run };
+    let one = |made: &Made| {
+        let random = context::random().map_err(|error| vec![Diagnostic::new(Code::Internal, "the kernel gives no random bytes").caused_by(&error)])?;
+        Ok(evidence::record(&source, &made.artifact, made.blob, asked(&job.wish.asked, made), Nonce::from_bytes(random)))
+    };
+    made.iter().map(one).collect()
+}
+
+/// Lands the artifacts and the list of their digests.
+fn put(job: &Job<'_>, out: &OutFolder, made: &[Made]) -> Result<Vec<String>, Vec<Diagnostic>> {
+    let last = history::builds(job.store, &project_key(job.project)).ok().and_then(|builds| builds.into_iter().find(|build| !build.artifacts.is_empty()));
+    let before = |name: &Name| {
+        let last = last.as_ref().and_then(|last| last.artifacts.iter().find(|artifact| artifact.name == name.as_str()));
+        last.map(|artifact| &artifact.blob.digest)
+    };
+    let mut notes = Vec::new();
+    for made in made {
+        let name = &made.artifact.name;
+        let landed = out.land(job.store, name, &made.blob, made.executable, before(name)).map_err(|error| vec![refusal::export(&error)])?;
+        if landed == Landed::Restored {
+            notes.push(format!("{name} was changed in {} and is restored", job.wish.output.display()));
+        }
+    }
+    if !made.is_empty() {
+        let sums = sums_text(made.iter().map(|made| (&made.artifact.name, &made.blob.digest)));
+        land_bytes(out, SUMS_NAME, sums.as_bytes())?;
+    }
+    Ok(notes)
+}
+
+fn asked(how: &AskedFor, made: &Made) -> Asked {
+    let name = made.artifact.name.to_string();
+    match how {
+        AskedFor::Target { overrides } => Asked::Build {
+            build_file: RelPath::new(BUILD_FILE).unwrap_or_default(),
+            target: name,
+            matrix: made.artifact.choice_text(),
+            overrides: overrides.clone(),
+        },
+        AskedFor::Command(Asked::Run {
+            command, inputs, outputs, packages, environment, ..
+        }) => Asked::Run {
+            command: command.clone(),
+            inputs: inputs.clone(),
+            outputs: outputs.clone(),
+            packages: packages.clone(),
+            environment: environment.clone(),
+            target: name,
+        },
+        AskedFor::Command(other) => other.clone(),
+    }
+}
+
+fn run_facts(job: &Job<'_>) -> Result<RunFacts, Vec<Diagnostic>> {
+    let plan = inputs::plan_bytes(&job.prepared.plan).map_err(|error| vec![Diagnostic::new(Code::Internal, error.to_string())])?;
+    Ok(RunFacts {
+        invocation: job.facts.run.clone(),
+        started: job.facts.started,
+        finished: job.facts.finished,
+        // Filled in once something is written: hashing this program costs more than a build without changes.
+        kiln_digest: Digest::of(b""),
+        host: sign::host_facts(&job.session.context),
+        claims: claims::read(&job.session.context),
+        plan_digest: Digest::of(&plan),
+        waivers: job.wish.waived.clone(),
+    })
+}
+
+/// Exports the inputs, signs what is stale, and writes the evidence.
+fn sign_and_write(job: &Job<'_>, out: &OutFolder, made: &[Made], records: &mut [Record], stale: &[usize]) -> Result<(), Vec<Diagnostic>> {
+    let exported = inputs::export(job.store, &job.prepared.plan, &job.ends.ran, job.wish.inputs)
+        .map_err(|error| vec![refusal::with_causes(Diagnostic::new(Code::StoreUnusable, error.to_string()), &error)])?;
+    let inputs_name = format!("{}.inputs", job.prepared.plan.name);
+    let kiln_digest = sign::program_digest().map_err(|diagnostic| vec![diagnostic])?;
+    for record in records.iter_mut() {
+        let run = &mut record.observed.run;
+        run.kiln_digest = kiln_digest;
+        run.byproducts.push(evidence::inputs_byproduct(&inputs_name, exported.digest, job.wish.inputs.as_str()));
+        run.byproducts.sort();
+    }
+    // The objects are on the disk before anything speaks of them.
+    job.store.sync().map_err(|error| vec![refusal::store(&error)])?;
+    if let Decided::With(_) = job.signing {
+        let wanted: Vec<(&Record, &Made)> = stale.iter().filter_map(|index| Some((records.get(*index)?, made.get(*index)?))).collect();
+        let signed = sign::sign(&job.session.context, job.store, &wanted).map_err(|diagnostic| vec![diagnostic])?;
+        for ((_, made), signed) in wanted.iter().zip(&signed) {
+            for (suffix, bytes) in evidence_files(signed) {
+                land_bytes(out, &format!("{}{suffix}", made.artifact.name), bytes)?;
+            }
+        }
+    }
+    if !made.is_empty() {
+        let name = Name::new(&inputs_name).map_err(|error| vec![Diagnostic::new(Code::Internal, error.to_string())])?;
+        out.land(job.store, &name, &exported, false, None).map_err(|error| vec![refusal::export(&error)])?;
+    }
+    Ok(())
+}
+
+fn land_bytes(out: &OutFolder, name: &str, bytes: &[u8]) -> Result<(), Vec<Diagnostic>> {
+    let name = Name::new(name)
+        .map_err(|error| vec![Diagnostic::new(Code::WrongValue, format!("`{name}` {error}"))])?;
+    out.land_bytes(&name, bytes, None).map(|_| ()).map_err(|error| vec![refusal::export(&error)])
+}
+
+fn evidence_files(signed: &Signed) -> Vec<(&'static str, &[u8])> {
+    let mut files = vec![
+        (".sigstore.json", signed.bundle.as_slice()),
+        (".intoto.jsonl", signed.line.as_slice()),
+    ];
+    files.extend(signed.dependencies.as_deref().map(|bytes| (".dependencies.json", bytes)));
+    files
+}
+
+fn keep(job: &Job<'_>, made: &[Made], records: Vec<Record>, signed_by: Option<&str>) -> Result<(), Diagnostic> {
+    let story = |made: &Made| ArtifactStory { name: made.artifact.name.to_string(), blob: made.blob, signed_by: signed_by.map(str::to_owned) };
+    let build = Build {
+        id: job.facts.run.clone(),
+        project: job.prepared.plan.name.clone(),
+        started: job.facts.started,
+        finished: job.facts.finished,
+        state: State::Passed,
+        steps: stories(job.ends),
+        artifacts: made.iter().map(story).collect(),
+        records,
+        errors: Vec::new(),
+    };
+    history::keep(job.store, &project_key(job.project), &build).and_then(|()| job.store.sync()).map_err(|error| refusal::store(&error))
+}
+
+fn finished(folder: &Path, made: &Made, signed_by: Option<&str>) -> FinishedArtifact {
+    let path = folder.join(made.artifact.name.as_str());
+    let beside =
+        |suffix: &str| -> PathBuf { folder.join(format!("{}{suffix}", made.artifact.name)) };
+    let evidence = if signed_by.is_some() {
+        vec![beside(".sigstore.json"), beside(".intoto.jsonl")]
+    } else {
+        Vec::new()
+    };
+    FinishedArtifact { path, blob: made.blob, signed_by: signed_by.map(str::to_owned), evidence }
+}

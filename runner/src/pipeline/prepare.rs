@@ -1,0 +1,404 @@
+//! Steps 1 to 3 of the pipeline: from the build file to a plan whose inputs are all known.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::time::Instant;
+
+use fetch::host::{Asked, Forbidden};
+use model::digest::{Blob, Digest};
+use model::isolation::Guarantee;
+use model::platform::Platform;
+use model::record::{DigestOf, GitId, SourceRef};
+use model::relpath::{AbsPath, Ident, Name, RelPath};
+use model::step::StepId;
+
+use crate::cli::Session;
+use crate::diagnostic::{Code, Diagnostic, Place};
+use crate::environment::{self, Environment};
+use crate::evidence::{Inputs, SourceFact};
+use crate::manifest::{self, EnvironmentKind, Epoch, Manifest, SourceKind};
+use crate::plan::Plan;
+use crate::plan::action::Known;
+use crate::plan::expand::{self, Grounds};
+use crate::project::{BUILD_FILE, LOCK_FILE, Project};
+use crate::report::{Event, Talk};
+use crate::source::{Checkout, 
+    self, Exclude, GitIdentity, LocalSource, Scan, Scanned, SourceContent, StatCache, UserGit,
+};
+use crate::store::Store;
+use crate::{lock, refusal};
+
+/// Everything known before the first step runs.
+#[derive(Debug)]
+pub struct Prepared {
+    /// The build file.
+    pub manifest: Manifest,
+    /// What will run.
+    pub plan: Plan,
+    /// What goes in, by digest.
+    pub inputs: Inputs,
+    /// The scanned sources, whose files are brought into the store when a step needs them.
+    pub scanned: Scanned,
+    /// Paths that differ from the commit, printed; empty when clean.
+    pub dirty: Vec<String>,
+    /// The lock's new text, where it would change.
+    pub new_lock: Option<String>,
+    /// Where the build file says what each step runs.
+    pub places: BTreeMap<StepId, Place>,
+}
+
+/// Where a build file comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// A file of the project.
+    File,
+    /// Made up by `kiln run`: no file, no lock.
+    CommandLine,
+}
+
+/// Reads the build file.
+///
+/// # Errors
+/// Everything that is wrong with it.
+pub fn read_manifest(project: &Project) -> Result<Manifest, Vec<Diagnostic>> {
+    manifest::parse(&project.build_file, BUILD_FILE)
+}
+
+/// Returns a plan without digests: enough to draw it.
+///
+/// # Errors
+/// Everything that is wrong with the build file.
+pub fn sketch(project: &Project) -> Result<Plan, Vec<Diagnostic>> {
+    let manifest = read_manifest(project)?;
+    let expanded = manifest::expand(&manifest, Platform::HERE)?;
+    let nothing = Blob::of(b"");
+    let sources = manifest
+        .sources
+        .iter()
+        .map(|source| (source.name.value.clone(), Known::Tree(nothing)))
+        .collect();
+    let environments = manifest
+        .environments
+        .iter()
+        .map(|environment| (environment.name.value.clone(), (nothing, Vec::new())))
+        .collect();
+    let grounds = Grounds {
+        name: manifest.name.value.as_str(),
+        sources: &sources,
+        environments: &environments,
+        epoch: 0,
+        waived: &BTreeSet::new(),
+    };
+    Ok(expand::expand(&expanded, &grounds))
+}
+
+/// Prepares a build: reads, scans, imports, plans.
+///
+/// # Errors
+/// Everything that is wrong with build file, lock, sources or environments.
+pub fn prepare(
+    session: &Session,
+    project: &Project,
+    from: Source,
+    waived: &BTreeSet<Guarantee>,
+    store: &Store,
+    talk: &mut Talk,
+) -> Result<Prepared, Vec<Diagnostic>> {
+    // 1. Read the build file and its lock.
+    let manifest = read_manifest(project)?;
+    let expanded = manifest::expand(&manifest, Platform::HERE)?;
+    let new_lock = match from {
+        Source::File => lock_text(session, project, &manifest)?,
+        Source::CommandLine => None,
+    };
+    // 2. Bring the inputs in.
+    let scanned = scan(session, project, &manifest, store)?;
+    let used: BTreeSet<&Ident> = expanded
+        .instances
+        .iter()
+        .filter(|instance| instance.root.is_none())
+        .map(|instance| &instance.environment)
+        .collect();
+    let environments = environments(session, &manifest, &used, store, talk)?;
+    super::pins::check(&manifest, &environments, project.lock.as_deref())?;
+    // 3. Make the plan.
+    let sources: BTreeMap<Ident, Known> =
+        scanned.sources.iter().map(|(name, tree)| (name.clone(), known(&tree.content))).collect();
+    let roots = environments
+        .iter()
+        .map(|(name, found)| (name.clone(), (found.root, found.path_prefixes.clone())))
+        .collect();
+    let grounds = Grounds {
+        name: manifest.name.value.as_str(),
+        sources: &sources,
+        environments: &roots,
+        epoch: epoch(&manifest, &scanned)?,
+        waived,
+    };
+    let plan = expand::expand(&expanded, &grounds);
+    let dirty = match &scanned.git {
+        GitIdentity::None => Vec::new(),
+        GitIdentity::Git(checkout) => {
+            checkout.dirty.iter().map(|dirty| dirty.path.clone()).collect()
+        }
+    };
+    let inputs = inputs(project, from, new_lock.as_deref(), &manifest, &scanned, environments);
+    let places = match from {
+        Source::File => expanded.instances.iter().map(|instance| (instance.id.clone(), manifest.place(instance.run_at))).collect(),
+        Source::CommandLine => BTreeMap::new(),
+    };
+    Ok(Prepared { manifest, plan, inputs, scanned, dirty, new_lock, places })
+}
+
+fn known(content: &SourceContent) -> Known {
+    match content {
+        SourceContent::Folder(tree) => Known::Tree(tree.root),
+        SourceContent::File { blob, executable } => {
+            Known::File { blob: *blob, executable: *executable }
+        }
+    }
+}
+
+/// Returns the lock's new text where it is absent or stale; refuses to with `--locked`.
+fn lock_text(
+    session: &Session,
+    project: &Project,
+    manifest: &Manifest,
+) -> Result<Option<String>, Vec<Diagnostic>> {
+    let locked = session.global.locked || session.context.in_ci();
+    let old = match &project.lock {
+        Some(bytes) => Some(lock::parse(bytes, LOCK_FILE).map_err(|diagnostic| vec![*diagnostic])?),
+        None => None,
+    };
+    let stale = match &old {
+        Some(old) => lock::check(old, manifest, LOCK_FILE).err().map(|diagnostic| *diagnostic),
+        None => Some(lock::absent(LOCK_FILE)),
+    };
+    match stale {
+        None => Ok(None),
+        // Pins are read from the host, which only `kiln lock` does.
+        Some(stale) if locked || !lock::required(manifest).is_empty() => Err(vec![stale]),
+        Some(_) => Ok(Some(
+            lock::Lock::new(super::pins::GENERATED_BY, lock::inputs_digest(manifest)).to_text(),
+        )),
+    }
+}
+
+fn scan(
+    session: &Session,
+    project: &Project,
+    manifest: &Manifest,
+    store: &Store,
+) -> Result<Scanned, Vec<Diagnostic>> {
+    let mut sources = Vec::with_capacity(manifest.sources.len());
+    for found in &manifest.sources {
+        let SourceKind::Local { path, exclude } = &found.kind;
+        let globs: Vec<&str> = exclude.iter().map(|glob| glob.value.as_str()).collect();
+        let exclude = Exclude::parse(&globs).map_err(|bad| {
+            let span = exclude.get(bad.position).map_or(path.span, |glob| glob.span);
+            vec![Diagnostic::new(Code::WrongValue, bad.to_string()).at(manifest.place(span))]
+        })?;
+        sources.push(LocalSource {
+            name: found.name.value.clone(),
+            path: path.value.clone(),
+            exclude,
+        });
+    }
+    let cache_path = stat_cache_path(store);
+    // A cache that cannot be read only costs time.
+    let mut cache = StatCache::read(&cache_path).unwrap_or_default();
+    let user = user_git(session);
+    let wanted = Scan {
+        project: &project.folder,
+        sources: &sources,
+        user: &user,
+        now: session.context.clock(),
+    };
+    let scanned = source::scan(&wanted, &mut cache)
+        .map_err(|error| vec![super::select::source_error(manifest, &error)])?;
+    // A cache that cannot be written only costs time.
+    if let (Some(bytes), Ok(name)) = (cache.changed_bytes(), Name::new(STAT_CACHE))
+        && let Err(error) = store.put_state(&name, &bytes)
+    {
+        tracing::debug!(%error, "the stat cache was not written");
+    }
+    Ok(scanned)
+}
+
+/// The stat cache's name below the store's `state`.
+const STAT_CACHE: &str = "stat-cache";
+
+fn stat_cache_path(store: &Store) -> PathBuf {
+    store.path().join("state").join(STAT_CACHE)
+}
+
+fn user_git(session: &Session) -> UserGit {
+    let home = session.context.home.clone();
+    let config_home = session.context.config.parent().map(std::path::Path::to_owned);
+    let mut configs = vec![PathBuf::from("/etc/gitconfig")];
+    configs.extend(config_home.iter().map(|folder| folder.join("git/config")));
+    configs.extend(home.iter().map(|home| home.join(".gitconfig")));
+    UserGit { configs, ignore: config_home.map(|folder| folder.join("git/ignore")), home }
+}
+
+/// Brings the environments in that `used` names.
+pub(super) fn environments(
+    session: &Session,
+    manifest: &Manifest,
+    used: &BTreeSet<&Ident>,
+    store: &Store,
+    talk: &mut Talk,
+) -> Result<BTreeMap<Ident, Environment>, Vec<Diagnostic>> {
+    let mut found = BTreeMap::new();
+    for environment in
+        manifest.environments.iter().filter(|environment| used.contains(&environment.name.value))
+    {
+        let EnvironmentKind::Host(host) = &environment.kind else { continue };
+        let name = environment.name.value.as_str();
+        let blame =
+            |diagnostic: Diagnostic| vec![diagnostic.at(manifest.place(environment.name.span))];
+        let asked = asked(session, host).map_err(blame)?;
+        let what = format!("environment {name}");
+        let began = Instant::now();
+        talk.event(Event::Importing { what: what.clone() });
+        talk.tick();
+        let (ready, files) =
+            environment::prepare(store, &asked, session.context.now()).map_err(|error| {
+                let diagnostic = refusal::environment(name, &error);
+                let span =
+                    super::select::blamed_package(host, &error).unwrap_or(environment.name.span);
+                vec![diagnostic.at(manifest.place(span))]
+            })?;
+        talk.event(Event::Imported { what, files: files as u64, took: began.elapsed() });
+        found.insert(environment.name.value.clone(), ready);
+    }
+    Ok(found)
+}
+
+fn asked(session: &Session, host: &manifest::Host) -> Result<Asked, Diagnostic> {
+    let refuse =
+        |error: &dyn std::error::Error| Diagnostic::new(Code::WrongValue, error.to_string());
+    let packages = host.packages.iter().map(|package| package.value.clone()).collect();
+    let paths = host.paths.iter().map(|path| path.value.clone()).collect();
+    let place = |path: &std::path::Path| path.to_str().and_then(|path| AbsPath::new(path).ok());
+    let forbidden = Forbidden {
+        stores: place(&session.context.store).into_iter().collect(),
+        homes: session.context.home.as_deref().and_then(place).into_iter().collect(),
+    };
+    Asked::new(packages, paths, forbidden).map_err(|error| refuse(&error))
+}
+
+fn epoch(manifest: &Manifest, scanned: &Scanned) -> Result<i64, Vec<Diagnostic>> {
+    match manifest.source_date_epoch {
+        Epoch::Seconds(seconds) => Ok(seconds),
+        Epoch::Commit(span) => match &scanned.git {
+            GitIdentity::Git(Checkout { commit_seconds: Some(seconds), .. }) => Ok(*seconds),
+            GitIdentity::Git(_) | GitIdentity::None => Err(vec![
+                Diagnostic::new(Code::WrongValue, "`source-date-epoch: commit` needs a commit")
+                    .at(manifest.place(span))
+                    .why("the project is not in a git work tree with a commit")
+                    .help("write a number of seconds, or leave the key out"),
+            ]),
+        },
+    }
+}
+
+fn inputs(
+    project: &Project,
+    from: Source,
+    new_lock: Option<&str>,
+    manifest: &Manifest,
+    scanned: &Scanned,
+    environments: BTreeMap<Ident, Environment>,
+) -> Inputs {
+    let checkout = match &scanned.git {
+        GitIdentity::None => None,
+        GitIdentity::Git(checkout) => Some(checkout),
+    };
+    let git_id = |id: &source::git::GitId| GitId::parse(&id.to_string()).ok();
+    let commit = checkout.and_then(|checkout| checkout.commit.as_ref()).and_then(git_id);
+    let uri = checkout
+        .and_then(|checkout| checkout.remote.as_deref())
+        .and_then(published)
+        .unwrap_or_else(|| "local".to_owned());
+    let facts = manifest.sources.iter().filter_map(|declared| {
+        let SourceKind::Local { path, exclude } = &declared.kind;
+        let tree = scanned.sources.get(&declared.name.value)?;
+        let digest_of = match tree.content {
+            SourceContent::Folder(_) => DigestOf::ReapiV2Directory,
+            SourceContent::File { .. } => DigestOf::File,
+        };
+        let whole = path.value.is_here() && exclude.is_empty();
+        let fact = SourceFact {
+            digest: tree.root().digest,
+            digest_of,
+            uri: (uri != "local").then(|| uri.clone()),
+            git_commit: commit.clone(),
+            git_tree: checkout.filter(|_| whole).and_then(|checkout| git_id(&checkout.git_tree)),
+        };
+        Some((declared.name.value.to_string(), fact))
+    });
+    let lock = new_lock.map(str::as_bytes).or(project.lock.as_deref());
+    let file = |name: &str, bytes: &[u8]| (name.to_owned(), Digest::of(bytes));
+    Inputs {
+        source: SourceRef {
+            uri: uri.clone(),
+            commit: commit.clone(),
+            subfolder: checkout.map_or_else(RelPath::here, |checkout| checkout.subfolder.clone()),
+            dirty: scanned.git.is_dirty(),
+        },
+        sources: facts.collect(),
+        environments: environments
+            .into_iter()
+            .map(|(name, environment)| (name.to_string(), environment))
+            .collect(),
+        build_file: (from == Source::File).then(|| file(BUILD_FILE, &project.build_file)),
+        lock: lock.filter(|_| from == Source::File).map(|bytes| file(LOCK_FILE, bytes)),
+    }
+}
+
+/// Returns a remote's address in the form that provenance uses, without user or password; none for
+/// one that is a path of this machine.
+fn published(remote: &str) -> Option<String> {
+    let address = match remote.split_once("://") {
+        Some(("https" | "http" | "ssh" | "git", _)) => remote.to_owned(),
+        Some(_) => return None,
+        None => {
+            // The short form of SSH: `user@host:path`.
+            let (host, path) = remote
+                .split_once(':')
+                .filter(|(host, _)| !host.contains('/') && !host.is_empty())?;
+            format!(
+                "ssh://{}/{}",
+                host.rsplit('@').next().unwrap_or(host),
+                path.trim_start_matches('/')
+            )
+        }
+    };
+    let (scheme, rest) = address.split_once("://")?;
+    let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
+    let host = host.rsplit('@').next().unwrap_or(host).to_ascii_lowercase();
+    Some(format!("git+{scheme}://{host}/{path}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::published;
+
+    #[test]
+    fn an_address_carries_no_user_and_no_path_of_this_machine() {
+        for (remote, told) in [
+            (
+                "https://user:secret@Git.example.org/a/b.git",
+                Some("git+https://git.example.org/a/b.git"),
+            ),
+            ("git@git.example.org:a/b.git", Some("git+ssh://git.example.org/a/b.git")),
+            ("ssh://git@git.example.org/a", Some("git+ssh://git.example.org/a")),
+            ("/srv/git/a.git", None),
+            ("file:///srv/git/a.git", None),
+            ("../a", None),
+        ] {
+            assert_eq!(published(remote).as_deref(), told, "{remote}");
+        }
+    }
+}

@@ -1,0 +1,200 @@
+//! Which part of a plan is wanted, and what of it this kiln can do.
+
+use std::collections::BTreeSet;
+
+use model::isolation::Guarantee;
+use model::step::StepId;
+use model::text;
+
+use super::prepare::Prepared;
+use crate::cli::Session;
+use crate::diagnostic::{Code, Diagnostic, Span, nearest};
+use crate::environment;
+use crate::manifest::{Host, Manifest};
+use crate::plan::Plan;
+use crate::refusal;
+use crate::source::SourceError;
+
+/// Keeps what the targets and the matrix choice name, what that needs, and the tests that read it.
+///
+/// # Errors
+/// Names a target or an axis that is not there.
+pub fn restrict(
+    plan: &mut Plan,
+    targets: &[String],
+    matrix: &[String],
+) -> Result<(), Vec<Diagnostic>> {
+    if targets.is_empty() && matrix.is_empty() {
+        return Ok(());
+    }
+    let mut wanted: BTreeSet<StepId> = BTreeSet::new();
+    let mut artifacts: BTreeSet<String> = BTreeSet::new();
+    for target in targets {
+        let steps: Vec<&StepId> = plan
+            .steps
+            .keys()
+            .filter(|id| id.to_string() == *target || id.name.as_str() == target)
+            .collect();
+        let made: Vec<_> =
+            plan.artifacts.iter().filter(|artifact| artifact.name.as_str() == target).collect();
+        if steps.is_empty() && made.is_empty() {
+            return Err(vec![unknown(plan, target)]);
+        }
+        wanted.extend(steps.into_iter().cloned());
+        wanted.extend(made.iter().flat_map(|artifact| artifact.steps()).cloned());
+        artifacts.extend(made.iter().map(|artifact| artifact.name.to_string()));
+    }
+    if targets.is_empty() {
+        wanted = plan.steps.keys().cloned().collect();
+    }
+    for choice in matrix {
+        let (axis, value) = choice.split_once('=').unwrap_or((choice, ""));
+        let known = plan.steps.keys().any(|id| {
+            id.choice.iter().any(|(name, found)| name.as_str() == axis && found == value)
+        });
+        if !known {
+            return Err(vec![
+                Diagnostic::new(
+                    Code::WrongValue,
+                    format!("the matrix has no `{}`", text::escape(choice.as_bytes())),
+                )
+                .expected("AXIS=VALUE of the build file"),
+            ]);
+        }
+        wanted.retain(|id| {
+            id.choice.iter().all(|(name, found)| name.as_str() != axis || found == value)
+        });
+    }
+    let mut closure: BTreeSet<StepId> = plan.closure(&wanted).into_iter().cloned().collect();
+    let tests: Vec<StepId> = plan
+        .steps
+        .values()
+        .filter(|step| step.test && step.waits_for().iter().any(|id| closure.contains(*id)))
+        .map(|step| step.id.clone())
+        .collect();
+    closure.extend(plan.closure(&tests).into_iter().cloned());
+    plan.restrict(&closure);
+    if !artifacts.is_empty() {
+        plan.artifacts.retain(|artifact| {
+            artifacts.contains(artifact.name.as_str())
+                || artifact.steps().iter().all(|id| {
+                    targets
+                        .iter()
+                        .any(|target| id.to_string() == *target || id.name.as_str() == target)
+                })
+        });
+    }
+    Ok(())
+}
+
+fn unknown(plan: &Plan, target: &str) -> Diagnostic {
+    let mut names: Vec<String> = plan.steps.keys().map(StepId::to_string).collect();
+    names.extend(plan.artifacts.iter().map(|artifact| artifact.name.to_string()));
+    let diagnostic = Diagnostic::new(
+        Code::UnknownName,
+        format!("no step or artifact `{}`", text::escape(target.as_bytes())),
+    )
+    .expected(names.join(", "));
+    match nearest(target, names.iter().map(String::as_str)).first() {
+        Some(near) => diagnostic.help(format!("did you mean `{near}`?")),
+        None => diagnostic,
+    }
+}
+
+/// Refuses what the native backend cannot do, before anything runs.
+///
+/// # Errors
+/// KILN-0506 for an option that is not built yet; the probe's own codes for a host that cannot sandbox.
+pub fn offered(session: &Session, prepared: &Prepared) -> Result<(), Vec<Diagnostic>> {
+    let mut wrong = Vec::new();
+    for step in prepared.plan.steps.values() {
+        for (name, on) in [
+            ("nested", step.widen.nested),
+            ("fakeroot", step.widen.fakeroot),
+            ("abi32", step.widen.abi32),
+        ] {
+            if on {
+                wrong.push(
+                    Diagnostic::new(
+                        Code::BackendCannot,
+                        format!(
+                            "step `{}` asks for `{name}`, which the native backend cannot do yet",
+                            step.id
+                        ),
+                    )
+                    .help(format!("leave `{name}` out")),
+                );
+            }
+        }
+    }
+    let waived =
+        prepared.plan.steps.values().next().map(|step| step.waived.clone()).unwrap_or_default();
+    wrong.extend(missing(session, &waived));
+    if wrong.is_empty() { Ok(()) } else { Err(wrong) }
+}
+
+/// Returns what the host lacks of what the configuration requires. A missing core guarantee is refused
+/// by the sandbox itself, with its cause, so nothing is rehearsed where nothing extra is required.
+fn missing(session: &Session, waived: &BTreeSet<Guarantee>) -> Vec<Diagnostic> {
+    let required: Vec<Guarantee> = session.config.require.iter().copied().filter(|guarantee| !waived.contains(guarantee)).collect();
+    if required.is_empty() {
+        return Vec::new();
+    }
+    let found = sandbox::probe::probe();
+    let kept = |guarantee: Guarantee| found.findings.iter().any(|finding| finding.guarantee == guarantee && matches!(finding.state, sandbox::probe::State::Kept(_)));
+    required
+        .into_iter()
+        .filter(|guarantee| !kept(*guarantee))
+        .map(|guarantee| {
+            Diagnostic::new(Code::SandboxFailed, format!("this host cannot keep `{guarantee}`, which the configuration requires"))
+                .help("see why:  kiln doctor")
+                .help(format!("or take `{guarantee}` out of `require` in config.toml"))
+        })
+        .collect()
+}
+
+/// Returns what a person reads of a source that cannot be scanned, with its place in the build file.
+pub fn source_error(manifest: &Manifest, error: &SourceError) -> Diagnostic {
+    let told = source_told(error);
+    let named = match error {
+        SourceError::Missing { name, .. } | SourceError::Ignored { name, .. } => Some(name),
+        _ => None,
+    };
+    match named.and_then(|name| manifest.sources.iter().find(|source| source.name.value == *name)) {
+        Some(source) if !manifest.file.text().is_empty() => {
+            told.at(manifest.place(source.name.span))
+        }
+        _ => told,
+    }
+}
+
+/// Returns what a person reads of a source that cannot be scanned.
+pub fn source_told(error: &SourceError) -> Diagnostic {
+    let code = match error {
+        SourceError::Missing { .. } | SourceError::Ignored { .. } => Code::UnknownName,
+        SourceError::Changed { .. } => Code::DigestMismatch,
+        SourceError::TooMany { .. } => Code::WrongValue,
+        _ => Code::StoreUnusable,
+    };
+    let diagnostic = Diagnostic::new(code, error.to_string());
+    let diagnostic = match error {
+        SourceError::Changed { .. } => {
+            diagnostic.help("start the build again when nothing writes to the sources")
+        }
+        SourceError::Ignored { .. } => {
+            diagnostic.help("track it, or take it out of the ignore rules")
+        }
+        _ => diagnostic,
+    };
+    refusal::with_causes(diagnostic, error)
+}
+
+/// Returns the place of the package that an environment's error is about.
+pub fn blamed_package(host: &Host, error: &environment::Error) -> Option<Span> {
+    let environment::Error::Observe(cause) = error else { return None };
+    let name = refusal::missing_package(cause)?;
+    host.packages
+        .iter()
+        .find(|package| package.value.to_string() == name)
+        .map(|package| package.span)
+}

@@ -1,0 +1,95 @@
+//! Step 4: whether a build will be signed, decided before anything runs.
+//!
+//! `--sign` without a key, or with a source that differs from its commit, ends the build here, so
+//! that nobody waits an hour for a refusal. Without `--sign` the build goes on unsigned and says so.
+
+use super::build::Wish;
+use super::prepare::Prepared;
+use crate::claims;
+use crate::cli::Session;
+use crate::diagnostic::{Code, Diagnostic};
+use crate::sign::{self, Signer};
+use crate::store::Store;
+
+/// What the caller wants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signing {
+    /// Sign if there is a key.
+    IfPossible,
+    /// Sign or fail.
+    Must,
+    /// Do not sign.
+    Never,
+}
+
+/// What was decided.
+#[derive(Clone, Debug)]
+pub enum Decided {
+    /// Signed by this key.
+    With(Box<Signer>),
+    /// Not signed, with the reason that people read; none if they asked for it.
+    Without(Option<String>),
+}
+
+/// How many differing paths are named.
+const NAMED_MAX: usize = 5;
+
+impl Signing {
+    /// Decides.
+    ///
+    /// # Errors
+    /// KILN-0701 (5) and KILN-0702 (2) under `--sign`; KILN-0704 (5) where CI claims another commit.
+    pub fn decide(
+        self,
+        session: &Session,
+        store: &Store,
+        prepared: &Prepared,
+        wish: &Wish,
+    ) -> Result<Decided, Vec<Diagnostic>> {
+        if self == Signing::Never {
+            return Ok(Decided::Without(None));
+        }
+        let signer =
+            sign::signer(&session.context, store).map_err(|diagnostic| vec![diagnostic])?;
+        let Some(signer) = signer else {
+            return match self {
+                Signing::Must => Err(vec![
+                    Diagnostic::new(Code::NoKey, "no key to sign with")
+                        .help("make one:  kiln key generate"),
+                ]),
+                Signing::IfPossible | Signing::Never => {
+                    Ok(Decided::Without(Some("no key yet. Make one: kiln key generate".to_owned())))
+                }
+            };
+        };
+        if !prepared.dirty.is_empty() && !wish.allow_dirty {
+            return match self {
+                Signing::Must => Err(vec![dirty(&prepared.dirty)]),
+                Signing::IfPossible | Signing::Never => Ok(Decided::Without(Some(format!(
+                    "the source differs from its commit ({}). Commit it, or sign all the same: --allow-dirty",
+                    first(&prepared.dirty)
+                )))),
+            };
+        }
+        claims::check(&session.context, prepared.inputs.source.commit.as_ref())
+            .map_err(|diagnostic| vec![diagnostic])?;
+        Ok(Decided::With(Box::new(signer)))
+    }
+}
+
+fn first(paths: &[String]) -> String {
+    let named: Vec<&str> = paths.iter().take(NAMED_MAX).map(String::as_str).collect();
+    let more = if paths.len() > NAMED_MAX {
+        format!(" and {} more", paths.len() - NAMED_MAX)
+    } else {
+        String::new()
+    };
+    format!("{}{more}", named.join(", "))
+}
+
+fn dirty(paths: &[String]) -> Diagnostic {
+    Diagnostic::new(Code::DirtySource, "the source differs from its commit, so it is not signed")
+        .got(first(paths))
+        .help("commit what changed:  git add -A && git commit")
+        .help("sign all the same, and let the provenance say so:  --allow-dirty")
+}

@@ -1,0 +1,83 @@
+//! All printing. stdout is data, stderr is talk.
+//!
+//! The rest of kiln returns values and tells [`Event`]s; here they become lines, a live panel, log
+//! groups of a CI system, or JSON Lines. No untrusted byte reaches a terminal unescaped: step output,
+//! names and paths go through `model::text`.
+
+mod ci;
+mod event;
+mod human;
+mod json;
+mod state;
+mod style;
+
+pub use ci::CiSystem;
+pub use event::{Ended, Event, Tail};
+pub use human::{Talk, seconds};
+pub use json::envelope;
+pub use state::State;
+pub use style::Style;
+
+use std::io::Write;
+
+use crate::diagnostic::Diagnostic;
+
+/// Lines of a failed step that are shown at once.
+pub const TAIL_LINES: usize = 40;
+
+/// Prints data to stdout. A reader that went away (`| head`) ends the program quietly.
+pub fn data(text: &str) {
+    raw(text.as_bytes());
+}
+
+/// Prints bytes to stdout as they are: only for what the user asked to see raw, into a file or pipe.
+pub fn raw(bytes: &[u8]) {
+    let mut out = std::io::stdout().lock();
+    if out.write_all(bytes).and_then(|()| out.flush()).is_err() {
+        std::process::exit(0);
+    }
+}
+
+/// Prints a JSON document to stdout, under the name of its schema.
+pub fn document(schema: &str, body: serde_json::Value) {
+    let mut text = serde_json::to_string_pretty(&envelope(schema, body)).unwrap_or_default();
+    text.push('\n');
+    data(&text);
+}
+
+/// Prints a line of talk to stderr. Talk that nobody can read is dropped on purpose.
+pub fn line(text: &str) {
+    let mut err = std::io::stderr().lock();
+    err.write_all(text.as_bytes()).and_then(|()| err.write_all(b"\n")).unwrap_or_default();
+}
+
+/// Prints errors in the order in which they were found, wrapped at `columns`.
+pub fn diagnostics(found: &[Diagnostic], style: Style, quiet: u8, columns: usize) {
+    if quiet >= 2 {
+        return;
+    }
+    for diagnostic in found {
+        line(diagnostic.render(style.drawn, columns).trim_end());
+    }
+}
+
+/// Starts the one subscriber of `tracing` events: warnings by default, more with `-vv` and `-vvv`.
+pub fn subscribe(verbose: u8) {
+    let level = match verbose {
+        0 | 1 => tracing::Level::WARN,
+        2 => tracing::Level::DEBUG,
+        _ => tracing::Level::TRACE,
+    };
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_writer(std::io::stderr)
+        .without_time()
+        .finish();
+    // A second subscriber cannot be: this is called once, by the command line's first lines.
+    tracing::subscriber::set_global_default(subscriber).unwrap_or_default();
+}
+
+/// Prints a multi-line block of talk.
+pub fn block(text: &str) {
+    line(text.trim_end());
+}

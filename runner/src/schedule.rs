@@ -1,0 +1,155 @@
+//! What is ready runs; what fails blocks those that wait for it.
+//!
+//! Steps that do not depend on a failed one still run, so one build tells all that is wrong. Workers
+//! are plain threads; the main thread alone talks and decides. The order in which steps end changes
+//! nothing but the order of lines: results are kept by name.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use model::step::{Step, StepId};
+
+use crate::execute::{Ran, StepFailure};
+use crate::plan::Plan;
+use crate::report::{Ended, Event, State, Tail, Talk};
+
+/// What became of the steps of a plan.
+#[derive(Debug, Default)]
+pub struct Ends {
+    /// Steps with a result, run now or found.
+    pub ran: BTreeMap<StepId, Ran>,
+    /// Steps that failed, with their reasons.
+    pub failed: BTreeMap<StepId, StepFailure>,
+    /// Steps that did not start because something before them failed, or everything was stopped.
+    pub blocked: BTreeSet<StepId>,
+}
+
+/// How the workers see what has been done so far.
+pub type Done = Arc<Mutex<BTreeMap<StepId, Ran>>>;
+
+enum Message {
+    Event(Event),
+    Ended(StepId, Box<Result<Ran, StepFailure>>, Duration),
+}
+
+/// Runs the steps of `plan`, at most `jobs` at once, with `work`; stops starting more once
+/// `stopped` says so.
+pub fn run<W, S>(plan: &Plan, jobs: usize, talk: &mut Talk, stopped: S, work: W) -> Ends
+where
+    W: Fn(&Step, &Done, &dyn Fn(Event)) -> Result<Ran, StepFailure> + Sync,
+    S: Fn() -> bool,
+{
+    let mut ends = Ends::default();
+    let mut waiting: BTreeMap<&StepId, BTreeSet<&StepId>> =
+        plan.steps.iter().map(|(id, step)| (id, step.waits_for())).collect();
+    let done: Done = Arc::default();
+    let (messages, inbox) = channel();
+    std::thread::scope(|scope| {
+        let mut running = 0_usize;
+        loop {
+            while running < jobs && !stopped() {
+                let Some(next) =
+                    waiting.iter().find(|(_, before)| before.is_empty()).map(|(id, _)| *id)
+                else {
+                    break;
+                };
+                waiting.remove(next);
+                let Some(step) = plan.steps.get(next) else { break };
+                running += 1;
+                let (messages, done, work) = (messages.clone(), Arc::clone(&done), &work);
+                scope.spawn(move || one(step, &done, &messages, work));
+            }
+            if running == 0 {
+                break;
+            }
+            if let Some((id, result, took)) = next_end(&inbox, talk) {
+                running -= 1;
+                settle(&mut ends, &mut waiting, &done, talk, (id, result, took));
+            }
+        }
+    });
+    for id in waiting.into_keys() {
+        talk.event(Event::Ended(Ended {
+            step: id.clone(),
+            state: State::Blocked,
+            detail: None,
+            took: Duration::ZERO,
+            tail: None,
+        }));
+        ends.blocked.insert(id.clone());
+    }
+    ends
+}
+
+fn one<W>(step: &Step, done: &Done, messages: &Sender<Message>, work: &W)
+where
+    W: Fn(&Step, &Done, &dyn Fn(Event)) -> Result<Ran, StepFailure> + Sync,
+{
+    let began = Instant::now();
+    let tell = |event: Event| {
+        // The main thread outlives every worker of its scope; a lost event would only be a lost line.
+        messages.send(Message::Event(event)).unwrap_or_default();
+    };
+    let result = work(step, done, &tell);
+    messages
+        .send(Message::Ended(step.id.clone(), Box::new(result), began.elapsed()))
+        .unwrap_or_default();
+}
+
+fn next_end(
+    inbox: &Receiver<Message>,
+    talk: &mut Talk,
+) -> Option<(StepId, Result<Ran, StepFailure>, Duration)> {
+    match inbox.recv_timeout(Duration::from_millis(100)) {
+        Ok(Message::Event(event)) => {
+            talk.event(event);
+            None
+        }
+        Ok(Message::Ended(id, result, took)) => Some((id, *result, took)),
+        Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
+            talk.tick();
+            None
+        }
+    }
+}
+
+fn settle<'a>(
+    ends: &mut Ends,
+    waiting: &mut BTreeMap<&'a StepId, BTreeSet<&'a StepId>>,
+    done: &Done,
+    talk: &mut Talk,
+    (id, result, took): (StepId, Result<Ran, StepFailure>, Duration),
+) {
+    match result {
+        Ok(ran) => {
+            let state = if ran.cached { State::Cached } else { State::Passed };
+            let tail = (!ran.cached).then(|| ran.tail.clone()).flatten();
+            talk.event(Event::Ended(Ended {
+                step: id.clone(),
+                state,
+                detail: ran.note.clone(),
+                took,
+                tail,
+            }));
+            for before in waiting.values_mut() {
+                before.retain(|waited| **waited != id);
+            }
+            done.lock()
+                .unwrap_or_else(std::sync::PoisonError::into_inner)
+                .insert(id.clone(), ran.clone());
+            ends.ran.insert(id, ran);
+        }
+        Err(failure) => {
+            talk.event(Event::Ended(Ended {
+                step: id.clone(),
+                state: failure.state,
+                detail: failure.detail.clone(),
+                took,
+                tail: failure.log.as_deref().map(|log| Tail::of(log, crate::report::TAIL_LINES)),
+            }));
+            ends.failed.insert(id, failure);
+        }
+    }
+}

@@ -1,0 +1,319 @@
+//! Starts `kiln attestor`, sends it Records and the subjects' descriptors, gets bytes back.
+//!
+//! The build process never opens a key. What it knows of one is the public half, which the attestor
+//! tells; that answer is kept beside the key file's own numbers, so that a build that changes nothing
+//! starts no process.
+//!
+//! The attestor is this same program, started anew with an empty environment and one socket as its
+//! standard input; closing the socket ends it.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the attestor's process is started here and nowhere else"
+)]
+
+use std::collections::BTreeMap;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use attestor::builder::BuilderConfig;
+use attestor::client::{self, ClientError};
+use attestor::pipe::{Answer, KeyInfo, RefusedAnswer, RefusedKind, Request};
+use attestor::public_key::PublicKey;
+use attestor::trust::Trust;
+use attestor::verify::{Artifact, Evidence, Expected};
+use model::digest::Digest;
+use model::record::Record;
+use rustix::net::{AddressFamily, SocketFlags, SocketType};
+use serde::{Deserialize, Serialize};
+
+use crate::artifacts::Made;
+use crate::context::Context;
+use crate::diagnostic::{Code, Diagnostic};
+use crate::store::{self, Look, Store};
+
+/// The argument that makes this program the attestor.
+pub const ATTESTOR: &str = "attestor";
+/// The key's file, below the configuration folder.
+const KEY_FILE: &str = "key.pem";
+/// What is kept of the attestor's answer, below the store's `state`.
+const KEPT: &str = "signer.json";
+
+/// The key that signs.
+#[derive(Clone, Debug)]
+pub struct Signer {
+    /// Its fingerprint.
+    pub id: String,
+    /// Its public half.
+    pub key: PublicKey,
+    /// The builder.id of a build with all guarantees.
+    pub builder_id: String,
+}
+
+/// A statement about one artifact, ready to be written.
+#[derive(Clone, Debug)]
+pub struct Signed {
+    /// The content of `X.sigstore.json`.
+    pub bundle: Vec<u8>,
+    /// The content of `X.intoto.jsonl`.
+    pub line: Vec<u8>,
+    /// The content of `X.dependencies.json`, where there is one.
+    pub dependencies: Option<Vec<u8>>,
+}
+
+/// What is kept of the attestor's answer, under the key file's own numbers.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Kept {
+    stamp: Vec<u64>,
+    info: KeyInfo,
+}
+
+/// Returns the key that would sign, or none if there is no key.
+///
+/// # Errors
+/// KILN-0703 for a key that is there and cannot be used.
+pub fn signer(context: &Context, store: &Store) -> Result<Option<Signer>, Diagnostic> {
+    let Some(stamp) = stamp(&context.config) else { return Ok(None) };
+    let kept = model::Name::new(KEPT).ok();
+    let known = kept.as_ref().and_then(|kept| store.state(kept).ok().flatten());
+    let known = known
+        .and_then(|bytes| serde_json::from_slice::<Kept>(&bytes).ok())
+        .filter(|kept| kept.stamp == stamp);
+    let info = match known {
+        Some(known) => known.info,
+        None => {
+            let info = match ask(context, &Request::Show, &[])? {
+                Answer::Key(info) => info,
+                Answer::Refused(refused) if refused.kind == RefusedKind::NoKey => return Ok(None),
+                other => return Err(unexpected(other)),
+            };
+            let bytes = serde_json::to_vec(&Kept { stamp, info: info.clone() }).unwrap_or_default();
+            // Not being able to keep the answer only costs time.
+            if let Some(Err(error)) = kept.map(|kept| store.put_state(&kept, &bytes)) {
+                tracing::debug!(%error, "the signer's public half was not kept");
+            }
+            info
+        }
+    };
+    let key = PublicKey::from_pem(&info.pem).map_err(|error| {
+        Diagnostic::new(Code::KeyUnreadable, "the attestor's public key cannot be read")
+            .caused_by(&error)
+    })?;
+    Ok(Some(Signer { id: info.fingerprint, key, builder_id: info.builder_id }))
+}
+
+/// Returns the numbers that change when the key or the attestor's configuration does.
+fn stamp(config: &Path) -> Option<Vec<u64>> {
+    let mut numbers = Vec::new();
+    let key = config.join(KEY_FILE).symlink_metadata().ok()?;
+    let builder = config.join("attestor.toml").symlink_metadata().ok();
+    for found in std::iter::once(key).chain(builder) {
+        numbers.extend([
+            found.dev(),
+            found.ino(),
+            found.size(),
+            found.mtime().cast_unsigned(),
+            found.mtime_nsec().cast_unsigned(),
+            found.ctime().cast_unsigned(),
+            found.ctime_nsec().cast_unsigned(),
+        ]);
+    }
+    Some(numbers)
+}
+
+/// Has the attestor sign one statement for each Record, about the bytes of its artifact.
+///
+/// # Errors
+/// What the attestor refused, or why it could not be asked.
+pub fn sign(
+    context: &Context,
+    store: &Store,
+    wanted: &[(&Record, &Made)],
+) -> Result<Vec<Signed>, Diagnostic> {
+    if wanted.is_empty() {
+        return Ok(Vec::new());
+    }
+    let process = Process::start(context)?;
+    let mut all = Vec::with_capacity(wanted.len());
+    for (record, made) in wanted {
+        // The descriptor is of a read-only copy in the store; the attestor hashes it itself.
+        let look = Look { seconds: model::T0_SECONDS, owner: None };
+        let subject = store
+            .checkout_file(&made.blob, false, look)
+            .map_err(|error: store::Error| crate::refusal::store(&error))?;
+        let opened = std::fs::File::open(subject.path()).map_err(|error| {
+            Diagnostic::new(Code::StoreUnusable, "cannot open the artifact in the store")
+                .caused_by(&error)
+        })?;
+        let request = Request::Sign(Box::new((*record).clone()));
+        match process.ask(&request, &[opened.as_fd()])? {
+            Answer::Signed(signed) => all.push(Signed {
+                bundle: signed.bundle.into_bytes(),
+                line: signed.line.into_bytes(),
+                dependencies: signed.manifest.map(|manifest| manifest.text.into_bytes()),
+            }),
+            other => return Err(unexpected(other)),
+        }
+    }
+    process.end()?;
+    Ok(all)
+}
+
+/// Asks the attestor one thing.
+///
+/// # Errors
+/// Why it could not be asked; a refusal is an answer.
+pub fn ask(
+    context: &Context,
+    request: &Request,
+    files: &[std::os::fd::BorrowedFd<'_>],
+) -> Result<Answer, Diagnostic> {
+    let process = Process::start(context)?;
+    let answer = process.ask(request, files)?;
+    process.end()?;
+    Ok(answer)
+}
+
+/// Returns what a person reads of an answer that is not the one hoped for.
+pub fn unexpected(answer: Answer) -> Diagnostic {
+    match answer {
+        Answer::Refused(refused) => told(&refused),
+        Answer::Signed(_) | Answer::Key(_) => {
+            Diagnostic::new(Code::Internal, "the attestor answered something that was not asked")
+        }
+    }
+}
+
+fn told(refused: &RefusedAnswer) -> Diagnostic {
+    let headline =
+        refused.causes.first().cloned().unwrap_or_else(|| "the attestor refused".to_owned());
+    let code = match refused.kind {
+        RefusedKind::NoKey => Code::NoKey,
+        RefusedKind::KeyUnreadable | RefusedKind::Configuration | RefusedKind::Files => {
+            Code::KeyUnreadable
+        }
+        RefusedKind::KeyExists => Code::KeyExists,
+        RefusedKind::Record | RefusedKind::Subject | RefusedKind::Nonce => Code::AttestorRefused,
+        RefusedKind::Predicate => Code::PredicateDerived,
+        RefusedKind::Protocol => Code::Internal,
+    };
+    let mut diagnostic = Diagnostic::new(code, headline);
+    diagnostic.causes = refused.causes.iter().skip(1).cloned().collect();
+    match refused.kind {
+        RefusedKind::NoKey => diagnostic.help("make one:  kiln key generate"),
+        RefusedKind::KeyExists => {
+            diagnostic.help("keep it, or put a new one in its place:  kiln key rotate")
+        }
+        _ => diagnostic,
+    }
+}
+
+/// A running attestor.
+struct Process {
+    child: Child,
+    socket: OwnedFd,
+}
+
+impl Process {
+    fn start(context: &Context) -> Result<Process, Diagnostic> {
+        let refuse = |error: &dyn std::error::Error| {
+            Diagnostic::new(Code::AttestorRefused, "cannot start the attestor's process")
+                .caused_by(error)
+        };
+        let (socket, theirs) = rustix::net::socketpair(
+            AddressFamily::UNIX,
+            SocketType::STREAM,
+            SocketFlags::CLOEXEC,
+            None,
+        )
+        .map_err(|error| refuse(&error))?;
+        let child = Command::new("/proc/self/exe")
+            .arg(ATTESTOR)
+            .arg("serve")
+            .arg("--config-dir")
+            .arg(&context.config)
+            .arg("--state-dir")
+            .arg(&context.state)
+            .env_clear()
+            .current_dir("/")
+            .stdin(Stdio::from(theirs))
+            .stdout(Stdio::null())
+            .stderr(Stdio::inherit())
+            .spawn()
+            .map_err(|error| refuse(&error))?;
+        Ok(Process { child, socket })
+    }
+
+    fn ask(
+        &self,
+        request: &Request,
+        files: &[std::os::fd::BorrowedFd<'_>],
+    ) -> Result<Answer, Diagnostic> {
+        client::ask(self.socket.as_fd(), request, files).map_err(|error: ClientError| {
+            Diagnostic::new(Code::AttestorRefused, "cannot speak with the attestor's process")
+                .caused_by(&error)
+        })
+    }
+
+    fn end(mut self) -> Result<(), Diagnostic> {
+        drop(self.socket);
+        self.child.wait().map(|_| ()).map_err(|error| {
+            Diagnostic::new(Code::AttestorRefused, "cannot wait for the attestor's process")
+                .caused_by(&error)
+        })
+    }
+}
+
+/// Says whether `evidence` is a valid statement by `signer`, about the Record's artifact, with the
+/// `buildDefinition` that would be signed now.
+pub fn says_the_same(signer: &Signer, record: &Record, evidence: &[u8]) -> bool {
+    let subject = &record.observed.subject;
+    let artifact = Artifact { name: &subject.name, digest: subject.blob.digest };
+    let expected = Expected { trust: &Trust::default(), key: Some(&signer.key), source: None };
+    let evidence = Evidence { bytes: evidence, manifest: None };
+    let Ok(verified) =
+        attestor::verify::verify(&artifact, &evidence, &expected, record.order.deadline)
+    else {
+        return false;
+    };
+    let Ok(derived) = attestor::statement::derive(record, &BuilderConfig::local()) else {
+        return false;
+    };
+    let definition = |bytes: &[u8]| -> Option<serde_json::Value> {
+        let statement: serde_json::Value = serde_json::from_slice(bytes).ok()?;
+        statement.get("predicate")?.get("buildDefinition").cloned()
+    };
+    let now = definition(&derived.statement_bytes);
+    now.is_some() && definition(verified.payload()) == now
+}
+
+/// Returns the digest of this program.
+///
+/// # Errors
+/// Gives up where its own file cannot be read.
+pub fn program_digest() -> Result<Digest, Diagnostic> {
+    let refuse = |error: &dyn std::error::Error| {
+        Diagnostic::new(Code::StoreUnusable, "cannot read this program's own file").caused_by(error)
+    };
+    let file = std::fs::File::open("/proc/self/exe").map_err(|error| refuse(&error))?;
+    store::hash_file(&file, &mut |_| ()).map(|blob| blob.digest).map_err(|error| refuse(&error))
+}
+
+/// Returns facts about the host, for the run's details.
+pub fn host_facts(context: &Context) -> BTreeMap<String, String> {
+    let system = rustix::system::uname();
+    BTreeMap::from([
+        (
+            "kernel".to_owned(),
+            format!(
+                "{} {}",
+                system.sysname().to_string_lossy(),
+                system.release().to_string_lossy()
+            ),
+        ),
+        ("machine".to_owned(), system.machine().to_string_lossy().into_owned()),
+        ("mode".to_owned(), if context.root { "root" } else { "rootless" }.to_owned()),
+    ])
+}

@@ -1,0 +1,58 @@
+//! A step without an environment: everything is done but the last exec, for the probe.
+//!
+//! It takes the same way as a real step, so that it cannot drift from it. It has no program, so it
+//! ends with "no such program", which is its success.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use model::AbsPath;
+use model::isolation::Enforced;
+use model::limits::{Limits, Millis};
+
+use super::cgroup::Host;
+use super::enforced::enforced;
+use super::error::Doing;
+use super::order::order_without_environment;
+use super::run::{carry_out, explain};
+use crate::cancel::Cancel;
+use crate::error::Error;
+use crate::spec::Parts;
+
+/// Longest time of a rehearsal, which takes milliseconds.
+const TIMEOUT: Millis = Millis(10_000);
+/// A program that no empty root holds.
+const NO_PROGRAM: &str = "/kiln/rehearsal";
+
+/// Rehearses; returns what held.
+pub fn rehearse() -> Result<Enforced, Error> {
+    let failed = |source| Error::Setup { doing: Doing::Watch, operand: String::new(), source };
+    let cancel = Cancel::new().map_err(failed)?;
+    let parts = parts();
+    let host = Host::get();
+    let ordered = order_without_environment(&parts, host)?;
+    let done = carry_out(&parts, host, &ordered, &cancel, &mut |_, _| {})?;
+    match (done.seen.failure, done.seen.facts) {
+        (Some(failure), Some(facts)) if failure.doing == Doing::Execute => {
+            Ok(enforced(&facts, &parts, host, ordered.wanted, ordered.work))
+        }
+        (Some(failure), _) => Err(explain(failure)),
+        (None, _) => Err(Error::ChildLost),
+    }
+}
+
+fn parts() -> Parts {
+    Parts {
+        root: PathBuf::new(),
+        mounts: Vec::new(),
+        files: Vec::new(),
+        folders: Vec::new(),
+        argv: vec![NO_PROGRAM.to_owned()],
+        env: BTreeMap::new(),
+        cwd: AbsPath::default(),
+        limits: Limits::default(),
+        timeout: TIMEOUT,
+        cpus: None,
+        waived: BTreeSet::new(),
+    }
+}

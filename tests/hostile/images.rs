@@ -1,0 +1,75 @@
+//! S-A05: environments whose own /dev, /proc or /sys are not what they seem.
+//!
+//! The root is made by a sealed step, so it can hold anything that a step can write.
+
+use crate::support::{Canaries, PACKAGES, Who, World};
+
+/// Says what it sees of the places that kiln makes itself.
+const PROBE: &str = r#"
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+int main(void) {
+    struct stat s;
+    FILE *out = fopen("out", "w");
+    if (!out) return 3;
+    fprintf(out, "null %d\n", stat("/dev/null", &s) == 0 && S_ISCHR(s.st_mode));
+    fprintf(out, "proc %d\n", stat("/proc/self/status", &s) == 0 && S_ISREG(s.st_mode));
+    fprintf(out, "planted %d\n", access("/tmp/planted", F_OK) == 0);
+    fclose(out);
+    return 0;
+}
+"#;
+
+const SOUND: &str = "null 1\nproc 1\nplanted 0\n";
+
+/// What the step adds to its root, and whether that root must work.
+const ROOTS: [(&str, &str, bool); 7] = [
+    ("a sound root", "mkdir evil/dev evil/proc evil/sys", true),
+    ("a root without any of them", "true", true),
+    ("/dev is a link to /tmp", "ln -s tmp evil/dev; echo x > evil/tmp/planted", false),
+    ("/proc is an absolute link", "ln -s /host evil/proc", false),
+    ("/sys is a file", "echo x > evil/sys", false),
+    ("/dev is a file and /proc dangles", "echo x > evil/dev; ln -s nowhere evil/proc", false),
+    (
+        "/build and /kiln are links",
+        "rmdir evil/build; ln -s tmp evil/build; ln -s /etc evil/kiln",
+        false,
+    ),
+];
+
+fn build_file(lie: &str) -> String {
+    format!(
+        "kiln: 1\nname: evil\nsources: {{src: {{local: src}}}}\nenvironment:\n  host: {{packages: \
+         {PACKAGES}}}\nenvironments:\n  evil: {{step: root.root}}\nsteps:\n  - name: root\n    run: |\n      \
+         mkdir -p evil/bin evil/host evil/tmp evil/build evil/etc\n      gcc -static -O1 -o evil/bin/probe \
+         probe.c\n      {lie}\n    outputs: {{root: {{path: evil, as: root}}}}\n  - name: attack\n    \
+         environment: evil\n    mount: {{}}\n    run: [/bin/probe]\n    outputs: {{out: out}}\n\
+         artifacts:\n  - {{file: attack.out}}\n"
+    )
+}
+
+#[test]
+fn root_that_lies_about_its_own_folders_is_no_way_out() {
+    for who in Who::all() {
+        let world = World::warm(who);
+        let canaries = Canaries::plant(&world);
+        world.write("src/probe.c", PROBE);
+        for (what, lie, must_work) in ROOTS {
+            world.write("kiln.yaml", &build_file(lie));
+            let _ = std::fs::remove_dir_all(world.path("project/kiln-out"));
+            world.kiln(&["lock"]).exits(0);
+            let ran = world.kiln(&["build", "--no-sign"]);
+            let worked = ran.code == 0;
+            if worked {
+                assert_eq!(world.read("kiln-out/out"), SOUND, "{what} as {who:?}");
+            } else {
+                let refused = [1, 2, 7].contains(&ran.code) && ran.says("KILN-0");
+                assert!(refused && !must_work, "{what} as {who:?}: {ran:?}");
+            }
+            let wrong = canaries.aftermath(&world);
+            assert!(wrong.is_empty(), "{what} as {who:?}: {wrong:#?}");
+            println!("S-A05 as {who:?}: {what}: {}", if worked { "contained" } else { "refused" });
+        }
+    }
+}
