@@ -263,3 +263,118 @@ fn check_limits(parts: &Parts) -> Result<(), SpecError> {
         || parts.timeout.0 == 0;
     if zero { Err(SpecError::ZeroLimit) } else { Ok(()) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(path: &str) -> AbsPath {
+        AbsPath::new(path).expect("a clean path")
+    }
+
+    fn parts() -> Parts {
+        Parts {
+            root: "/store/root".into(),
+            mounts: vec![
+                mount("/build", MountMode::View),
+                mount("/build/dep", MountMode::ReadOnly),
+            ],
+            files: vec![InjectedFile { at: at("/kiln/script"), bytes: Vec::new(), mode: 0o555 }],
+            folders: vec![at("/tmp/cargo-home")],
+            argv: vec!["/bin/sh".to_owned()],
+            env: BTreeMap::new(),
+            cwd: at("/build"),
+            limits: Limits::default(),
+            timeout: Millis(1000),
+            cpus: None,
+            waived: BTreeSet::new(),
+        }
+    }
+
+    fn mount(place: &str, mode: MountMode) -> Mount {
+        Mount { at: at(place), source: "/store/source".into(), mode }
+    }
+
+    fn refused(change: impl FnOnce(&mut Parts)) -> SpecError {
+        let mut parts = parts();
+        change(&mut parts);
+        Spec::check(parts).expect_err("nonsense")
+    }
+
+    #[test]
+    fn a_sensible_request_is_taken() {
+        assert!(Spec::check(parts()).is_ok());
+    }
+
+    #[test]
+    fn paths_of_the_host_are_absolute_and_plain() {
+        for path in ["store", "/store/../etc", "/a\0b", ""] {
+            let path = PathBuf::from(path);
+            assert_eq!(
+                refused(|parts| parts.root = path.clone()),
+                SpecError::HostPath { path: path.clone() }
+            );
+            let source = path.clone();
+            assert_eq!(
+                refused(|parts| parts.mounts[0].source = source),
+                SpecError::HostPath { path }
+            );
+        }
+    }
+
+    #[test]
+    fn kilns_own_places_are_closed() {
+        for place in ["/", "/dev", "/dev/x", "/proc", "/proc/self", "/kiln", "/kiln/script", "/tmp"]
+        {
+            let refusal = refused(|parts| parts.mounts.push(mount(place, MountMode::View)));
+            assert_eq!(refusal, SpecError::Closed { at: at(place) });
+        }
+        for place in ["/", "/top", "/dev/x", "/proc/x"] {
+            let file = InjectedFile { at: at(place), bytes: Vec::new(), mode: 0o644 };
+            assert_eq!(
+                refused(|parts| parts.files.push(file)),
+                SpecError::Closed { at: at(place) }
+            );
+        }
+        for place in ["/opt/x", "/tmp", "/build", "/kiln/x"] {
+            assert_eq!(
+                refused(|parts| parts.folders.push(at(place))),
+                SpecError::FolderPlace { at: at(place) }
+            );
+        }
+    }
+
+    #[test]
+    fn nothing_hides_what_was_put_before() {
+        let twice = refused(|parts| parts.mounts.push(mount("/build/dep", MountMode::View)));
+        assert_eq!(twice, SpecError::Twice { at: at("/build/dep") });
+        let hides = refused(|parts| parts.mounts.reverse());
+        assert_eq!(hides, SpecError::Hides { at: at("/build"), hidden: at("/build/dep") });
+        let folder = refused(|parts| parts.folders.push(at("/build/dep")));
+        assert_eq!(folder, SpecError::Twice { at: at("/build/dep") });
+    }
+
+    #[test]
+    fn the_work_folder_is_writable() {
+        let refusal = refused(|parts| parts.mounts[0].mode = MountMode::ReadOnly);
+        assert_eq!(refusal, SpecError::WorkFolderReadOnly);
+    }
+
+    #[test]
+    fn programs_variables_modes_and_limits_make_sense() {
+        assert_eq!(refused(|parts| parts.argv.clear()), SpecError::NoProgram);
+        assert_eq!(refused(|parts| parts.argv[0].clear()), SpecError::NoProgram);
+        assert_eq!(
+            refused(|parts| parts.argv.push("a\0b".into())),
+            SpecError::Argument { index: 1 }
+        );
+        for (name, value) in [("", "x"), ("A=B", "x"), ("A\0", "x"), ("A", "x\0")] {
+            let refusal = refused(|parts| drop(parts.env.insert(name.into(), value.into())));
+            assert_eq!(refusal, SpecError::Variable { name: name.into() });
+        }
+        let mode = refused(|parts| parts.files[0].mode = 0o4755);
+        assert_eq!(mode, SpecError::Mode { at: at("/kiln/script"), mode: 0o4755 });
+        assert_eq!(refused(|parts| parts.timeout = Millis(0)), SpecError::ZeroLimit);
+        assert_eq!(refused(|parts| parts.limits.pids.value.0 = 0), SpecError::ZeroLimit);
+    }
+}

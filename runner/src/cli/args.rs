@@ -224,6 +224,17 @@ pub enum InputsLevel {
     All,
 }
 
+impl InputsLevel {
+    /// Returns its name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            InputsLevel::Plan => "plan",
+            InputsLevel::Sources => "sources",
+            InputsLevel::All => "all",
+        }
+    }
+}
+
 /// `kiln run`.
 #[derive(Debug, Args)]
 pub struct RunArgs {

@@ -34,7 +34,13 @@ pub fn run(session: &Session, args: &DoctorArgs) -> Ended {
     }
     let found = probe::probe();
     let looks = [store(session), clock(session)];
-    let required: Vec<Guarantee> = session.config.require.iter().copied().filter(|guarantee| !keeps(&found, *guarantee)).collect();
+    let required: Vec<Guarantee> = session
+        .config
+        .require
+        .iter()
+        .copied()
+        .filter(|guarantee| !keeps(&found, *guarantee))
+        .collect();
     let diagnostics = diagnostics(&found, &required);
     if session.global.json {
         report::document("doctor", document(&found, &looks, &diagnostics));
@@ -48,7 +54,10 @@ pub fn run(session: &Session, args: &DoctorArgs) -> Ended {
 
 /// Says whether a guarantee holds in full.
 fn keeps(found: &Report, guarantee: Guarantee) -> bool {
-    found.findings.iter().any(|finding| finding.guarantee == guarantee && matches!(finding.state, State::Kept(_)))
+    found
+        .findings
+        .iter()
+        .any(|finding| finding.guarantee == guarantee && matches!(finding.state, State::Kept(_)))
 }
 
 fn told(session: &Session, found: &Report, looks: &[Look]) -> String {
@@ -56,32 +65,58 @@ fn told(session: &Session, found: &Report, looks: &[Look]) -> String {
     for finding in &found.findings {
         let (good, detail) = match &finding.state {
             State::Kept(mechanisms) => (Some(true), mechanisms.join("; ")),
-            State::Reduced { kept, reason } => (None, format!("{}{}{reason}", kept.join("; "), if kept.is_empty() { "" } else { "; but " })),
+            State::Reduced { kept, reason } => (
+                None,
+                format!(
+                    "{}{}{reason}",
+                    kept.join("; "),
+                    if kept.is_empty() { "" } else { "; but " }
+                ),
+            ),
             State::Missing { doing, error, .. } => (Some(false), format!("{doing}: {error}")),
             State::NotReached => (None, "not tried, since an earlier one is missing".to_owned()),
         };
-        out.push_str(&format!(" {} {:<10} {}\n", session.style.verdict(good), finding.guarantee, text::escape(detail.as_bytes())));
+        out.push_str(&format!(
+            " {} {:<10} {}\n",
+            session.style.verdict(good),
+            finding.guarantee.as_str(),
+            text::escape(detail.as_bytes())
+        ));
     }
     for look in looks {
-        out.push_str(&format!(" {} {:<10} {}\n", session.style.verdict(Some(look.good)), look.name, text::escape(look.detail.as_bytes())));
+        out.push_str(&format!(
+            " {} {:<10} {}\n",
+            session.style.verdict(Some(look.good)),
+            look.name,
+            text::escape(look.detail.as_bytes())
+        ));
         if let Some(help) = &look.help {
             out.push_str(&format!("              {help}\n"));
         }
     }
     for note in &found.notes {
-        out.push_str(&format!(" {} note       {}\n", session.style.verdict(None), text::escape(note_text(note).as_bytes())));
+        out.push_str(&format!(
+            " {} note       {}\n",
+            session.style.verdict(None),
+            text::escape(note_text(note).as_bytes())
+        ));
     }
     if found.is_ready() {
         let who = if session.context.root { "as root" } else { "without root" };
         let all = found.findings.iter().all(|finding| matches!(finding.state, State::Kept(_)));
-        out.push_str(&format!(" ready, {who}: {} guarantees hold\n", if all { "all" } else { "all core" }));
+        out.push_str(&format!(
+            " ready, {who}: {} guarantees hold\n",
+            if all { "all" } else { "all core" }
+        ));
     }
     out
 }
 
 fn note_text(note: &Note) -> String {
     match note {
-        Note::PipedCoreDumps { pattern } => format!("core dumps go to a program on the host ({pattern}); steps leave none"),
+        Note::PipedCoreDumps { pattern } => {
+            format!("core dumps go to a program on the host ({pattern}); steps leave none")
+        }
         Note::RehearsalFailed { message } => format!("the rehearsal failed: {message}"),
     }
 }
@@ -90,7 +125,8 @@ fn diagnostics(found: &Report, required: &[Guarantee]) -> Vec<Diagnostic> {
     let mut wrong = Vec::new();
     for finding in &found.findings {
         if let State::Missing { doing, cause, error } = &finding.state {
-            let headline = format!("cannot keep the guarantee `{}` on this host: {doing}", finding.guarantee);
+            let headline =
+                format!("cannot keep the guarantee `{}` on this host: {doing}", finding.guarantee);
             wrong.push(missing(finding.guarantee, cause, headline).caused_by(error));
         }
     }
@@ -98,16 +134,29 @@ fn diagnostics(found: &Report, required: &[Guarantee]) -> Vec<Diagnostic> {
         wrong.push(Diagnostic::new(Code::SandboxFailed, "a step cannot run on this host"));
     }
     wrong.extend(required.iter().map(|guarantee| {
-        Diagnostic::new(Code::SandboxFailed, format!("this host cannot keep `{guarantee}`, which the configuration requires")).help("take it out of `require` in config.toml, or use another host")
+        Diagnostic::new(
+            Code::SandboxFailed,
+            format!("this host cannot keep `{guarantee}`, which the configuration requires"),
+        )
+        .help("take it out of `require` in config.toml, or use another host")
     }));
     wrong
 }
 
 fn store(session: &Session) -> Look {
-    let look = |good, detail: String, help: Option<&str>| Look { name: "store", good, detail, help: help.map(str::to_owned) };
+    let look = |good, detail: String, help: Option<&str>| Look {
+        name: "store",
+        good,
+        detail,
+        help: help.map(str::to_owned),
+    };
     let path = session.context.store.display().to_string();
     if let Err(found) = session.store() {
-        return look(false, found.first().map(|diagnostic| diagnostic.headline.clone()).unwrap_or_default(), Some("name another folder:  --store DIR"));
+        return look(
+            false,
+            found.first().map(|diagnostic| diagnostic.headline.clone()).unwrap_or_default(),
+            Some("name another folder:  --store DIR"),
+        );
     }
     match rustix::fs::statvfs(&session.context.store) {
         Ok(space) => {
@@ -123,7 +172,12 @@ fn clock(session: &Session) -> Look {
     let now = session.context.now();
     let shown = jiff::Timestamp::from_second(now).map(|at| at.to_string()).unwrap_or_default();
     let good = now >= CLOCK_SECONDS_MIN;
-    Look { name: "clock", good, detail: shown, help: (!good).then(|| "set it: provenance and key validity depend on it".to_owned()) }
+    Look {
+        name: "clock",
+        good,
+        detail: shown,
+        help: (!good).then(|| "set it: provenance and key validity depend on it".to_owned()),
+    }
 }
 
 fn document(found: &Report, looks: &[Look], wrong: &[Diagnostic]) -> Value {
@@ -147,7 +201,10 @@ fn document(found: &Report, looks: &[Look], wrong: &[Diagnostic]) -> Value {
 /// policy of the whole host, which its owner should read first.
 fn fix(name: &str) -> Ended {
     if name != "apparmor" {
-        return stop(super::wrong_usage(format!("no fix `{}`", text::escape(name.as_bytes()))).expected("apparmor"));
+        return stop(
+            super::wrong_usage(format!("no fix `{}`", text::escape(name.as_bytes())))
+                .expected("apparmor"),
+        );
     }
     report::data(
         "# Lets kiln make user namespaces where AppArmor restricts them. As root:\n\

@@ -22,8 +22,9 @@ use crate::plan::action::Known;
 use crate::plan::expand::{self, Grounds};
 use crate::project::{BUILD_FILE, LOCK_FILE, Project};
 use crate::report::{Event, Talk};
-use crate::source::{Checkout, 
-    self, Exclude, GitIdentity, LocalSource, Scan, Scanned, SourceContent, StatCache, UserGit,
+use crate::source::{
+    self, Checkout, Exclude, GitIdentity, LocalSource, Scan, Scanned, SourceContent, StatCache,
+    UserGit,
 };
 use crate::store::Store;
 use crate::{lock, refusal};
@@ -144,7 +145,11 @@ pub fn prepare(
     };
     let inputs = inputs(project, from, new_lock.as_deref(), &manifest, &scanned, environments);
     let places = match from {
-        Source::File => expanded.instances.iter().map(|instance| (instance.id.clone(), manifest.place(instance.run_at))).collect(),
+        Source::File => expanded
+            .instances
+            .iter()
+            .map(|instance| (instance.id.clone(), manifest.place(instance.run_at)))
+            .collect(),
         Source::CommandLine => BTreeMap::new(),
     };
     Ok(Prepared { manifest, plan, inputs, scanned, dirty, new_lock, places })

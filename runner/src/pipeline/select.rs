@@ -136,19 +136,33 @@ pub fn offered(session: &Session, prepared: &Prepared) -> Result<(), Vec<Diagnos
 /// Returns what the host lacks of what the configuration requires. A missing core guarantee is refused
 /// by the sandbox itself, with its cause, so nothing is rehearsed where nothing extra is required.
 fn missing(session: &Session, waived: &BTreeSet<Guarantee>) -> Vec<Diagnostic> {
-    let required: Vec<Guarantee> = session.config.require.iter().copied().filter(|guarantee| !waived.contains(guarantee)).collect();
+    let required: Vec<Guarantee> = session
+        .config
+        .require
+        .iter()
+        .copied()
+        .filter(|guarantee| !waived.contains(guarantee))
+        .collect();
     if required.is_empty() {
         return Vec::new();
     }
     let found = sandbox::probe::probe();
-    let kept = |guarantee: Guarantee| found.findings.iter().any(|finding| finding.guarantee == guarantee && matches!(finding.state, sandbox::probe::State::Kept(_)));
+    let kept = |guarantee: Guarantee| {
+        found.findings.iter().any(|finding| {
+            finding.guarantee == guarantee
+                && matches!(finding.state, sandbox::probe::State::Kept(_))
+        })
+    };
     required
         .into_iter()
         .filter(|guarantee| !kept(*guarantee))
         .map(|guarantee| {
-            Diagnostic::new(Code::SandboxFailed, format!("this host cannot keep `{guarantee}`, which the configuration requires"))
-                .help("see why:  kiln doctor")
-                .help(format!("or take `{guarantee}` out of `require` in config.toml"))
+            Diagnostic::new(
+                Code::SandboxFailed,
+                format!("this host cannot keep `{guarantee}`, which the configuration requires"),
+            )
+            .help("see why:  kiln doctor")
+            .help(format!("or take `{guarantee}` out of `require` in config.toml"))
         })
         .collect()
 }

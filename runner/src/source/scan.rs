@@ -323,7 +323,7 @@ fn rules_above(
         let folder = Project::open(&work_tree.join(&prefix[..above]))?;
         let here = walk::read_rules_if_any(folder.folder(), &prefix[..above])?;
         rules = Level::over(rules, here, above);
-        let ignores = |level: &Arc<Level>| level.ignores(prefix[..slash].as_bytes(), true);
+        let ignores = |level: &Arc<Level>| level.ignores(&prefix.as_bytes()[..slash], true);
         if rules.as_ref().is_some_and(ignores) {
             return Ok((rules, true));
         }

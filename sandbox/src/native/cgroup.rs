@@ -94,14 +94,13 @@ impl Host {
 /// # Errors
 /// When the host refuses what it allowed before.
 pub fn make(host: &Host, wanted: Wanted) -> io::Result<Group> {
-    static NEXT: AtomicU64 = AtomicU64::new(0);
-    let name = format!("{PREFIX}{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
     let mut group = Group { folders: Vec::new(), memory: None, v2: host.v2.is_some() };
     let cpu = host.cpu.as_ref().filter(|_| wanted.cpu.is_some());
     let mut parents: Vec<&PathBuf> =
         [host.pids.as_ref(), host.memory.as_ref(), cpu].into_iter().flatten().collect();
     parents.sort();
     parents.dedup();
+    let name = free_name(&parents);
     for parent in parents {
         let folder = parent.join(&name);
         fs::create_dir(&folder)?;
@@ -125,6 +124,18 @@ pub fn make(host: &Host, wanted: Wanted) -> io::Result<Group> {
         }
     }
     Ok(group)
+}
+
+/// Returns a name that nobody has: another process with our number may live in another pid namespace.
+fn free_name(parents: &[&PathBuf]) -> String {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    loop {
+        let name =
+            format!("{PREFIX}{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        if !parents.iter().any(|parent| parent.join(&name).exists()) {
+            return name;
+        }
+    }
 }
 
 fn limit_memory(folder: &Path, memory: Bytes, v2: bool) -> io::Result<()> {

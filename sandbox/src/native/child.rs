@@ -15,7 +15,9 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
 use rustix::fs::Mode;
-use rustix::process::{Signal, set_parent_process_death_signal};
+use rustix::process::{
+    Resource, Rlimit, Signal, getrlimit, set_parent_process_death_signal, setrlimit,
+};
 use rustix::thread::CpuSet;
 
 use super::error::{Doing, Failure, Naming};
@@ -68,6 +70,10 @@ fn prepare(socket: &OwnedFd) -> Result<First, Failure> {
     rustix::process::umask(Mode::from(0o022));
     // Already a leader only if somebody started us by hand.
     let _ = rustix::process::setsid();
+    // A step of many inputs needs many descriptors here; its own limit is set later.
+    let most = getrlimit(Resource::Nofile).maximum;
+    setrlimit(Resource::Nofile, Rlimit { current: most, maximum: most })
+        .or_fail(Doing::ResourceLimits, "files")?;
     // 2.
     let (_, mut fds) = receive(socket).or_fail(Doing::Talk, "")?;
     let file =

@@ -108,11 +108,12 @@ fn outcome(parts: &Parts, host: &Host, ordered: Ordered, done: Done) -> Result<O
         (None, Some((code @ 0.., _, false))) => Exit::Exited(code),
         (None, Some((signal, _, false))) => Exit::Signaled(-signal),
     };
-    let facts = seen.facts.unwrap_or_default();
+    // Stopped before the seal: nothing ran, and nothing is claimed.
+    let held = seen.facts.map(|facts| enforced(&facts, parts, host, ordered.wanted, ordered.work));
     let views = ordered.places.into_iter().zip(seen.places);
     Ok(Outcome {
         exit,
-        enforced: enforced(&facts, parts, host, ordered.wanted, ordered.work),
+        enforced: held.unwrap_or_default(),
         usage: Usage { wall: seen.wall, cpu: seen.cpu, memory_peak },
         left_processes: seen.ended.map_or(0, |(_, left, _)| left),
         log_cut: seen.log_cut,

@@ -369,3 +369,151 @@ fn inside_root(at: &AbsPath) -> String {
 fn place(below: &str) -> AbsPath {
     AbsPath::from_root(RelPath::new(below).unwrap_or_default())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spec::{InjectedFile, Mount};
+
+    fn parts(mounts: &[(&str, MountMode)]) -> Parts {
+        let mount = |(at, mode): &(&str, MountMode)| Mount {
+            at: AbsPath::new(at).expect("a clean path"),
+            source: "/store/source".into(),
+            mode: *mode,
+        };
+        Parts {
+            root: "/store/root".into(),
+            mounts: mounts.iter().map(mount).collect(),
+            files: Vec::new(),
+            folders: Vec::new(),
+            argv: Vec::new(),
+            env: BTreeMap::new(),
+            cwd: AbsPath::default(),
+            limits: model::limits::Limits::default(),
+            timeout: model::limits::Millis(1),
+            cpus: None,
+            waived: BTreeSet::new(),
+        }
+    }
+
+    fn seen(sources: &[Kind]) -> Seen {
+        let root = [
+            ("bin", Kind::Symlink("usr/bin".into())),
+            ("etc", Kind::Folder),
+            ("init", Kind::File),
+            ("usr", Kind::Folder),
+        ];
+        Seen {
+            root: root
+                .into_iter()
+                .map(|(name, kind)| (Name::new(name).expect("a name"), kind))
+                .collect(),
+            sources: sources.to_vec(),
+            work_bytes: 1 << 30,
+        }
+    }
+
+    /// The operations after kiln's own folders, one a line.
+    fn told(parts: &Parts, seen: &Seen) -> Vec<String> {
+        let plan = plan(parts, seen).expect("a plan");
+        let own =
+            plan.ops.iter().position(|op| matches!(op, Op::Bind { at, .. } if at == "root/tmp"));
+        let rest = plan.ops.iter().skip(own.expect("/tmp") + 1);
+        rest.map(|op| serde_json::to_string(op).expect("json")).collect()
+    }
+
+    #[test]
+    fn environment_is_bound_entry_by_entry_and_build_is_empty() {
+        let ops = told(&parts(&[]), &seen(&[]));
+        assert_eq!(
+            ops,
+            [
+                r#"{"symlink":{"at":"root/bin","text":"usr/bin"}}"#,
+                r#"{"bind":{"from":"stage/root/etc","folder":true,"at":"root/etc","read_only":true}}"#,
+                r#"{"bind":{"from":"stage/root/init","folder":false,"at":"root/init","read_only":true}}"#,
+                r#"{"bind":{"from":"stage/root/usr","folder":true,"at":"root/usr","read_only":true}}"#,
+                r#"{"bind":{"from":"work/build","folder":true,"at":"root/build","read_only":false}}"#,
+                r#"{"read-only":{"at":"root/dev"}}"#,
+                r#"{"read-only":{"at":"root"}}"#,
+                r#"{"open":{"at":"root/build","inside":"/build"}}"#,
+            ]
+        );
+    }
+
+    #[test]
+    fn views_are_overlays_and_grown_places_become_read_only_again() {
+        let mounts = [
+            ("/build", MountMode::View),
+            ("/build/v", MountMode::ReadOnly),
+            ("/usr/a/b", MountMode::ReadOnly),
+        ];
+        let ops = told(&parts(&mounts), &seen(&[Kind::Folder, Kind::Folder, Kind::File]));
+        assert_eq!(
+            ops[3..],
+            [
+                r#"{"folder":{"at":"root/usr","mode":493}}"#,
+                r#"{"overlay":{"lower":"stage/root/usr","upper":"work/upper/0","at":"root/usr"}}"#,
+                r#"{"attach":{"source":1,"folder":true,"at":"stage/1"}}"#,
+                r#"{"overlay":{"lower":"stage/1","upper":"work/upper/1","at":"root/build"}}"#,
+                r#"{"attach":{"source":2,"folder":true,"at":"root/build/v"}}"#,
+                r#"{"attach":{"source":3,"folder":false,"at":"root/usr/a/b"}}"#,
+                r#"{"read-only":{"at":"root/usr"}}"#,
+                r#"{"read-only":{"at":"root/dev"}}"#,
+                r#"{"read-only":{"at":"root"}}"#,
+                r#"{"open":{"at":"root/build","inside":"/build"}}"#,
+            ]
+        );
+    }
+
+    #[test]
+    fn single_files_are_copies_in_place_or_bound_copies() {
+        let mounts = [("/build/f", MountMode::View), ("/opt/f", MountMode::View)];
+        let ops = told(&parts(&mounts), &seen(&[Kind::File, Kind::File]));
+        assert_eq!(
+            ops[5..10],
+            [
+                r#"{"attach":{"source":1,"folder":false,"at":"stage/1"}}"#,
+                r#"{"copy":{"from":"stage/1","at":"root/build/f"}}"#,
+                r#"{"attach":{"source":2,"folder":false,"at":"stage/2"}}"#,
+                r#"{"copy":{"from":"stage/2","at":"work/file/2"}}"#,
+                r#"{"bind":{"from":"work/file/2","folder":false,"at":"root/opt/f","read_only":false}}"#,
+            ]
+        );
+    }
+
+    #[test]
+    fn no_outside_tree_is_visible_before_proc_and_dev_are_built() {
+        let plan =
+            plan(&parts(&[("/build", MountMode::View)]), &seen(&[Kind::Folder])).expect("a plan");
+        let place = |wanted: &str| {
+            let at = |op: &Op| serde_json::to_string(op).is_ok_and(|text| text.contains(wanted));
+            plan.ops.iter().position(at).expect(wanted)
+        };
+        let last_own = plan.ops.iter().rposition(|op| {
+            matches!(
+                op,
+                Op::Mask { .. } | Op::Freeze { .. } | Op::Replace { .. } | Op::Device { .. }
+            )
+        });
+        assert!(last_own.expect("masks") < place("\"from\":\"stage/root/etc\""));
+        assert!(place("root/usr") < place("\"lower\":\"stage/1\""));
+    }
+
+    #[test]
+    fn what_leads_through_a_link_or_a_file_is_refused() {
+        for (at, kind) in [("/bin/x", Kind::Folder), ("/init/x", Kind::Folder)] {
+            let refusal = plan(&parts(&[(at, MountMode::ReadOnly)]), &seen(&[kind]));
+            assert!(
+                matches!(refusal, Err(Error::Place { problem: MountProblem::NotAFolder, .. })),
+                "{at}"
+            );
+        }
+        let mut below_a_file = parts(&[("/opt/f", MountMode::ReadOnly)]);
+        let at = AbsPath::new("/opt/f/x").expect("a clean path");
+        below_a_file.files.push(InjectedFile { at, bytes: Vec::new(), mode: 0o644 });
+        assert!(plan(&below_a_file, &seen(&[Kind::File])).is_err());
+        let link =
+            plan(&parts(&[("/opt/l", MountMode::View)]), &seen(&[Kind::Symlink("x".into())]));
+        assert!(matches!(link, Err(Error::Place { problem: MountProblem::SourceKind, .. })));
+    }
+}

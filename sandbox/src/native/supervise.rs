@@ -303,7 +303,11 @@ impl Run {
             }
             Word::Failed(failure) => self.seen.failure = Some(failure),
             Word::Asked { host } => drop(self.seen.asked.insert(NetworkAttempt { host })),
-            Word::Ended { status, left, full } => self.seen.ended = Some((status, left, full)),
+            Word::Ended { status, left, full } => {
+                self.seen.ended = Some((status, left, full));
+                // It ends at once; one that does not is helped.
+                self.kill_at.get_or_insert_with(|| Instant::now() + GRACE);
+            }
         }
         Ok(())
     }
@@ -318,13 +322,23 @@ impl Run {
                 *slot = None;
             }
         }
+        if self.child.is_none() && self.first.is_none() && self.socket.is_none() {
+            // From here only the ends of the pipes are waited for, and not for ever.
+            self.killed.get_or_insert_with(Instant::now);
+        }
         Ok(())
     }
 }
 
-/// On a path that failed: the run is over for us, so nothing of it may go on.
+/// On a path that failed: the run is over for us, so nothing of it may go on, not even as a zombie.
 impl Drop for Run {
     fn drop(&mut self) {
         self.kill();
+        let second = Timespec { tv_sec: 1, tv_nsec: 0 };
+        for process in [&self.first, &self.child].into_iter().flatten() {
+            // It was killed; what still cannot be reaped then is reaped when this process ends.
+            let _ = poll(&mut [PollFd::new(process, PollFlags::IN)], Some(&second));
+            let _ = sys::reap(process);
+        }
     }
 }

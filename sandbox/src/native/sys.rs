@@ -115,13 +115,26 @@ pub fn duplicate_onto(source: BorrowedFd<'_>, number: RawFd) -> io::Result<()> {
 }
 
 /// Sets every signal back to its default action and blocks none.
+///
+/// The library's `signal` leaves the two that it keeps for itself as they are, and a caller may have
+/// ignored them; so the call is raw.
 pub fn reset_signals() -> io::Result<()> {
-    for signal in 1..=64 {
-        if matches!(signal, libc::SIGKILL | libc::SIGSTOP | 32 | 33) {
+    /// The kernel's `struct sigaction`, zero: `SIG_DFL`, no flags, empty mask. On no architecture
+    /// longer than this.
+    const DEFAULT: [u64; 4] = [0; 4];
+    /// Highest signal number, and size of the kernel's signal set in bytes.
+    const SIGNALS: (libc::c_int, usize) = (64, 8);
+    for signal in 1..=SIGNALS.0 {
+        if matches!(signal, libc::SIGKILL | libc::SIGSTOP) {
             continue;
         }
-        // SAFETY: SIG_DFL installs no handler, so no code of ours can run in a signal's context.
-        unsafe { libc::signal(signal, libc::SIG_DFL) };
+        let none: *const libc::c_void = std::ptr::null();
+        // SAFETY: the kernel reads one `struct sigaction`, which `DEFAULT` covers, and writes nothing.
+        // It names no handler, so no code of ours can run in a signal's context.
+        let result = unsafe {
+            libc::syscall(libc::SYS_rt_sigaction, signal, DEFAULT.as_ptr(), none, SIGNALS.1)
+        };
+        check(result)?;
     }
     let empty = nix::sys::signal::SigSet::empty();
     empty.thread_set_mask().map_err(io::Error::from)

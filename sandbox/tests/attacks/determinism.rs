@@ -13,6 +13,7 @@ pub const TESTS: &[Test] = &[
     ("s_c08_the_callers_umask_is_not_inherited", the_callers_umask_is_not_inherited),
     ("s_c10_uptime_starts_at_zero", uptime_starts_at_zero),
     ("output_can_be_reopened_by_name", output_can_be_reopened_by_name),
+    ("signals_of_the_caller_are_not_inherited", signals_of_the_caller_are_not_inherited),
     ("limits_of_the_host_are_not_inherited", limits_of_the_host_are_not_inherited),
 ];
 
@@ -117,6 +118,18 @@ fn output_can_be_reopened_by_name(place: &Place) -> Done {
     let ended = ran(place
         .script("echo one > /dev/stdout; echo two > /dev/stderr; echo three > /proc/self/fd/1"));
     assert_eq!((ended.stdout.as_str(), ended.stderr.as_str()), ("one\nthree\n", "two\n"));
+    Done::Passed
+}
+
+fn signals_of_the_caller_are_not_inherited(place: &Place) -> Done {
+    let own = std::fs::read_to_string("/proc/self/status").expect("status");
+    let ignored = own.lines().find(|line| line.starts_with("SigIgn:")).expect("a line");
+    assert!(!ignored.ends_with("0000000000000000"), "control: this program ignores SIGPIPE");
+    let printed = ran(place.program(&["/bin/cat", "/proc/self/status"])).ok();
+    for key in ["SigBlk:", "SigIgn:", "SigPnd:", "ShdPnd:"] {
+        let line = printed.lines().find(|line| line.starts_with(key)).expect("a line");
+        assert!(line.ends_with("0000000000000000"), "{line}");
+    }
     Done::Passed
 }
 

@@ -15,6 +15,9 @@ pub const TESTS: &[Test] = &[
         "writable_places_are_read_after_the_step_is_dead",
         writable_places_are_read_after_the_step_is_dead,
     ),
+    ("files_can_be_added_to_what_is_read_only", files_can_be_added_to_what_is_read_only),
+    ("a_view_takes_every_change", a_view_takes_every_change),
+    ("use_is_measured", use_is_measured),
 ];
 
 fn read(view: &Writable, path: &str) -> String {
@@ -59,5 +62,48 @@ fn writable_places_are_read_after_the_step_is_dead(place: &Place) -> Done {
     assert_eq!(read(&ran.outcome.views[2], "t"), "t\n");
     assert_eq!(std::fs::read_to_string(sources.join("main.c")).expect("text"), "int main;");
     assert_eq!(ran.ok(), "int main;deeplibvendoredlibadded");
+    Done::Passed
+}
+
+fn files_can_be_added_to_what_is_read_only(place: &Place) -> Done {
+    let fixed = place.source("added-to", &[("a/one", "1"), ("config", "theirs")]);
+    let file = |path: &str| InjectedFile { at: at(path), bytes: b"ours".to_vec(), mode: 0o444 };
+    let mut parts = place.script(
+        "cat vendor/a/one vendor/config vendor/a/b/new /etc/tool/conf /usr/bin/added; \
+         for f in vendor/config vendor/a/b/new vendor/x /etc/tool/conf /usr/bin/x; do (echo x > $f) 2>/dev/null && echo WROTE $f; done; \
+         (rm -rf vendor/a) 2>/dev/null; ls vendor/a",
+    );
+    parts.mounts = vec![read_only("/build/vendor", fixed.clone())];
+    parts.files =
+        ["/build/vendor/config", "/build/vendor/a/b/new", "/etc/tool/conf", "/usr/bin/added"]
+            .map(file)
+            .into();
+    assert_eq!(ran(parts).ok(), "1oursoursoursoursb\none\n");
+    assert_eq!(std::fs::read_to_string(fixed.join("config")).expect("text"), "theirs");
+    Done::Passed
+}
+
+fn a_view_takes_every_change(place: &Place) -> Done {
+    let source =
+        place.source("all", &[("d/e/f", "1"), ("g", "2"), ("tool*", "#!/bin/sh\necho tool\n")]);
+    let mut parts = place.script(
+        "set -e; ./tool; rm -rf d; mkdir d; ls d; echo new > d/f; mv g d/g; ln d/g d/h; ln -s g d/s; chmod +x d/g; \
+         mkdir -p deep/er; mv deep/er top; cat d/f d/g d/h d/s; ls; touch -d @5 d/f; stat -c %Y d/f",
+    );
+    parts.mounts = vec![view("/build", source.clone())];
+    let printed = ran(parts).ok();
+    assert_eq!(printed, "tool\nnew\n222d\ndeep\ntool\ntop\n5\n");
+    assert_eq!(std::fs::read_to_string(source.join("d/e/f")).expect("text"), "1");
+    // A folder that came with the source cannot be renamed: the same answer for everybody.
+    let mut parts =
+        place.perl("print rename('d', 'x') ? 1 : $!+0, ' ', rename('d/e/f', 'y') ? 1 : $!+0");
+    parts.mounts = vec![view("/build", source)];
+    assert_eq!(ran(parts).ok(), "18 1");
+    Done::Passed
+}
+
+fn use_is_measured(place: &Place) -> Done {
+    let usage = ran(place.perl("my $n = 0; $n += $_ for 1..3000000; print $n")).outcome.usage;
+    assert!(usage.cpu.as_millis() > 10 && usage.wall.as_millis() > 10, "{usage:?}");
     Done::Passed
 }

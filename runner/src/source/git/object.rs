@@ -61,7 +61,10 @@ impl Objects {
 
     /// Returns a commit's own time, in seconds since 1970; none for one that git could not have
     /// written.
-    pub(in crate::source) fn commit_seconds(&self, commit: &GitId) -> Result<Option<i64>, GitError> {
+    pub(in crate::source) fn commit_seconds(
+        &self,
+        commit: &GitId,
+    ) -> Result<Option<i64>, GitError> {
         let bytes = self.read(commit, ObjectKind::Commit)?;
         let header = bytes.split(|&byte| byte == b'\n').take_while(|line| !line.is_empty());
         let mut committer = header.filter_map(|line| line.strip_prefix(b"committer "));
