@@ -49,7 +49,7 @@ pub struct Workshop<'a> {
 ///
 /// # Errors
 /// Says what failed, with everything a person needs to see.
-pub fn run(
+pub fn execute(
     shop: &Workshop<'_>,
     step: &Step,
     done: &Done,

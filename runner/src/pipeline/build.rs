@@ -192,7 +192,7 @@ fn execute(
         jobs,
         talk,
         || cancel.is_triggered(),
-        |step, done, tell| local::run(&shop, step, done, tell),
+        |step, done, tell| local::execute(&shop, step, done, tell),
     ))
 }
 
