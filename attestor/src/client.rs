@@ -25,8 +25,8 @@ pub enum ClientError {
     /// The socket gave no more: the attestor ended without an answer.
     #[error("read the attestor's answer")]
     Receive(#[source] std::io::Error),
-    /// The answer's length is more than fits this machine's memory.
-    #[error("the attestor announced an answer of its own format, but with descriptors")]
+    /// An answer never brings descriptors.
+    #[error("the attestor announced descriptors with its answer")]
     Descriptors,
 }
 

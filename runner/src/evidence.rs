@@ -75,17 +75,28 @@ pub struct RunFacts {
     pub waivers: BTreeSet<Guarantee>,
 }
 
+/// What a build did, as far as it is alike for all its artifacts.
+#[derive(Clone, Copy, Debug)]
+pub struct Built<'a> {
+    /// What ran.
+    pub plan: &'a Plan,
+    /// What became of it.
+    pub ran: &'a BTreeMap<StepId, Ran>,
+    /// What went in.
+    pub inputs: &'a Inputs,
+    /// The run itself.
+    pub run: &'a RunFacts,
+}
+
 /// Returns the Record of one artifact.
 pub fn record(
-    plan: &Plan,
+    built: &Built<'_>,
     artifact: &Artifact,
     blob: Blob,
     asked: Asked,
-    ran: &BTreeMap<StepId, Ran>,
-    inputs: &Inputs,
-    run: &RunFacts,
     nonce: Nonce,
 ) -> Record {
+    let Built { plan, ran, inputs, run } = *built;
     let closure = plan.closure(artifact.steps());
     let steps: Vec<&Step> = closure.iter().filter_map(|id| plan.steps.get(*id)).collect();
     let tests = plan.steps.values().filter(|step| step.test);

@@ -293,7 +293,7 @@ pub fn says_the_same(signer: &Signer, record: &Record, evidence: &[u8]) -> bool 
 ///
 /// # Errors
 /// Gives up where its own file cannot be read.
-pub fn program_digest(_: &Context) -> Result<Digest, Diagnostic> {
+pub fn program_digest() -> Result<Digest, Diagnostic> {
     let refuse = |error: &dyn std::error::Error| {
         Diagnostic::new(Code::StoreUnusable, "cannot read this program's own file").caused_by(error)
     };

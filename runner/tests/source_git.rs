@@ -203,7 +203,8 @@ fn a_fresh_commit_is_clean_and_has_gits_tree() {
 
 #[test]
 fn each_kind_of_change_is_dirty() {
-    let changes: [(&str, fn(&Repo), Change); 8] = [
+    type Row = (&'static str, fn(&Repo), Change);
+    let changes: [Row; 8] = [
         ("a.txt", |repo| repo.write("a.txt", "b\n"), Change::Modified),
         ("src/lib/x.c", |repo| repo.write("src/lib/x.c", "y\n"), Change::Modified),
         ("run.sh", |repo| repo.chmod("run.sh", 0o644), Change::Modified),

@@ -151,7 +151,7 @@ fn an_unreadable_file_is_named() {
     let project = folder();
     let at = project.path().join("locked");
     fs::write(&at, "x").unwrap();
-    fs::set_permissions(&at, fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(&at, fs::Permissions::from_mode(0o0)).unwrap();
     if File::open(&at).is_ok() {
         // This user may read everything; a file whose every read fails says the same.
         let error = Project::open(Path::new("/proc/self")).unwrap().copy_verified(

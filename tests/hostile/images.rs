@@ -2,7 +2,7 @@
 //!
 //! The root is made by a sealed step, so it can hold anything that a step can write.
 
-use crate::support::{Canaries, PACKAGES, Who, World};
+use crate::support::{Canaries, Who, World};
 
 /// Says what it sees of the places that kiln makes itself.
 const PROBE: &str = r#"
@@ -41,7 +41,7 @@ const ROOTS: [(&str, &str, bool); 7] = [
 fn build_file(lie: &str) -> String {
     format!(
         "kiln: 1\nname: evil\nsources: {{src: {{local: src}}}}\nenvironment:\n  host: {{packages: \
-         {PACKAGES}}}\nenvironments:\n  evil: {{step: root.root}}\nsteps:\n  - name: root\n    run: |\n      \
+         [gcc, libc6-dev]}}\nenvironments:\n  evil: {{step: root.root}}\nsteps:\n  - name: root\n    run: |\n      \
          mkdir -p evil/bin evil/host evil/tmp evil/build evil/etc\n      gcc -static -O1 -o evil/bin/probe \
          probe.c\n      {lie}\n    outputs: {{root: {{path: evil, as: root}}}}\n  - name: attack\n    \
          environment: evil\n    mount: {{}}\n    run: [/bin/probe]\n    outputs: {{out: out}}\n\
@@ -52,7 +52,7 @@ fn build_file(lie: &str) -> String {
 #[test]
 fn root_that_lies_about_its_own_folders_is_no_way_out() {
     for who in Who::all() {
-        let world = World::warm(who);
+        let world = World::cold(who);
         let canaries = Canaries::plant(&world);
         world.write("src/probe.c", PROBE);
         for (what, lie, must_work) in ROOTS {

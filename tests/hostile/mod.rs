@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::support::{Canaries, PACKAGES, Ran, Who, World};
+use crate::support::{Canaries, Ran, Who, World};
 
 /// What has to come of an attack.
 #[derive(Clone, Copy)]
@@ -85,7 +85,7 @@ pub struct Arena {
 impl Arena {
     /// Opens one for a user.
     pub fn open(who: Who) -> Arena {
-        let world = World::warm(who);
+        let world = World::cold(who);
         for (name, text) in ATTACKS {
             world.write(&format!("src/{name}"), text);
         }
@@ -136,7 +136,7 @@ impl Arena {
         };
         let text = format!(
             "kiln: 1\nname: hostile\nsources: {{src: {{local: src}}}}\nenvironment:\n  host: \
-             {{packages: {PACKAGES}}}\nsteps:\n  - name: attack\n    env: {{{}}}\n    run: |\n      \
+             {{packages: [python3]}}\nsteps:\n  - name: attack\n    env: {{{}}}\n    run: |\n      \
              python3 attack.py {run}\n    outputs: {outputs}\n{}{artifacts}",
             env.join(", "),
             case.more,
@@ -171,14 +171,15 @@ impl Arena {
     }
 
     fn outside(&self, before: &[&str], id: &str) -> Ran {
-        let src = self.world.path("project/src/attack.py");
         let mut all = before.to_vec();
-        all.extend(["/usr/bin/python3", src.to_str().expect("UTF-8"), id]);
+        // Relative: some controls mount over the folder that the world lies in.
+        all.extend(["/usr/bin/python3", "attack.py", id]);
         let mut env: Vec<(&str, &str)> =
             self.env.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         env.push(("GITHUB_TOKEN", &self.canaries.secret));
         env.push(("PYTHONDONTWRITEBYTECODE", "1"));
-        self.world.run(&all, &env)
+        let mut command = self.world.command(&all, &env);
+        Ran::of(&command.current_dir(self.world.path("project/src")).output().expect("it starts"))
     }
 
     /// Runs the control; returns what is wrong with it, or why it was skipped.

@@ -32,12 +32,12 @@ impl Canaries {
         self.folder.join("hostname-canary")
     }
 
-    /// Returns what is wrong in the world after a build.
+    /// Returns what is wrong in the world after a build. The world must have a store of its own.
     pub fn aftermath(&self, world: &World) -> Vec<String> {
         let mut wrong = processes(world);
         wrong.extend(mounts(world));
         wrong.extend(left_over(&world.path("tmp"), "a temporary file"));
-        wrong.extend(left_over(&world.path("cache/kiln/tmp"), "a temporary file of the store"));
+        wrong.extend(left_over(&world.store.join("tmp"), "a temporary file of the store"));
         if state(&self.folder) != self.before {
             wrong.push(format!("canaries changed: {:?}", state(&self.folder)));
         }

@@ -1,9 +1,9 @@
 //! Scratch worlds in which the end-to-end tests run `kiln` as its users do.
 //!
-//! A [`World`] has a home, a configuration, a store, a temporary folder and a project of its own
-//! below one folder that is deleted at the end. kiln runs there with a cleared environment, as root
-//! or, by way of `setpriv`, as an unprivileged user. So tests share nothing but a template store
-//! with the host's packages in it, which is copied.
+//! A [`World`] has a home, a configuration, a temporary folder and a project of its own below one
+//! folder that is deleted at the end. kiln runs there with a cleared environment, as root or, by way
+//! of `setpriv`, as an unprivileged user. Worlds of one user share a store, as projects of one user
+//! do, so that the host's packages are imported once; a world that looks at its store has its own.
 //!
 //! Where the tests do not run as root, only the unprivileged half can run.
 
@@ -23,7 +23,7 @@ use tempfile::TempDir;
 const SECONDS_MAX: &str = "300";
 /// The unprivileged user, by number: needs no entry in the host's user database.
 const USER: u32 = 1000;
-/// The packages of every test environment; one set, so that it is imported once.
+/// The packages of most test environments; one set, so that it is imported once.
 pub const PACKAGES: &str = "[gcc, libc6-dev, make, python3]";
 
 /// Who runs kiln.
@@ -80,7 +80,8 @@ pub struct Ran {
 }
 
 impl Ran {
-    fn of(output: &Output) -> Ran {
+    /// Reads a program's end.
+    pub fn of(output: &Output) -> Ran {
         Ran {
             code: output.status.code().unwrap_or(128),
             stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
@@ -107,31 +108,33 @@ pub struct World {
     pub who: Who,
     /// A word that occurs nowhere else.
     pub token: String,
+    /// Where its store lies.
+    pub store: PathBuf,
     folder: TempDir,
 }
 
 impl World {
-    /// Makes a world whose store holds the packages of [`PACKAGES`] already.
+    /// Makes a world that uses the store of all this user's worlds.
     pub fn warm(who: Who) -> World {
-        let world = World::cold(who);
-        let template = template(who);
-        let copied = Command::new("cp")
-            .args(["-a", "--reflink=auto"])
-            .arg(template.join("store"))
-            .arg(world.path("cache"))
-            .status();
-        assert!(copied.expect("cp can be started").success());
-        fs::rename(world.path("cache/store"), world.path("cache/kiln")).expect("it was copied");
+        let mut world = World::cold(who);
+        world.store = base().join(format!("store-{who:?}"));
+        fs::create_dir_all(&world.store).expect("a folder for the store");
+        fs::set_permissions(&world.store, fs::Permissions::from_mode(0o700)).expect("it is ours");
+        // Only the folder: what is below belongs to its user already.
+        if who == Who::User && uid() == 0 {
+            std::os::unix::fs::chown(&world.store, Some(USER), Some(USER)).expect("we are root");
+        }
         world
     }
 
-    /// Makes a world with an empty store.
+    /// Makes a world with a store of its own, which is empty.
     pub fn cold(who: Who) -> World {
         let folder =
             tempfile::Builder::new().prefix("world-").tempdir_in(base()).expect("a folder");
         let token =
             folder.path().file_name().expect("it has a name").to_string_lossy().into_owned();
-        let world = World { who, token, folder };
+        let store = folder.path().join("cache/kiln");
+        let world = World { who, token, store, folder };
         fs::set_permissions(world.folder.path(), fs::Permissions::from_mode(0o755)).expect("ours");
         for name in ["home", "config", "cache", "tmp", "project", "bin"] {
             fs::create_dir(world.path(name)).expect("a new folder");
@@ -191,6 +194,7 @@ impl World {
         command.env("LANG", "C.UTF-8").env("HOME", self.path("home"));
         command.env("XDG_CONFIG_HOME", self.path("config"));
         command.env("XDG_CACHE_HOME", self.path("cache"));
+        command.env("KILN_STORE", &self.store);
         command.env("TMPDIR", self.path("tmp"));
         command.envs(env.iter().copied());
         command
@@ -279,22 +283,6 @@ fn kiln() -> &'static Path {
         let copy = base().join("kiln");
         fs::rename(fresh, &copy).expect("in one folder");
         copy
-    })
-}
-
-/// Imports the packages of [`PACKAGES`] once for each user and returns the folder of that store.
-fn template(who: Who) -> &'static Path {
-    static TEMPLATES: [OnceLock<PathBuf>; 2] = [OnceLock::new(), OnceLock::new()];
-    TEMPLATES[who as usize].get_or_init(|| {
-        let world = World::cold(who);
-        world.write("src/empty", "");
-        world.write("kiln.yaml", &build_file("true > out", "{out: out}", "[{file: attack.out}]"));
-        world.kiln(&["lock"]).exits(0);
-        world.kiln(&["build", "--no-sign"]).exits(0);
-        let folder = base().join(format!("template-{who:?}-{}", std::process::id()));
-        fs::create_dir_all(&folder).expect("a new folder");
-        fs::rename(world.path("cache/kiln"), folder.join("store")).expect("on one file system");
-        folder
     })
 }
 

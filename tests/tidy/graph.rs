@@ -50,9 +50,9 @@ const PACKAGES_MAX: usize = 200;
 /// sentence in the commit that says why.
 const LINES: [(&str, usize, usize); 5] = [
     ("model", 1_500, 1_600),
-    ("sandbox", 3_400, 4_000),
+    ("sandbox", 3_400, 4_400),
     ("fetch", 3_200, 3_200),
-    ("attestor", 3_400, 3_800),
+    ("attestor", 3_400, 3_900),
     ("runner", 4_800, 20_000),
 ];
 

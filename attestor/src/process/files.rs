@@ -78,10 +78,9 @@ pub(super) fn private_folder(path: &Path) -> Result<(), FileError> {
 
 /// Reads a file of at most `most` bytes; none if there is none.
 pub(super) fn read(path: &Path, most: usize) -> Result<Option<Vec<u8>>, FileError> {
-    Ok(open(path, most)?
-        .map(|file| read_whole(path, &file, most))
-        .transpose()?
-        .map(|mut bytes| std::mem::take(&mut *bytes)))
+    let Some(file) = open(path, most)? else { return Ok(None) };
+    let mut bytes = read_whole(path, &file, most)?;
+    Ok(Some(std::mem::take(&mut *bytes)))
 }
 
 /// Reads a file that holds a secret: a regular file of this user that nobody else can read. What was

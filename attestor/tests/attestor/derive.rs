@@ -9,11 +9,11 @@ use attestor::predicate::dependencies::DependencyManifest;
 use attestor::statement::{Derived, derive};
 use model::Digest;
 use model::isolation::Guarantee;
-use model::record::{Asked, GitId, Nonce, Record, Role};
+use model::record::{GitId, Nonce, Record, Role};
 use model::relpath::RelPath;
 use serde_json::{Value, json};
 
-use crate::support::{NOW, dependency, record};
+use crate::support::{NOW, dependency, record, wrapped};
 
 fn derived(record: &Record) -> Derived {
     derive(record, &BuilderConfig::local()).unwrap()
@@ -96,23 +96,30 @@ fn raw_parts(record: &Record) -> (Vec<u8>, Vec<u8>) {
 
 #[test]
 fn a_wrapped_command_has_a_build_type_and_parameters_of_its_own() {
-    let mut wrapped = record();
-    wrapped.order.asked = Asked::Run {
-        command: "[\"make\"]".into(),
-        inputs: "[\"src\"]".into(),
-        outputs: "[\"hello\"]".into(),
-        packages: "[]".into(),
-        environment: "{}".into(),
-        target: "hello".into(),
-    };
-    wrapped.order.source.commit = None;
-    wrapped.observed.source.commit = None;
-    let definition = &statement(&wrapped)["predicate"]["buildDefinition"];
+    let definition = &statement(&wrapped())["predicate"]["buildDefinition"];
     assert_eq!(definition["buildType"], "https://kiln.build/buildtypes/run/v1");
-    assert_eq!(definition["externalParameters"]["command"], "[\"make\"]");
+    assert_eq!(definition["externalParameters"]["command"], "[\"make\",\"-C\",\"src\"]");
     assert_eq!(definition["externalParameters"]["commit"], "none");
     assert!(definition["externalParameters"].as_object().unwrap().values().all(Value::is_string));
     assert_eq!(definition["externalParameters"].as_object().unwrap().len(), 10);
+}
+
+#[test]
+fn the_examples_of_the_build_types_pages_are_what_is_written() {
+    let pages = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/buildtypes");
+    for (page, record) in [("build-v1.md", record()), ("run-v1.md", wrapped())] {
+        let text = std::fs::read_to_string(pages.join(page)).unwrap();
+        let example = text.split("```json\n").last().unwrap().split("```").next().unwrap();
+        let example: Value = serde_json::from_str(example).unwrap();
+        assert_eq!(example, statement(&record), "{page}");
+        for name in example["predicate"]["buildDefinition"]["externalParameters"]
+            .as_object()
+            .unwrap()
+            .keys()
+        {
+            assert!(text.contains(&format!("| `{name}` |")), "{page} does not explain {name}");
+        }
+    }
 }
 
 #[test]

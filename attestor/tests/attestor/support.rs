@@ -30,6 +30,33 @@ pub const ARTIFACT: &[u8] = b"hello, world\n";
 /// When [`record`] ran; its deadline is far away.
 pub const NOW: i64 = 1_795_346_700;
 
+/// One wrapped command, without a build file and outside git.
+pub fn wrapped() -> Record {
+    let mut wrapped = record();
+    wrapped.order.asked = Asked::Run {
+        command: "[\"make\",\"-C\",\"src\"]".into(),
+        inputs: "[\"src\"]".into(),
+        outputs: "[\"src/hello\"]".into(),
+        packages: "[]".into(),
+        environment: "{}".into(),
+        target: "hello".into(),
+    };
+    for source in [&mut wrapped.order.source, &mut wrapped.observed.source] {
+        source.uri = "local".into();
+        source.commit = None;
+    }
+    wrapped.observed.asked_limits.clear();
+    let observed = &mut wrapped.observed;
+    observed.dependencies.retain(|one| one.role != Role::BuildFile);
+    for one in &mut observed.dependencies {
+        if one.role == Role::Source {
+            (one.uri, one.git_commit, one.git_tree) = (None, None, None);
+        }
+    }
+    wrapped
+}
+
+/// An artifact of a build file in git.
 pub fn record() -> Record {
     let source = SourceRef {
         uri: "git+https://git.example.org/acme/hello".into(),
@@ -72,7 +99,16 @@ pub fn record() -> Record {
 fn run_details() -> RunDetails {
     let mut enforced = Enforced::default();
     for guarantee in Guarantee::ALL {
-        enforced.add(guarantee, &format!("{guarantee}-mechanism"), "on");
+        let (mechanism, detail) = match guarantee {
+            Guarantee::Files => ("mount-namespace", "own root, inputs read-only"),
+            Guarantee::Network => ("net-namespace", "lo only"),
+            Guarantee::Processes => ("pid-namespace", "killed with its first process"),
+            Guarantee::Identity => ("user-namespace", "no capabilities, no new privileges"),
+            Guarantee::Syscalls => ("seccomp", "allow-list of profile kiln/1"),
+            Guarantee::Limits => ("cgroup-v2", "memory, pids"),
+            Guarantee::Landlock => ("landlock", "ABI 5"),
+        };
+        enforced.add(guarantee, mechanism, detail);
     }
     RunDetails {
         invocation: "0f8fad5b-d9cb-469f-a165-70867728950e".into(),

@@ -5,6 +5,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use model::digest::{Digest, ParseDigestError};
 
 /// The whole command line.
 #[derive(Debug, Parser)]
@@ -224,6 +225,17 @@ pub enum InputsLevel {
     All,
 }
 
+impl InputsLevel {
+    /// Returns its name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            InputsLevel::Plan => "plan",
+            InputsLevel::Sources => "sources",
+            InputsLevel::All => "all",
+        }
+    }
+}
+
 /// `kiln run`.
 #[derive(Debug, Args)]
 pub struct RunArgs {
@@ -429,13 +441,20 @@ pub enum StoreCommand {
     /// List a tree, or what is kept
     Ls {
         /// A tree's digest
-        digest: Option<String>,
+        #[arg(value_parser = digest)]
+        digest: Option<Digest>,
     },
     /// Print an object
     Cat {
         /// Its digest
-        digest: String,
+        #[arg(value_parser = digest)]
+        digest: Digest,
     },
+}
+
+/// Reads a digest, with or without `sha256:`.
+fn digest(text: &str) -> Result<Digest, ParseDigestError> {
+    text.parse().or_else(|_| Digest::from_hex(text))
 }
 
 /// `kiln completions`.

@@ -31,7 +31,10 @@ pub fn run(session: &Session, args: &InspectArgs) -> Ended {
         }
         return Ok(Exit::Done);
     }
-    let manifest = files::read(&files::beside(&session.context.folder.join(&args.file), ".dependencies.json")).ok().flatten();
+    let manifest =
+        files::read(&files::beside(&session.context.folder.join(&args.file), ".dependencies.json"))
+            .ok()
+            .flatten();
     let told = inspect(&bytes, manifest.as_deref()).map_err(|error| refuse(&error))?;
     if session.global.json {
         report::document("inspect", json!({"evidence": path, "statements": told}));
@@ -41,8 +44,14 @@ pub fn run(session: &Session, args: &InspectArgs) -> Ended {
         report::data(&match one {
             Told::Provenance(story) => tell(story),
             Told::Other { payload_type, predicate_type, subjects } => {
-                let names: Vec<String> = subjects.iter().map(|subject| safe(&subject.name)).collect();
-                format!("A statement of another kind\n  payload    {}\n  predicate  {}\n  about      {}\n", safe(payload_type), safe(predicate_type.as_deref().unwrap_or("none")), names.join(", "))
+                let names: Vec<String> =
+                    subjects.iter().map(|subject| safe(&subject.name)).collect();
+                format!(
+                    "A statement of another kind\n  payload    {}\n  predicate  {}\n  about      {}\n",
+                    safe(payload_type),
+                    safe(predicate_type.as_deref().unwrap_or("none")),
+                    names.join(", ")
+                )
             }
         });
     }
@@ -61,19 +70,44 @@ fn tell(story: &Story) -> String {
     let mut out = sentence(story);
     out.push_str("\nBuild\n");
     line(&mut out, "builder", &safe(&story.builder));
-    let versions: Vec<String> = story.builder_version.iter().map(|(part, version)| format!("{} {}", safe(part), safe(version))).collect();
+    let versions: Vec<String> = story
+        .builder_version
+        .iter()
+        .map(|(part, version)| format!("{} {}", safe(part), safe(version)))
+        .collect();
     line(&mut out, "made with", &versions.join(", "));
     for file in story.source.build_file.iter().chain(&story.source.locks) {
-        line(&mut out, &safe(&file.name), &file.digest.map(|digest| digest.to_string()).unwrap_or_default());
+        line(
+            &mut out,
+            &safe(&file.name),
+            &file.digest.map(|digest| digest.to_string()).unwrap_or_default(),
+        );
     }
     for step in story.steps.iter().take(STEPS_SHOWN) {
-        let word = |name: &str| step.get(name).and_then(serde_json::Value::as_str).unwrap_or_default();
-        let action = step.pointer("/action/sha256").and_then(serde_json::Value::as_str).unwrap_or_default();
-        let cached = step.get("cachedFrom").map(|_| ", result of an earlier run").unwrap_or_default();
-        line(&mut out, "step", &format!("{}   action {}{cached}", safe(word("id")), safe(&action.chars().take(12).collect::<String>())));
+        let word =
+            |name: &str| step.get(name).and_then(serde_json::Value::as_str).unwrap_or_default();
+        let action =
+            step.pointer("/action/sha256").and_then(serde_json::Value::as_str).unwrap_or_default();
+        let cached =
+            step.get("cachedFrom").map(|_| ", result of an earlier run").unwrap_or_default();
+        line(
+            &mut out,
+            "step",
+            &format!(
+                "{}   action {}{cached}",
+                safe(word("id")),
+                safe(&action.chars().take(12).collect::<String>())
+            ),
+        );
     }
-    for guarantee in ["files", "network", "processes", "identity", "syscalls", "limits", "landlock"] {
-        let kept: Vec<String> = story.enforced.iter().filter(|mechanism| mechanism.guarantee == guarantee).map(|mechanism| safe(&mechanism.mechanism)).collect();
+    for guarantee in ["files", "network", "processes", "identity", "syscalls", "limits", "landlock"]
+    {
+        let kept: Vec<String> = story
+            .enforced
+            .iter()
+            .filter(|mechanism| mechanism.guarantee == guarantee)
+            .map(|mechanism| safe(&mechanism.mechanism))
+            .collect();
         let told = match (kept.is_empty(), story.absent.get(guarantee)) {
             (false, _) => kept.join(", "),
             (true, Some(reason)) => format!("absent: {}", safe(reason)),
@@ -93,17 +127,37 @@ fn tell(story: &Story) -> String {
 
 fn sentence(story: &Story) -> String {
     let names: Vec<String> = story.subjects.iter().map(|subject| safe(&subject.name)).collect();
-    let when = story.started.as_deref().map(|when| format!(" on {}", safe(when))).unwrap_or_default();
-    let tools: Vec<String> = story.tools.iter().map(|tool| format!("{} {}", safe(&tool.name), safe(&tool.version))).collect();
-    let with = if tools.is_empty() { String::new() } else { format!(", with {}", tools.join(" and ")) };
-    let kinds: Vec<String> = story.inputs.environment_kinds.iter().map(|(kind, count)| format!("a {} environment of {count} parts", safe(kind))).collect();
-    let environment = if kinds.is_empty() { String::new() } else { format!(" in {}", kinds.join(" and ")) };
+    let when =
+        story.started.as_deref().map(|when| format!(" on {}", safe(when))).unwrap_or_default();
+    let tools: Vec<String> = story
+        .tools
+        .iter()
+        .map(|tool| format!("{} {}", safe(&tool.name), safe(&tool.version)))
+        .collect();
+    let with =
+        if tools.is_empty() { String::new() } else { format!(", with {}", tools.join(" and ")) };
+    let kinds: Vec<String> = story
+        .inputs
+        .environment_kinds
+        .iter()
+        .map(|(kind, count)| format!("a {} environment of {count} parts", safe(kind)))
+        .collect();
+    let environment =
+        if kinds.is_empty() { String::new() } else { format!(" in {}", kinds.join(" and ")) };
     let commit: String = story.source.commit.chars().take(12).collect();
     let dirty = if story.source.dirty { ", from files that differ from it" } else { "" };
-    let network = if story.network_off { "with the network off" } else { "without saying that the network was off" };
+    let network = if story.network_off {
+        "with the network off"
+    } else {
+        "without saying that the network was off"
+    };
     format!(
         "{} claims to have been built{when} from commit {} of {}{dirty}{with}{environment}, from {} inputs, {} of them by digest, {network}.\n",
-        names.join(", "), safe(&commit), safe(&story.source.uri), story.inputs.total, story.inputs.pinned
+        names.join(", "),
+        safe(&commit),
+        safe(&story.source.uri),
+        story.inputs.total,
+        story.inputs.pinned
     )
 }
 
@@ -118,7 +172,11 @@ fn source_card(out: &mut String, story: &Story) {
     line(out, "repository", &safe(&story.source.uri));
     line(out, "commit", &safe(&story.source.commit));
     line(out, "tree", &safe(story.source.tree.as_deref().unwrap_or_default()));
-    line(out, "state", if story.source.dirty { "dirty: files differed from the commit" } else { "clean" });
+    line(
+        out,
+        "state",
+        if story.source.dirty { "dirty: files differed from the commit" } else { "clean" },
+    );
     line(out, "computed", "from the files that were built, not asked of git");
 }
 
@@ -129,11 +187,24 @@ fn integrity_card(out: &mut String, story: &Story) {
             line(out, "sha256sum -c", &format!("{}  {}", digest.hex(), safe(&subject.name)));
         }
     }
-    let roles: Vec<String> = story.inputs.by_role.iter().map(|(role, count)| format!("{count} {}", safe(role))).collect();
+    let roles: Vec<String> = story
+        .inputs
+        .by_role
+        .iter()
+        .map(|(role, count)| format!("{count} {}", safe(role)))
+        .collect();
     line(out, "inputs", &roles.join(", "));
     line(out, "rebuild", &safe(story.rebuild.as_deref().unwrap_or("not said")));
     for file in &story.byproducts {
-        line(out, "byproduct", &format!("{}   {}", safe(&file.name), file.digest.map(|digest| digest.to_string()).unwrap_or_default()));
+        line(
+            out,
+            "byproduct",
+            &format!(
+                "{}   {}",
+                safe(&file.name),
+                file.digest.map(|digest| digest.to_string()).unwrap_or_default()
+            ),
+        );
     }
 }
 
@@ -142,7 +213,15 @@ fn attestation_card(out: &mut String, story: &Story) {
     line(out, "signature", "not checked here");
     line(out, "names key", &safe(story.named_key.as_deref().unwrap_or("none")));
     line(out, "kind", &safe(&story.build_type));
-    line(out, "log", if story.has_log_entry { "an entry lies in the bundle, unread" } else { "not recorded in a transparency log" });
+    line(
+        out,
+        "log",
+        if story.has_log_entry {
+            "an entry lies in the bundle, unread"
+        } else {
+            "not recorded in a transparency log"
+        },
+    );
     if let Some(subject) = story.subjects.first() {
         line(out, "to decide", &format!("kiln verify {}", safe(&subject.name)));
     }
@@ -151,7 +230,9 @@ fn attestation_card(out: &mut String, story: &Story) {
 /// Returns the evidence: the file itself if it is some, else what lies beside it.
 fn evidence(session: &Session, file: &Path) -> Result<(PathBuf, Vec<u8>), Diagnostic> {
     let path = session.context.folder.join(file);
-    let refuse = |error: &dyn std::error::Error| Diagnostic::new(Code::WrongValue, format!("cannot read {}", shown(file))).caused_by(error);
+    let refuse = |error: &dyn std::error::Error| {
+        Diagnostic::new(Code::WrongValue, format!("cannot read {}", shown(file))).caused_by(error)
+    };
     for suffix in files::EVIDENCE {
         let candidate = files::beside(&path, suffix);
         if let Some(bytes) = files::read(&candidate).map_err(|error| refuse(&error))? {
@@ -160,6 +241,7 @@ fn evidence(session: &Session, file: &Path) -> Result<(PathBuf, Vec<u8>), Diagno
     }
     match files::read(&path).map_err(|error| refuse(&error))? {
         Some(bytes) => Ok((path, bytes)),
-        None => Err(Diagnostic::new(Code::WrongValue, format!("there is no {}", shown(file))).help("name an artifact, a bundle or a line file")),
+        None => Err(Diagnostic::new(Code::WrongValue, format!("there is no {}", shown(file)))
+            .help("name an artifact, a bundle or a line file")),
     }
 }

@@ -26,8 +26,8 @@ pub fn run(session: &Session, command: &StoreCommand) -> Ended {
         StoreCommand::Gc => gc(session, &store),
         StoreCommand::Verify { deep } => verify(session, &store, *deep),
         StoreCommand::Ls { digest: None } => info(session, &store),
-        StoreCommand::Ls { digest: Some(digest) } => list(session, &store, digest),
-        StoreCommand::Cat { digest } => cat(&store, digest),
+        StoreCommand::Ls { digest: Some(digest) } => list(session, &store, *digest),
+        StoreCommand::Cat { digest } => cat(&store, *digest),
     }
 }
 
@@ -133,12 +133,6 @@ fn told_damage(damage: &Damage) -> String {
     format!("{}: {what}", text::escape(damage.at.as_os_str().as_encoded_bytes()))
 }
 
-fn parse(digest: &str) -> Result<Digest, Vec<Diagnostic>> {
-    digest.parse().or_else(|_| Digest::from_hex(digest)).map_err(|error| {
-        vec![super::wrong_usage(format!("`{}`: {error}", text::escape(digest.as_bytes())))]
-    })
-}
-
 fn sized(store: &Store, digest: &Digest) -> Result<Blob, Vec<Diagnostic>> {
     match store.size(digest) {
         Some(size) => Ok(Blob { digest: *digest, size }),
@@ -147,8 +141,8 @@ fn sized(store: &Store, digest: &Digest) -> Result<Blob, Vec<Diagnostic>> {
     }
 }
 
-fn list(session: &Session, store: &Store, digest: &str) -> Ended {
-    let root = sized(store, &parse(digest)?)?;
+fn list(session: &Session, store: &Store, digest: Digest) -> Ended {
+    let root = sized(store, &digest)?;
     let directory = told(store.load_directory(&root))?;
     if session.global.json {
         let entries: Vec<_> =
@@ -186,8 +180,8 @@ fn entry(name: &str, node: &Node) -> serde_json::Value {
     }
 }
 
-fn cat(store: &Store, digest: &str) -> Ended {
-    let blob = sized(store, &parse(digest)?)?;
+fn cat(store: &Store, digest: Digest) -> Ended {
+    let blob = sized(store, &digest)?;
     report::raw(&told(store.read(&blob.digest, CAT_BYTES_MAX))?);
     Ok(Exit::Done)
 }

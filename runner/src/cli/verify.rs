@@ -21,7 +21,6 @@ use crate::diagnostic::{Code, Diagnostic, Exit};
 use crate::report;
 use crate::store::hash_file;
 
-
 /// Decides about each file; all must be verified.
 pub fn run(session: &Session, args: &VerifyArgs) -> Ended {
     let trust = trust(session)?;
@@ -131,11 +130,13 @@ fn diagnostic(name: &str, evidence: &Path, reason: &Reason) -> Diagnostic {
     let code = match reason.code() {
         verdict::Code::NoStatement => Code::NoStatement,
         verdict::Code::SignerNotTrusted => Code::SignerNotTrusted,
-        verdict::Code::EvidenceEmpty | verdict::Code::EvidenceMalformed => Code::EvidenceMalformed,
-        verdict::Code::SignatureBroken => Code::SignatureWrong,
-        verdict::Code::WrongKind => Code::NotASubject,
-        verdict::Code::SourceDiffers => Code::PolicyRefused,
-        verdict::Code::NotHermetic | verdict::Code::UnknownParameter => Code::ClaimRefused,
+        verdict::Code::EvidenceEmpty => Code::EvidenceEmpty,
+        verdict::Code::EvidenceMalformed => Code::EvidenceMalformed,
+        verdict::Code::SignatureBroken => Code::SignatureBroken,
+        verdict::Code::WrongKind => Code::WrongKind,
+        verdict::Code::SourceDiffers => Code::SourceDiffers,
+        verdict::Code::NotHermetic => Code::NotHermetic,
+        verdict::Code::UnknownParameter => Code::UnknownParameter,
     };
     let mut told = Diagnostic::new(code, format!("{name} is refused: {reason}"))
         .from(text::escape(evidence.as_os_str().as_encoded_bytes()));

@@ -134,6 +134,11 @@ macro_rules! codes {
                 match self { $(Code::$name => $number),* }
             }
 
+            /// Returns the code of a number, such as 102 for KILN-0102.
+            pub fn from_number(number: u16) -> Option<Code> {
+                match number { $($number => Some(Code::$name),)* _ => None }
+            }
+
             /// Returns the exit code that it fixes.
             pub fn exit(self) -> Exit {
                 match self { $(Code::$name => Exit::$exit),* }
@@ -209,14 +214,17 @@ codes! {
     AttestorRefused = 706, Credential, "the attestor refused to sign";
     PredicateDerived = 707, Usage, "a predicate type that the attestor derives itself";
     // 08xx: verifying.
-    NoStatement = 801, Refused, "no statement for this digest";
+    NoStatement = 801, Refused, "no statement names this digest";
     SignerNotTrusted = 802, Refused, "the signer is not trusted";
     LogEntryMissing = 803, Refused, "the log entry is missing";
     PolicyRefused = 804, Refused, "the policy refused";
-    EvidenceMalformed = 805, Refused, "the evidence is malformed";
-    SignatureWrong = 806, Refused, "the signature is wrong";
-    NotASubject = 807, Refused, "the statement is about other files";
-    ClaimRefused = 808, Refused, "the statement does not claim what is required";
+    EvidenceEmpty = 805, Refused, "the evidence is empty";
+    EvidenceMalformed = 806, Refused, "the evidence cannot be read";
+    SignatureBroken = 807, Refused, "the signature does not hold";
+    WrongKind = 808, Refused, "a statement of another kind";
+    SourceDiffers = 809, Refused, "built from another source than expected";
+    NotHermetic = 810, Refused, "the network was not off, or an input has no digest";
+    UnknownParameter = 811, Refused, "a parameter that this verifier does not know";
     // 09xx: rebuilding.
     OutputsDiffer = 901, Differs, "outputs differ";
     // 99xx: us.
@@ -245,7 +253,7 @@ impl FromStr for Code {
         let digits = upper.strip_prefix("KILN-").unwrap_or(&upper);
         let plain = digits.len() <= 4 && digits.bytes().all(|byte| byte.is_ascii_digit());
         let number: u16 = if plain { digits.parse().ok() } else { None }.ok_or(UnknownCode)?;
-        Code::ALL.iter().copied().find(|code| code.number() == number).ok_or(UnknownCode)
+        Code::from_number(number).ok_or(UnknownCode)
     }
 }
 
@@ -259,8 +267,9 @@ mod tests {
         for code in Code::ALL {
             assert_eq!(code.to_string().parse(), Ok(*code));
             assert_eq!(code.number().to_string().parse(), Ok(*code));
+            assert_eq!(Code::from_number(code.number()), Some(*code));
         }
-        for bad in ["", "KILN-", "KILN-0100", "102x", "-102", "KILN-KILN-102", "00102"] {
+        for bad in ["", "KILN-", "0100", "102x", "-102", "KILN-KILN-102", "00102"] {
             assert_eq!(bad.parse::<Code>(), Err(UnknownCode), "{bad}");
         }
     }

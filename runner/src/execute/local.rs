@@ -49,7 +49,7 @@ pub struct Workshop<'a> {
 ///
 /// # Errors
 /// Says what failed, with everything a person needs to see.
-pub fn run(
+pub fn execute(
     shop: &Workshop<'_>,
     step: &Step,
     done: &Done,
@@ -217,12 +217,15 @@ fn work_folder() -> AbsPath {
     AbsPath::new(model::step::WORK_FOLDER).unwrap_or_default()
 }
 
+/// Outputs and reports by path, and warnings about their names.
+type Outputs = (BTreeMap<RelPath, OutputRecord>, Vec<String>);
+
 /// Captures every output and report through the writable place that holds it.
 fn capture_all(
     shop: &Workshop<'_>,
     step: &Step,
     outcome: &Outcome,
-) -> Result<(BTreeMap<RelPath, OutputRecord>, Vec<String>), Vec<Diagnostic>> {
+) -> Result<Outputs, Vec<Diagnostic>> {
     let outputs = step.outputs.iter().map(|(name, output)| (name, &output.path, output.kind));
     let reports = step.reports.iter().map(|(name, path)| (name, path, OutputKind::File));
     let (mut found, mut warnings, mut wrong) = (BTreeMap::new(), Vec::new(), Vec::new());

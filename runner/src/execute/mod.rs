@@ -4,6 +4,8 @@ pub mod capture;
 pub mod local;
 mod refusal;
 
+pub use refusal::missing;
+
 use std::collections::BTreeMap;
 
 use model::digest::{Blob, Digest};

@@ -105,7 +105,8 @@ pub fn of_sandbox(step: &str, error: &sandbox::Error) -> Diagnostic {
     }
 }
 
-fn missing(guarantee: Guarantee, cause: &Cause, headline: String) -> Diagnostic {
+/// Returns what a person reads of a guarantee that this host cannot keep: each cause has its own text.
+pub fn missing(guarantee: Guarantee, cause: &Cause, headline: String) -> Diagnostic {
     match cause {
         Cause::AppArmor => Diagnostic::new(Code::NamespacesApparmor, "this host does not let kiln make a user namespace")
             .expected("kernel.apparmor_restrict_unprivileged_userns = 0, or a profile for kiln")

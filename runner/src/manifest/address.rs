@@ -6,6 +6,8 @@
 //!
 //! Does not catch: a credential that looks like a plain word.
 
+use std::collections::BTreeSet;
+
 use fetch::host::AskedPackage;
 
 use super::node::Node;
@@ -97,10 +99,11 @@ pub(super) fn packages(
     problems: &mut Problems<'_>,
 ) -> Option<Vec<At<AskedPackage>>> {
     let mut found: Vec<At<AskedPackage>> = Vec::new();
+    let mut seen = BTreeSet::new();
     for item in super::reader::list(node, label, problems)? {
         let Some(name) = text(item, &format!("an item of {label}"), problems) else { continue };
         match AskedPackage::new(name) {
-            Ok(package) if found.iter().any(|earlier| earlier.value == package) => {
+            Ok(package) if !seen.insert(package.clone()) => {
                 let headline = format!("{label} has `{}` twice", brief(name));
                 problems
                     .add(item.span, Diagnostic::new(Code::Duplicate, headline).help("keep one"));

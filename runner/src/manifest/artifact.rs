@@ -1,5 +1,7 @@
 //! Artifacts: what is handed over and attested.
 
+use std::collections::BTreeSet;
+
 use super::node::{Node, Type};
 use super::placeholder::{Scope, Template, template};
 use super::reader::{At, Fields, Problems, Table, list, text, value_span, wrong_type, wrong_value};
@@ -98,12 +100,13 @@ fn archive(node: &Node, scope: Scope<'_>, problems: &mut Problems<'_>) -> Option
     let fields = Fields::read(node, &ARCHIVE, "an artifact", problems)?;
     let label = fields.label("archive");
     let mut members: Vec<At<OutputRef>> = Vec::new();
+    let mut seen = BTreeSet::new();
     let items = fields.get("archive")?;
     for item in list(items, &label, problems)? {
         let Some(member) = reference(item, &format!("an item of {label}"), problems) else {
             continue;
         };
-        if members.iter().any(|earlier| earlier.value == member.value) {
+        if !seen.insert(member.value.clone()) {
             let headline = format!("an archive has output `{}` twice", member.value);
             problems.add(item.span, Diagnostic::new(Code::Duplicate, headline).help("keep one"));
         }

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use model::platform::Platform;
-use model::step::{StepId, WORK_FOLDER};
+use model::step::{Run, StepId, WORK_FOLDER};
 use model::{AbsPath, Ident, Name, RelPath};
 
 use super::artifact::{Artifact, ArtifactKind};
@@ -26,8 +26,10 @@ use crate::diagnostic::{Code, Diagnostic, Span};
 /// Most steps, tests and artifacts after the matrix; a Plan of this size still shows on one screen
 /// a second.
 pub const INSTANCES_MAX: usize = 10_000;
-/// Most bytes of names, paths and variables after the matrix.
+/// Most bytes of names, paths, variables and commands after the matrix.
 pub const EXPANDED_BYTES_MAX: usize = 64 << 20;
+/// What one entry of a map or list counts besides its text, in bytes.
+const ENTRY_BYTES: usize = 256;
 
 /// Returns what the matrix makes of `manifest` for `platform`.
 ///
@@ -51,7 +53,8 @@ fn expand_noting(manifest: &Manifest, platform: Platform, problems: &mut Problem
     let each = manifest.steps.len() + manifest.artifacts.len();
     if each.saturating_mul(combinations.len()) > INSTANCES_MAX {
         let headline = "the matrix makes too many steps and artifacts";
-        problems.add(manifest.name.span, too_much(headline, INSTANCES_MAX, "steps and artifacts"));
+        problems
+            .add(manifest.matrix.at(), too_much(headline, INSTANCES_MAX, "steps and artifacts"));
         return expanded;
     }
     let mut blamed = BTreeSet::new();
@@ -169,6 +172,7 @@ fn too_much(headline: &str, most: usize, what: &str) -> Diagnostic {
 
 impl Expander<'_> {
     fn instance(&self, step: &Step, noted: &mut Noted<'_, '_, '_>) -> Option<Instance> {
+        self.charge(step, noted)?;
         let environment = self.manifest.environment(&step.environment.value)?;
         let mounts = self.mounts(step, noted)?;
         let from = self.from(step, noted)?;
@@ -221,20 +225,36 @@ impl Expander<'_> {
         }
     }
 
+    /// Takes what an instance holds besides texts off the room: its names, each with the matrix
+    /// choice, and its command.
+    fn charge(&self, step: &Step, noted: &mut Noted<'_, '_, '_>) -> Option<()> {
+        let choice: usize =
+            self.values.combination.iter().map(|(_, value)| value.len() + ENTRY_BYTES).sum();
+        let names = 2 + step.needs.len() + step.from.len();
+        let words = match &step.run.value {
+            Run::Argv(words) => words.iter().map(|word| word.len() + ENTRY_BYTES).sum(),
+            Run::Script { text, shell } => {
+                text.len() + shell.iter().map(String::len).sum::<usize>()
+            }
+        };
+        self.take(names * (choice + ENTRY_BYTES) + words, step.name.span, noted)
+    }
+
+    fn take(&self, bytes: usize, span: Span, noted: &mut Noted<'_, '_, '_>) -> Option<()> {
+        let left = noted.room.checked_sub(bytes);
+        if left.is_none() && noted.blamed.insert((usize::MAX, Code::WrongValue)) {
+            let headline = "the matrix makes too much text";
+            noted.problems.add(span, too_much(headline, EXPANDED_BYTES_MAX, "bytes in all"));
+        }
+        *noted.room = left.unwrap_or(0);
+        left.map(|_| ())
+    }
+
     /// Returns the text of a template, as long as there is room for it.
     fn text(&self, template: &At<Template>, noted: &mut Noted<'_, '_, '_>) -> Option<String> {
         let text = template.value.expand(self.values);
-        match noted.room.checked_sub(text.len()) {
-            Some(left) => {
-                *noted.room = left;
-                Some(text)
-            }
-            None => {
-                let headline = "the matrix makes too much text";
-                noted.add(template.span, too_much(headline, EXPANDED_BYTES_MAX, "bytes in all"));
-                None
-            }
-        }
+        self.take(text.len() + ENTRY_BYTES, template.span, noted)?;
+        Some(text)
     }
 
     fn inside(
@@ -342,6 +362,7 @@ impl Expander<'_> {
         noted: &mut Noted<'_, '_, '_>,
     ) -> Option<BTreeMap<Ident, OutputAt>> {
         let mut found: BTreeMap<Ident, OutputAt> = BTreeMap::new();
+        let mut paths: BTreeMap<RelPath, &Ident> = BTreeMap::new();
         for (name, output) in &step.outputs {
             let label = format!("output `{name}` of step `{}`", step.name.value);
             let path = self.inside(&output.path, &label, noted)?;
@@ -356,12 +377,10 @@ impl Expander<'_> {
                 );
                 return None;
             }
-            if let Some((other, _)) = found.iter().find(|(_, other)| other.path == path) {
+            if let Some(other) = paths.insert(path.clone(), name) {
                 let headline = format!("outputs `{other}` and `{name}` are one path");
-                noted.add(
-                    at,
-                    Diagnostic::new(Code::Collision, headline).help("keep one of the two"),
-                );
+                let help = "keep one of the two";
+                noted.add(at, Diagnostic::new(Code::Collision, headline).help(help));
             }
             found.insert(name.clone(), OutputAt { path, kind: output.kind, at });
         }

@@ -8,18 +8,21 @@ use super::node::{Key, Node};
 use super::reader::{
     At, Problems, brief, ident, list, map, text, unknown_name, value_span, wrong_value,
 };
-use crate::diagnostic::{Code, Diagnostic};
+use crate::diagnostic::{Code, Diagnostic, Span};
 
 /// Most combinations that run (the build file's reference, section 6).
 pub const COMBINATIONS_MAX: usize = 256;
 /// Most combinations that are looked at before `exclude` takes some away; bounds the work.
 const CANDIDATES_MAX: usize = 4096;
 /// Longest value of an axis, in bytes; it is repeated in names, paths and variables.
-const VALUE_BYTES_MAX: usize = 1024;
+const VALUE_BYTES_MAX: usize = 256;
+/// Most axes: eight with two values each already make 256 combinations.
+const AXES_MAX: usize = 32;
 
 /// The combinations that run: exactly one, empty, without a matrix.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Matrix {
+    at: Span,
     axes: BTreeMap<Ident, Vec<String>>,
     combinations: Vec<Combination>,
 }
@@ -31,7 +34,16 @@ pub struct Combination(BTreeMap<Ident, String>);
 impl Matrix {
     /// Returns the matrix of a build file that has none.
     pub fn none() -> Matrix {
-        Matrix { axes: BTreeMap::new(), combinations: vec![Combination::default()] }
+        Matrix {
+            at: Span::default(),
+            axes: BTreeMap::new(),
+            combinations: vec![Combination::default()],
+        }
+    }
+
+    /// Returns where it stands; the start of the file if there is none.
+    pub fn at(&self) -> Span {
+        self.at
     }
 
     /// Returns the axes and their values, as written.
@@ -81,6 +93,10 @@ pub(super) fn read(node: &Node, problems: &mut Problems<'_>) -> Matrix {
             axes.insert(axis, values);
         }
     }
+    if axes.len() > AXES_MAX {
+        too_many(node, format!("{} axes", axes.len()), problems);
+        return none;
+    }
     let mut exclude = Vec::new();
     if let Some(node) = node.get("exclude") {
         for item in list(node, "`exclude` of `matrix`", problems).unwrap_or_default() {
@@ -92,8 +108,8 @@ pub(super) fn read(node: &Node, problems: &mut Problems<'_>) -> Matrix {
         .try_fold(1_usize, |product, values: &Vec<String>| product.checked_mul(values.len()))
         .filter(|product| *product <= CANDIDATES_MAX);
     let Some(_) = candidates else {
-        too_many(node, "more than 4096 before `exclude`".to_owned(), problems);
-        return Matrix { axes, ..none };
+        too_many(node, format!("more than {CANDIDATES_MAX} before `exclude`"), problems);
+        return Matrix { axes, at: value_span(node), ..none };
     };
     let mut combinations = product(&axes);
     combinations.retain(|combination| !exclude.iter().any(|part| combination.has(part)));
@@ -103,14 +119,14 @@ pub(super) fn read(node: &Node, problems: &mut Problems<'_>) -> Matrix {
     if combinations.is_empty() && !exclude.is_empty() {
         wrong_value(node, "`matrix`", "a combination that `exclude` does not take away", problems);
     }
-    Matrix { axes, combinations }
+    Matrix { at: value_span(node), axes, combinations }
 }
 
 fn too_many(node: &Node, got: String, problems: &mut Problems<'_>) {
     problems.add(
         value_span(node),
         Diagnostic::new(Code::WrongValue, "`matrix` has too many combinations")
-            .expected(format!("at most {COMBINATIONS_MAX}"))
+            .expected(format!("at most {COMBINATIONS_MAX} combinations of at most {AXES_MAX} axes"))
             .got(got),
     );
 }

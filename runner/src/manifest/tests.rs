@@ -41,7 +41,7 @@ fn check(text: &str, expected: &str) {
 #[track_caller]
 fn refused(text: &str) -> Vec<Diagnostic> {
     match parse(text.as_bytes(), "kiln.yaml") {
-        Ok(_) => panic!("accepted:\n{text}"),
+        Ok(_) => panic!("accepted:\n{}", start_of(text)),
         Err(found) => found,
     }
 }
@@ -50,7 +50,7 @@ fn refused(text: &str) -> Vec<Diagnostic> {
 #[track_caller]
 fn check_codes(text: &str, expected: &[Code]) {
     let codes: Vec<Code> = refused(text).iter().map(|one| one.code).collect();
-    assert_eq!(codes, expected, "{text}");
+    assert_eq!(codes, expected, "{}", start_of(text));
 }
 
 /// Returns a build file that must be accepted.
@@ -68,6 +68,11 @@ fn expanded(text: &str) -> Expanded {
         Ok(expanded) => expanded,
         Err(found) => panic!("{text}\n{found:#?}"),
     }
+}
+
+/// Returns as much of a file as a failed test shall show.
+fn start_of(text: &str) -> String {
+    text.chars().take(500).collect()
 }
 
 /// Returns a build file with one step that has these lines, each indented as keys of the step.

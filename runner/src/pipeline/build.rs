@@ -8,9 +8,10 @@ use model::isolation::Guarantee;
 use model::record::Asked;
 use model::step::StepId;
 
+use super::hand_over::{self, Job};
 use super::prepare::{Prepared, Source, prepare};
+use super::select;
 use super::signing::Signing;
-use super::{hand_over, select};
 use crate::cli::Session;
 use crate::cli::args::InputsLevel;
 use crate::diagnostic::{Code, Diagnostic};
@@ -136,7 +137,24 @@ pub fn build(
     if !ends.failed.is_empty() || !ends.blocked.is_empty() {
         return Err(hand_over::failed(&store, project, &prepared, &facts, &ends));
     }
-    hand_over::hand_over(session, &store, project, prepared, wish, signing, &facts, &ends, talk)
+    let job = Job {
+        session,
+        store: &store,
+        project,
+        prepared: &prepared,
+        wish,
+        signing: &signing,
+        facts: &facts,
+        ends: &ends,
+    };
+    let handed = hand_over::hand_over(&job)?;
+    Ok(Finished {
+        id: Some(facts.run),
+        plan: prepared.plan,
+        steps: stories(&ends),
+        artifacts: handed.artifacts,
+        notes: handed.notes,
+    })
 }
 
 /// Returns the name of a new run: 128 random bits in hex.
@@ -174,7 +192,7 @@ fn execute(
         jobs,
         talk,
         || cancel.is_triggered(),
-        |step, done, tell| local::run(&shop, step, done, tell),
+        |step, done, tell| local::execute(&shop, step, done, tell),
     ))
 }
 

@@ -9,18 +9,18 @@ use model::digest::Digest;
 use model::record::{Asked, Nonce, Record};
 use model::relpath::{Name, RelPath};
 
-use super::build::{AskedFor, Finished, FinishedArtifact, Wish, project_key, stories};
+use super::build::{AskedFor, FinishedArtifact, Wish, project_key, stories};
 use super::freshness;
 use super::prepare::Prepared;
 use super::signing::Decided;
 use crate::artifacts::{self, Made};
 use crate::cli::{Session, lasting};
 use crate::diagnostic::{Code, Diagnostic};
-use crate::evidence::{self, RunFacts};
+use crate::evidence::{self, Built, RunFacts};
 use crate::export::{Landed, OutFolder, SUMS_NAME, sums_text};
 use crate::history::{self, ArtifactStory, Build};
 use crate::project::{BUILD_FILE, LOCK_FILE, Project};
-use crate::report::{State, Talk};
+use crate::report::State;
 use crate::schedule::Ends;
 use crate::sign::{self, Signed};
 use crate::store::Store;
@@ -53,8 +53,14 @@ pub fn failed(
     facts: &Facts,
     ends: &Ends,
 ) -> Vec<Diagnostic> {
-    let mut found: Vec<Diagnostic> =
-        ends.failed.values().flat_map(|failure| failure.diagnostics.clone()).collect();
+    let told = ends.failed.iter().flat_map(|(id, failure)| {
+        let place = prepared.places.get(id);
+        failure.diagnostics.iter().map(move |diagnostic| match (&diagnostic.place, place) {
+            (None, Some(place)) => diagnostic.clone().at(place.clone()),
+            _ => diagnostic.clone(),
+        })
+    });
+    let mut found: Vec<Diagnostic> = told.collect();
     if found.is_empty() {
         found.push(Diagnostic::new(Code::Interrupted, "the build was interrupted"));
     }
@@ -81,95 +87,54 @@ pub fn failed(
     found
 }
 
+/// What the last step of the pipeline works on: what all steps before it made.
+#[derive(Clone, Copy, Debug)]
+pub struct Job<'a> {
+    /// Flags and surroundings.
+    pub session: &'a Session,
+    /// The store.
+    pub store: &'a Store,
+    /// The project.
+    pub project: &'a Project,
+    /// Plan and inputs.
+    pub prepared: &'a Prepared,
+    /// What is wanted.
+    pub wish: &'a Wish,
+    /// Whether and by whom it is signed.
+    pub signing: &'a Decided,
+    /// The run's own name and times.
+    pub facts: &'a Facts,
+    /// What became of the steps.
+    pub ends: &'a Ends,
+}
+
 /// Hands over what a build made.
+///
+/// 1. Make the artifacts in the store, and a Record for each.
+/// 2. Find out whose evidence is absent or stale.
+/// 3. Unless nothing ran and nothing is stale: export the inputs, sign, write the evidence.
+/// 4. Put the artifacts in place; what is right already is left alone.
+/// 5. Keep the build for `kiln show`, unless nothing was done.
 ///
 /// # Errors
 /// Everything that cannot be made, signed or written; what was there before is then still there.
-#[expect(
-    clippy::too_many_arguments,
-    reason = "the last step of the pipeline takes what all steps before it made"
-)]
-pub fn hand_over(
-    session: &Session,
-    store: &Store,
-    project: &Project,
-    prepared: Prepared,
-    wish: &Wish,
-    signing: Decided,
-    facts: &Facts,
-    ends: &Ends,
-    talk: &mut Talk,
-) -> Result<Finished, Vec<Diagnostic>> {
-    let one = |diagnostic: Diagnostic| vec![diagnostic];
-    let made = artifacts::make(store, &prepared.plan, &ends.ran).map_err(one)?;
-    let folder = project.folder.join(&wish.output);
-    let out = OutFolder::open(&folder).map_err(|error| one(refusal::export(&error)))?;
-    let run = run_facts(session, &prepared, wish, facts)?;
-    let mut records = Vec::with_capacity(made.len());
-    for made in &made {
-        let nonce = Nonce::from_bytes(context::random().map_err(|error| {
-            one(Diagnostic::new(Code::Internal, "no random bytes").caused_by(&error))
-        })?);
-        records.push(evidence::record(
-            &prepared.plan,
-            &made.artifact,
-            made.blob,
-            asked(&wish.asked, made),
-            &ends.ran,
-            &prepared.inputs,
-            &run,
-            nonce,
-        ));
+pub fn hand_over(job: &Job<'_>) -> Result<Handed, Vec<Diagnostic>> {
+    // 1. Artifacts and Records.
+    let made = artifacts::make(job.store, &job.prepared.plan, &job.ends.ran)
+        .map_err(|error| vec![error])?;
+    let folder = job.project.folder.join(&job.wish.output);
+    let out = OutFolder::open(&folder).map_err(|error| vec![refusal::export(&error)])?;
+    let mut records = records(job, &made)?;
+    // 2. Whose evidence is stale.
+    let stale = freshness::stale(&out, &made, &records, job.signing);
+    let done = job.ends.ran.values().any(|ran| !ran.cached) || !stale.is_empty();
+    // 3. Evidence.
+    if done {
+        sign_and_write(job, &out, &made, &mut records, &stale)?;
     }
-    let stale = freshness::stale(&out, &made, &records, &signing);
-    let all_cached = ends.ran.values().all(|ran| ran.cached);
-    let mut notes: Vec<String> = Vec::new();
-    if !stale.is_empty() || !all_cached {
-        sign_and_write(
-            session,
-            store,
-            &out,
-            &prepared,
-            wish,
-            &signing,
-            &made,
-            &mut records,
-            &stale,
-            ends,
-            run,
-        )?;
-    }
-    let last = history::builds(store, &project_key(project))
-        .ok()
-        .and_then(|builds| builds.into_iter().find(|build| !build.artifacts.is_empty()));
-    let before = |name: &Name| {
-        last.as_ref()
-            .and_then(|last| last.artifacts.iter().find(|artifact| artifact.name == name.as_str()))
-            .map(|artifact| &artifact.blob.digest)
-    };
-    for made in &made {
-        let wrote = out
-            .land(
-                store,
-                &made.artifact.name,
-                &made.blob,
-                made.executable,
-                before(&made.artifact.name),
-            )
-            .map_err(|error| one(refusal::export(&error)))?;
-        if wrote == Landed::Restored {
-            notes.push(format!(
-                "{} was changed in {} and is restored",
-                made.artifact.name,
-                wish.output.display()
-            ));
-        }
-    }
-    let sums = sums_text(made.iter().map(|made| (&made.artifact.name, &made.blob.digest)));
-    if !made.is_empty() {
-        land_bytes(&out, SUMS_NAME, sums.as_bytes())?;
-    }
-    let signed_by = match &signing {
+    // 4. Artifacts.
+    let mut notes = put(job, &out, &made)?;
+    let signed_by = match job.signing {
         Decided::With(signer) => Some(signer.id.clone()),
         Decided::Without(reason) => {
             notes.extend(
@@ -181,19 +146,78 @@ pub fn hand_over(
             None
         }
     };
-    if !all_cached || !stale.is_empty() {
-        keep(store, project, &prepared, facts, ends, &made, &records, signed_by.as_deref())
-            .map_err(one)?;
+    // 5. Keep the build.
+    if done {
+        keep(job, &made, records, signed_by.as_deref()).map_err(|error| vec![error])?;
     }
-    let _ = talk;
     let artifacts = made.iter().map(|made| finished(&folder, made, signed_by.as_deref())).collect();
-    Ok(Finished {
-        id: Some(facts.run.clone()),
-        plan: prepared.plan,
-        steps: stories(ends),
-        artifacts,
-        notes,
-    })
+    Ok(Handed { artifacts, notes })
+}
+
+/// What was handed over, and what is worth saying of it.
+#[derive(Clone, Debug)]
+pub struct Handed {
+    /// The artifacts.
+    pub artifacts: Vec<FinishedArtifact>,
+    /// Notes for people.
+    pub notes: Vec<String>,
+}
+
+fn records(job: &Job<'_>, made: &[Made]) -> Result<Vec<Record>, Vec<Diagnostic>> {
+    let run = run_facts(job)?;
+    let source = Built {
+        plan: &job.prepared.plan,
+        ran: &job.ends.ran,
+        inputs: &job.prepared.inputs,
+        run: &run,
+    };
+    let one = |made: &Made| {
+        let random = context::random().map_err(|error| {
+            vec![
+                Diagnostic::new(Code::Internal, "the kernel gives no random bytes")
+                    .caused_by(&error),
+            ]
+        })?;
+        Ok(evidence::record(
+            &source,
+            &made.artifact,
+            made.blob,
+            asked(&job.wish.asked, made),
+            Nonce::from_bytes(random),
+        ))
+    };
+    made.iter().map(one).collect()
+}
+
+/// Lands the artifacts and the list of their digests.
+fn put(job: &Job<'_>, out: &OutFolder, made: &[Made]) -> Result<Vec<String>, Vec<Diagnostic>> {
+    let last = history::builds(job.store, &project_key(job.project))
+        .ok()
+        .and_then(|builds| builds.into_iter().find(|build| !build.artifacts.is_empty()));
+    let before = |name: &Name| {
+        let last = last
+            .as_ref()
+            .and_then(|last| last.artifacts.iter().find(|artifact| artifact.name == name.as_str()));
+        last.map(|artifact| &artifact.blob.digest)
+    };
+    let mut notes = Vec::new();
+    for made in made {
+        let name = &made.artifact.name;
+        let landed = out
+            .land(job.store, name, &made.blob, made.executable, before(name))
+            .map_err(|error| vec![refusal::export(&error)])?;
+        if landed == Landed::Restored {
+            notes.push(format!(
+                "{name} was changed in {} and is restored",
+                job.wish.output.display()
+            ));
+        }
+    }
+    if !made.is_empty() {
+        let sums = sums_text(made.iter().map(|made| (&made.artifact.name, &made.blob.digest)));
+        land_bytes(out, SUMS_NAME, sums.as_bytes())?;
+    }
+    Ok(notes)
 }
 
 fn asked(how: &AskedFor, made: &Made) -> Asked {
@@ -219,74 +243,58 @@ fn asked(how: &AskedFor, made: &Made) -> Asked {
     }
 }
 
-fn run_facts(
-    session: &Session,
-    prepared: &Prepared,
-    wish: &Wish,
-    facts: &Facts,
-) -> Result<RunFacts, Vec<Diagnostic>> {
-    let plan = inputs::plan_bytes(&prepared.plan)
+fn run_facts(job: &Job<'_>) -> Result<RunFacts, Vec<Diagnostic>> {
+    let plan = inputs::plan_bytes(&job.prepared.plan)
         .map_err(|error| vec![Diagnostic::new(Code::Internal, error.to_string())])?;
     Ok(RunFacts {
-        invocation: facts.run.clone(),
-        started: facts.started,
-        finished: facts.finished,
+        invocation: job.facts.run.clone(),
+        started: job.facts.started,
+        finished: job.facts.finished,
+        // Filled in once something is written: hashing this program costs more than a build without changes.
         kiln_digest: Digest::of(b""),
-        host: sign::host_facts(&session.context),
-        claims: claims::read(&session.context),
+        host: sign::host_facts(&job.session.context),
+        claims: claims::read(&job.session.context),
         plan_digest: Digest::of(&plan),
-        waivers: wish.waived.clone(),
+        waivers: job.wish.waived.clone(),
     })
 }
 
 /// Exports the inputs, signs what is stale, and writes the evidence.
-#[expect(
-    clippy::too_many_arguments,
-    reason = "the last step of the pipeline takes what all steps before it made"
-)]
 fn sign_and_write(
-    session: &Session,
-    store: &Store,
+    job: &Job<'_>,
     out: &OutFolder,
-    prepared: &Prepared,
-    wish: &Wish,
-    signing: &Decided,
     made: &[Made],
     records: &mut [Record],
     stale: &[usize],
-    ends: &Ends,
-    run: RunFacts,
 ) -> Result<(), Vec<Diagnostic>> {
-    let exported =
-        inputs::export(store, &prepared.plan, &ends.ran, wish.inputs).map_err(|error| {
+    let exported = inputs::export(job.store, &job.prepared.plan, &job.ends.ran, job.wish.inputs)
+        .map_err(|error| {
             vec![refusal::with_causes(
                 Diagnostic::new(Code::StoreUnusable, error.to_string()),
                 &error,
             )]
         })?;
-    let inputs_name = format!("{}.inputs", prepared.plan.name);
-    let kiln_digest =
-        sign::program_digest(&session.context).map_err(|diagnostic| vec![diagnostic])?;
-    let level = format!("{:?}", wish.inputs).to_ascii_lowercase();
+    let inputs_name = format!("{}.inputs", job.prepared.plan.name);
+    let kiln_digest = sign::program_digest().map_err(|diagnostic| vec![diagnostic])?;
     for record in records.iter_mut() {
-        record.observed.run.kiln_digest = kiln_digest;
-        record.observed.run.byproducts.push(evidence::inputs_byproduct(
+        let run = &mut record.observed.run;
+        run.kiln_digest = kiln_digest;
+        run.byproducts.push(evidence::inputs_byproduct(
             &inputs_name,
             exported.digest,
-            &level,
+            job.wish.inputs.as_str(),
         ));
-        record.observed.run.byproducts.sort();
+        run.byproducts.sort();
     }
-    let _ = run;
     // The objects are on the disk before anything speaks of them.
-    store.sync().map_err(|error| vec![refusal::store(&error)])?;
-    if let Decided::With(_) = signing {
+    job.store.sync().map_err(|error| vec![refusal::store(&error)])?;
+    if let Decided::With(_) = job.signing {
         let wanted: Vec<(&Record, &Made)> = stale
             .iter()
             .filter_map(|index| Some((records.get(*index)?, made.get(*index)?)))
             .collect();
-        let signed =
-            sign::sign(&session.context, store, &wanted).map_err(|diagnostic| vec![diagnostic])?;
+        let signed = sign::sign(&job.session.context, job.store, &wanted)
+            .map_err(|diagnostic| vec![diagnostic])?;
         for ((_, made), signed) in wanted.iter().zip(&signed) {
             for (suffix, bytes) in evidence_files(signed) {
                 land_bytes(out, &format!("{}{suffix}", made.artifact.name), bytes)?;
@@ -296,7 +304,7 @@ fn sign_and_write(
     if !made.is_empty() {
         let name = Name::new(&inputs_name)
             .map_err(|error| vec![Diagnostic::new(Code::Internal, error.to_string())])?;
-        out.land(store, &name, &exported, false, None)
+        out.land(job.store, &name, &exported, false, None)
             .map_err(|error| vec![refusal::export(&error)])?;
     }
     Ok(())
@@ -317,37 +325,30 @@ fn evidence_files(signed: &Signed) -> Vec<(&'static str, &[u8])> {
     files
 }
 
-#[expect(clippy::too_many_arguments, reason = "the history names all that a build came to")]
 fn keep(
-    store: &Store,
-    project: &Project,
-    prepared: &Prepared,
-    facts: &Facts,
-    ends: &Ends,
+    job: &Job<'_>,
     made: &[Made],
-    records: &[Record],
+    records: Vec<Record>,
     signed_by: Option<&str>,
 ) -> Result<(), Diagnostic> {
+    let story = |made: &Made| ArtifactStory {
+        name: made.artifact.name.to_string(),
+        blob: made.blob,
+        signed_by: signed_by.map(str::to_owned),
+    };
     let build = Build {
-        id: facts.run.clone(),
-        project: prepared.plan.name.clone(),
-        started: facts.started,
-        finished: facts.finished,
+        id: job.facts.run.clone(),
+        project: job.prepared.plan.name.clone(),
+        started: job.facts.started,
+        finished: job.facts.finished,
         state: State::Passed,
-        steps: stories(ends),
-        artifacts: made
-            .iter()
-            .map(|made| ArtifactStory {
-                name: made.artifact.name.to_string(),
-                blob: made.blob,
-                signed_by: signed_by.map(str::to_owned),
-            })
-            .collect(),
-        records: records.to_vec(),
+        steps: stories(job.ends),
+        artifacts: made.iter().map(story).collect(),
+        records,
         errors: Vec::new(),
     };
-    history::keep(store, &project_key(project), &build)
-        .and_then(|()| store.sync())
+    history::keep(job.store, &project_key(job.project), &build)
+        .and_then(|()| job.store.sync())
         .map_err(|error| refusal::store(&error))
 }
 

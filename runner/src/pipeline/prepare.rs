@@ -10,9 +10,10 @@ use model::isolation::Guarantee;
 use model::platform::Platform;
 use model::record::{DigestOf, GitId, SourceRef};
 use model::relpath::{AbsPath, Ident, Name, RelPath};
+use model::step::StepId;
 
 use crate::cli::Session;
-use crate::diagnostic::{Code, Diagnostic};
+use crate::diagnostic::{Code, Diagnostic, Place};
 use crate::environment::{self, Environment};
 use crate::evidence::{Inputs, SourceFact};
 use crate::manifest::{self, EnvironmentKind, Epoch, Manifest, SourceKind};
@@ -22,7 +23,8 @@ use crate::plan::expand::{self, Grounds};
 use crate::project::{BUILD_FILE, LOCK_FILE, Project};
 use crate::report::{Event, Talk};
 use crate::source::{
-    self, Exclude, GitIdentity, LocalSource, Scan, Scanned, SourceContent, StatCache, UserGit,
+    self, Checkout, Exclude, GitIdentity, LocalSource, Scan, Scanned, SourceContent, StatCache,
+    UserGit,
 };
 use crate::store::Store;
 use crate::{lock, refusal};
@@ -42,6 +44,8 @@ pub struct Prepared {
     pub dirty: Vec<String>,
     /// The lock's new text, where it would change.
     pub new_lock: Option<String>,
+    /// Where the build file says what each step runs.
+    pub places: BTreeMap<StepId, Place>,
 }
 
 /// Where a build file comes from.
@@ -140,7 +144,15 @@ pub fn prepare(
         }
     };
     let inputs = inputs(project, from, new_lock.as_deref(), &manifest, &scanned, environments);
-    Ok(Prepared { manifest, plan, inputs, scanned, dirty, new_lock })
+    let places = match from {
+        Source::File => expanded
+            .instances
+            .iter()
+            .map(|instance| (instance.id.clone(), manifest.place(instance.run_at)))
+            .collect(),
+        Source::CommandLine => BTreeMap::new(),
+    };
+    Ok(Prepared { manifest, plan, inputs, scanned, dirty, new_lock, places })
 }
 
 fn known(content: &SourceContent) -> Known {
@@ -285,6 +297,7 @@ fn epoch(manifest: &Manifest, scanned: &Scanned) -> Result<i64, Vec<Diagnostic>>
     match manifest.source_date_epoch {
         Epoch::Seconds(seconds) => Ok(seconds),
         Epoch::Commit(span) => match &scanned.git {
+            GitIdentity::Git(Checkout { commit_seconds: Some(seconds), .. }) => Ok(*seconds),
             GitIdentity::Git(_) | GitIdentity::None => Err(vec![
                 Diagnostic::new(Code::WrongValue, "`source-date-epoch: commit` needs a commit")
                     .at(manifest.place(span))

@@ -10,8 +10,9 @@ use super::prepare::Prepared;
 use crate::cli::Session;
 use crate::diagnostic::{Code, Diagnostic, Span, nearest};
 use crate::environment;
-use crate::manifest::{Host, Manifest};
+use crate::manifest::{Host, Manifest, SourceKind};
 use crate::plan::Plan;
+use crate::project::Project;
 use crate::refusal;
 use crate::source::SourceError;
 
@@ -133,14 +134,55 @@ pub fn offered(session: &Session, prepared: &Prepared) -> Result<(), Vec<Diagnos
     if wrong.is_empty() { Ok(()) } else { Err(wrong) }
 }
 
-/// Returns what the host lacks of the core guarantees and of those the configuration requires.
+/// Returns what the host lacks of what the configuration requires. A missing core guarantee is refused
+/// by the sandbox itself, with its cause, so nothing is rehearsed where nothing extra is required.
 fn missing(session: &Session, waived: &BTreeSet<Guarantee>) -> Vec<Diagnostic> {
-    if session.config.require.is_empty() && waived.is_empty() {
-        // The sandbox itself refuses a missing core guarantee, with its cause; probing costs a process.
+    let required: Vec<Guarantee> = session
+        .config
+        .require
+        .iter()
+        .copied()
+        .filter(|guarantee| !waived.contains(guarantee))
+        .collect();
+    if required.is_empty() {
         return Vec::new();
     }
-    let _ = session;
-    Vec::new()
+    let found = sandbox::probe::probe();
+    let kept = |guarantee: Guarantee| {
+        found.findings.iter().any(|finding| {
+            finding.guarantee == guarantee
+                && matches!(finding.state, sandbox::probe::State::Kept(_))
+        })
+    };
+    required
+        .into_iter()
+        .filter(|guarantee| !kept(*guarantee))
+        .map(|guarantee| {
+            Diagnostic::new(
+                Code::SandboxFailed,
+                format!("this host cannot keep `{guarantee}`, which the configuration requires"),
+            )
+            .help("see why:  kiln doctor")
+            .help(format!("or take `{guarantee}` out of `require` in config.toml"))
+        })
+        .collect()
+}
+
+/// Refuses a build file whose local sources are not there, without reading them: what `kiln lock`
+/// asks, since it pins no bytes of theirs.
+///
+/// # Errors
+/// KILN-0108 for each source that is absent.
+pub fn present(project: &Project, manifest: &Manifest) -> Result<(), Vec<Diagnostic>> {
+    let absent = manifest.sources.iter().filter_map(|source| {
+        let SourceKind::Local { path, .. } = &source.kind;
+        let there = project.folder.join(path.value.as_str()).symlink_metadata().is_ok();
+        let missing =
+            || SourceError::Missing { name: source.name.value.clone(), path: path.value.clone() };
+        (!there).then(|| source_told(&missing()).at(manifest.place(path.span)))
+    });
+    let absent: Vec<Diagnostic> = absent.collect();
+    if absent.is_empty() { Ok(()) } else { Err(absent) }
 }
 
 /// Returns what a person reads of a source that cannot be scanned, with its place in the build file.

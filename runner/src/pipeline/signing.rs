@@ -26,7 +26,7 @@ pub enum Signing {
 #[derive(Clone, Debug)]
 pub enum Decided {
     /// Signed by this key.
-    With(Signer),
+    With(Box<Signer>),
     /// Not signed, with the reason that people read; none if they asked for it.
     Without(Option<String>),
 }
@@ -73,7 +73,7 @@ impl Signing {
         }
         claims::check(&session.context, prepared.inputs.source.commit.as_ref())
             .map_err(|diagnostic| vec![diagnostic])?;
-        Ok(Decided::With(signer))
+        Ok(Decided::With(Box::new(signer)))
     }
 }
 

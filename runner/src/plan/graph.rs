@@ -67,17 +67,18 @@ fn cycle(waiting: &BTreeMap<&StepId, BTreeSet<&StepId>>) -> Vec<StepId> {
 }
 
 /// Returns the edges into a step: what it waits for, and the data that comes along.
-fn edges(step: &Step) -> BTreeMap<&StepId, String> {
-    let mut edges: BTreeMap<&StepId, String> =
-        step.needs.iter().map(|id| (id, String::new())).collect();
+fn edges(step: &Step) -> Vec<(&StepId, String)> {
+    let mut edges: Vec<(&StepId, String)> = Vec::new();
     if let Input::Output { step: from, output } = &step.environment {
-        edges.insert(from, format!("{output} as root"));
+        edges.push((from, format!("{output} as root")));
     }
     for mount in &step.mounts {
         if let Input::Output { step: from, output } = &mount.input {
-            edges.insert(from, output.to_string());
+            edges.push((from, output.to_string()));
         }
     }
+    edges.extend(step.needs.iter().map(|id| (id, String::new())));
+    edges.sort();
     edges
 }
 

@@ -195,7 +195,9 @@ impl Talk {
             return;
         }
         self.say(&self.headline(&ended));
-        if let (Some(tail), false) = (&ended.tail, ended.state == State::Passed) {
+        if let (Some(tail), false) =
+            (ended.tail.as_ref().filter(|tail| tail.shown > 0), ended.state == State::Passed)
+        {
             self.erase();
             super::block(&self.tail(tail));
         }

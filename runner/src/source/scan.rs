@@ -97,6 +97,8 @@ pub enum GitIdentity {
 pub struct Checkout {
     /// The commit that is checked out; none before the first one, and then all files are dirty.
     pub commit: Option<GitId>,
+    /// When that was committed, in seconds since 1970.
+    pub commit_seconds: Option<i64>,
     /// The branch's full name; none when detached.
     pub branch: Option<String>,
     /// Where the project lies in the repository.
@@ -260,8 +262,9 @@ fn checkout(
     prefix: &str,
 ) -> Result<Checkout, SourceError> {
     let objects = &repository.objects;
-    let mut committed = None;
+    let (mut committed, mut commit_seconds) = (None, None);
     if let Some(commit) = &repository.head.commit {
+        commit_seconds = objects.commit_seconds(commit)?;
         let root = objects.commit_tree(commit)?;
         committed = compare::subfolder(objects, root, prefix)?;
     }
@@ -271,6 +274,7 @@ fn checkout(
     dirty.sort_unstable();
     Ok(Checkout {
         commit: repository.head.commit,
+        commit_seconds,
         branch: repository.head.branch.clone(),
         subfolder: RelPath::new(&format!("./{prefix}")).unwrap_or_default(),
         git_tree: merged.unwrap_or_else(|| repository.format.name(ObjectKind::Tree, b"")),
@@ -319,7 +323,7 @@ fn rules_above(
         let folder = Project::open(&work_tree.join(&prefix[..above]))?;
         let here = walk::read_rules_if_any(folder.folder(), &prefix[..above])?;
         rules = Level::over(rules, here, above);
-        let ignores = |level: &Arc<Level>| level.ignores(prefix[..slash].as_bytes(), true);
+        let ignores = |level: &Arc<Level>| level.ignores(&prefix.as_bytes()[..slash], true);
         if rules.as_ref().is_some_and(ignores) {
             return Ok((rules, true));
         }

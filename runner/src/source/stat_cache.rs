@@ -66,6 +66,8 @@ pub(super) struct Remembered {
 pub struct StatCache {
     /// The records as read: sorted, checked.
     records: Vec<u8>,
+    /// The keys of the records alone, close together: the search touches nothing else.
+    keys: Vec<(u64, u64)>,
     used: Vec<AtomicBool>,
     fresh: Vec<(Stamp, Remembered)>,
 }
@@ -97,7 +99,9 @@ impl StatCache {
         bytes.truncate(bytes.len() - TRAILER);
         let count = (bytes.len() - HEADER) / RECORD;
         let used = (0..count).map(|_| AtomicBool::new(false)).collect();
-        StatCache { records: bytes, used, fresh: Vec::new() }
+        let (records, _) = bytes[HEADER..].as_chunks();
+        let keys = records.iter().map(key).collect();
+        StatCache { records: bytes, keys, used, fresh: Vec::new() }
     }
 
     /// Returns the bytes to write, or none if the file that was read is still good.
@@ -145,12 +149,11 @@ impl StatCache {
         let (mut low, mut high) = self.around(*near, wanted);
         while low < high {
             let middle = low.midpoint(high);
-            let record = self.record(middle)?;
-            match key(record).cmp(&wanted) {
+            match self.keys[middle].cmp(&wanted) {
                 std::cmp::Ordering::Less => low = middle + 1,
                 std::cmp::Ordering::Greater => high = middle,
                 std::cmp::Ordering::Equal => {
-                    let found = decode(record).filter(|(known, _)| known == stamp)?.1;
+                    let found = decode(self.record(middle)?).filter(|(known, _)| known == stamp)?.1;
                     if need.is_some() && found.git.map(|id| id.format()) != need {
                         return None;
                     }
@@ -176,7 +179,7 @@ impl StatCache {
     /// Returns a range of positions outside of which the key is not, by doubling steps.
     fn around(&self, near: usize, wanted: (u64, u64)) -> (usize, usize) {
         let end = self.used.len();
-        let is_before = |position: usize| self.record(position).is_some_and(|r| key(r) < wanted);
+        let is_before = |position: usize| self.keys.get(position).is_some_and(|k| *k < wanted);
         let mut step = 1;
         if is_before(near) {
             let mut low = near;
@@ -206,7 +209,7 @@ fn is_sound(bytes: &[u8]) -> bool {
         && body[..8] == *MAGIC
         && body[8..12] == VERSION.to_le_bytes()
         && body[12..16] == (((body.len() - HEADER) / RECORD) as u32).to_le_bytes()
-        && (body.len() - HEADER) % RECORD == 0
+        && (body.len() - HEADER).is_multiple_of(RECORD)
         && Digest::of(body).as_bytes() == sum
 }
 

@@ -21,7 +21,7 @@ use super::open::{Store, object_path, sharded};
 use crate::persist::retry;
 
 /// The piece that is read, hashed and written at once, in bytes: it stays in a core's cache.
-pub(crate) const PIECE_BYTES: usize = 256 << 10;
+pub(crate) const PIECE_BYTES: usize = 64 << 10;
 
 impl Store {
     /// Stores a regular file's bytes, from its start. `observer` sees every piece once, in order.
@@ -36,7 +36,7 @@ impl Store {
         let from = from.as_fd();
         let before = inspect_file(from)?;
         with_buffer(|buffer| {
-            if before.st_size.cast_unsigned() < buffer.len() as u64 {
+            if before.st_size.cast_unsigned() <= buffer.len() as u64 {
                 self.import_small(from, &before, buffer, observer)
             } else {
                 self.import_large(from, &before, buffer, observer)
@@ -224,7 +224,10 @@ impl Store {
         buffer: &mut [u8],
         observer: &mut dyn FnMut(&[u8]),
     ) -> Result<Blob, Error> {
-        let read = read_at(from, buffer, 0).map_err(io(Operation::Read, "the file"))?;
+        // Exactly the announced size: a file that grew has another size or time afterwards.
+        let size = usize::try_from(before.st_size).unwrap_or(0);
+        let read =
+            read_at(from, &mut buffer[..size], 0).map_err(io(Operation::Read, "the file"))?;
         unchanged(from, before, read as u64)?;
         let bytes = &buffer[..read];
         observer(bytes);
@@ -239,20 +242,10 @@ impl Store {
         observer: &mut dyn FnMut(&[u8]),
     ) -> Result<Blob, Error> {
         let mut writer = self.writer()?;
-        let mut total = 0;
-        loop {
-            let read = read_at(from, buffer, total).map_err(io(Operation::Read, "the file"))?;
-            if read == 0 {
-                break;
-            }
-            total += read as u64;
-            if total > before.st_size.cast_unsigned() {
-                return Err(Error::Changed);
-            }
-            observer(&buffer[..read]);
-            writer.put(&buffer[..read])?;
-        }
-        unchanged(from, before, total)?;
+        read_pieces(from, before, buffer, &mut |piece| {
+            observer(piece);
+            writer.put(piece)
+        })?;
         writer.finish()
     }
 }
@@ -266,22 +259,36 @@ pub fn hash_file(from: impl AsFd, observer: &mut dyn FnMut(&[u8])) -> Result<Blo
     let before = inspect_file(from)?;
     with_buffer(|buffer| {
         let mut hasher = Hasher::new();
-        let mut total = 0;
-        loop {
-            let read = read_at(from, buffer, total).map_err(io(Operation::Read, "the file"))?;
-            if read == 0 {
-                break;
-            }
-            total += read as u64;
-            if total > before.st_size.cast_unsigned() {
-                return Err(Error::Changed);
-            }
-            observer(&buffer[..read]);
-            hasher.update(&buffer[..read]);
-        }
-        unchanged(from, &before, total)?;
+        read_pieces(from, &before, buffer, &mut |piece| {
+            observer(piece);
+            hasher.update(piece);
+            Ok(())
+        })?;
         Ok(hasher.finish())
     })
+}
+
+/// Hands on as many bytes as the file had before, piece by piece, and refuses one that changed.
+fn read_pieces(
+    from: BorrowedFd<'_>,
+    before: &Stat,
+    buffer: &mut [u8],
+    sink: &mut dyn FnMut(&[u8]) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let size = before.st_size.cast_unsigned();
+    let mut total = 0;
+    while total < size {
+        let piece =
+            usize::try_from(size - total).map_or(buffer.len(), |left| left.min(buffer.len()));
+        let read =
+            read_at(from, &mut buffer[..piece], total).map_err(io(Operation::Read, "the file"))?;
+        total += read as u64;
+        sink(&buffer[..read])?;
+        if read < piece {
+            break;
+        }
+    }
+    unchanged(from, before, total)
 }
 
 /// Reads until `buffer` is full or the file ends.

@@ -89,6 +89,7 @@ fn gone(answer: Result<(), Errno>) -> Result<(), Errno> {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "tests lay out files of their own")]
 mod tests {
     use super::*;
     use std::os::unix::fs::PermissionsExt;
@@ -102,7 +103,7 @@ mod tests {
         let doomed = scratch.path().join("doomed");
         std::fs::create_dir_all(doomed.join("a/b")).unwrap();
         std::os::unix::fs::symlink(&kept, doomed.join("a/link")).unwrap();
-        std::fs::set_permissions(doomed.join("a/b"), PermissionsExt::from_mode(0)).unwrap();
+        std::fs::set_permissions(doomed.join("a/b"), PermissionsExt::from_mode(0o000)).unwrap();
         std::fs::set_permissions(doomed.join("a"), PermissionsExt::from_mode(0o500)).unwrap();
         let parent = std::fs::File::open(scratch.path()).unwrap();
         remove(parent.as_fd(), "doomed").unwrap();

@@ -47,7 +47,8 @@ fn set_time(at: &Path) {
 fn every_change_of_a_checkout_is_found_and_the_checkout_removed() {
     let (_scratch, store) = scratch();
     let tree = tree(&store, "text");
-    let changes: [(&str, fn(&Path)); 9] = [
+    type Change = (&'static str, fn(&Path));
+    let changes: [Change; 9] = [
         ("content", |at| {
             std::fs::write(at.join("d/a"), "tesx").unwrap();
             set_time(&at.join("d/a"));

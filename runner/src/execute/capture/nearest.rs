@@ -86,6 +86,7 @@ fn distance(one: &str, other: &str) -> usize {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "tests lay out files of their own")]
 mod tests {
     use super::*;
 

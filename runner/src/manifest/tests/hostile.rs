@@ -89,16 +89,39 @@ fn h02_a_short_file_cannot_ask_for_endless_steps_or_text() {
     let many =
         format!("kiln: 1\nname: t\nmatrix: {{{}, {}}}\nsteps:\n{steps}", axis("a"), axis("b"));
     check_codes(&many, &[Code::WrongValue]);
-    let value = "v".repeat(1000);
+    let value = "v".repeat(249);
     let uses = "{matrix.a}".repeat(400);
     let env: String = (0..200).map(|n| format!("      V{n}: \"{uses}\"\n")).collect();
-    let long = format!("{}    env:\n{env}matrix: {{a: [\"{value}\"]}}\n", step(""));
-    assert!(value.len() * 400 * 200 > EXPANDED_BYTES_MAX && long.len() < FILE_BYTES_MAX);
+    let long = format!(
+        "{}    env:\n{env}matrix: {{a: [\"1{value}\", \"2{value}\", \"3{value}\", \"4{value}\"]}}\n",
+        step("")
+    );
+    assert!(value.len() * 400 * 200 * 4 > EXPANDED_BYTES_MAX && long.len() < FILE_BYTES_MAX);
     check_codes(&long, &[Code::WrongValue]);
     check_codes(
         &format!("{}matrix: {{{}, {}, {}}}\n", step(""), axis("a"), axis("b"), axis("c")),
         &[Code::WrongValue],
     );
+}
+
+#[test]
+fn h02_what_a_matrix_repeats_is_counted() {
+    let wide: String = (0..33).map(|axis| format!("a-{axis}: [x], ")).collect();
+    check_codes(&format!("{}matrix: {{{wide}}}\n", step("")), &[Code::WrongValue]);
+    let values: Vec<String> = (0..256).map(|value| format!("v{value}")).collect();
+    let matrix = format!("matrix: {{a: [{}]}}\n", values.join(", "));
+    let outputs: String = (0..6000).map(|n| format!("o-{n}: p/{n}, ")).collect();
+    let needs = "build, ".repeat(9000);
+    let script = "x".repeat(900_000);
+    let start = Instant::now();
+    for text in [
+        format!("{}    outputs: {{{outputs}}}\n{matrix}", step("")),
+        format!("{}  - {{name: b, run: x, needs: [{needs}]}}\n{matrix}", step("")),
+        format!("kiln: 1\nname: t\nsteps: [{{name: a, run: {script}}}]\n{matrix}"),
+    ] {
+        check_codes(&text, &[Code::WrongValue]);
+    }
+    assert!(start.elapsed() < TIME_MAX, "{:?}", start.elapsed());
 }
 
 #[test]

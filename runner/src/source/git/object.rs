@@ -59,6 +59,20 @@ impl Objects {
             .ok_or(GitError::DamagedObject { kind: "commit", id: *commit })
     }
 
+    /// Returns a commit's own time, in seconds since 1970; none for one that git could not have
+    /// written.
+    pub(in crate::source) fn commit_seconds(
+        &self,
+        commit: &GitId,
+    ) -> Result<Option<i64>, GitError> {
+        let bytes = self.read(commit, ObjectKind::Commit)?;
+        let header = bytes.split(|&byte| byte == b'\n').take_while(|line| !line.is_empty());
+        let mut committer = header.filter_map(|line| line.strip_prefix(b"committer "));
+        let words = committer.next().and_then(|line| std::str::from_utf8(line).ok());
+        let seconds = words.and_then(|line| line.rsplit(' ').nth(1));
+        Ok(seconds.and_then(|seconds| seconds.parse().ok()))
+    }
+
     /// Returns the entries of a tree, in the order stored.
     pub(in crate::source) fn tree(&self, id: &GitId) -> Result<Vec<TreeEntry>, GitError> {
         if *id == self.format.name(ObjectKind::Tree, b"") {
