@@ -499,5 +499,15 @@ fn only_listed_places_are_writable(place: &Place) -> Done {
     want.extend(devices.map(str::to_owned));
     want.sort();
     assert_eq!(writable, want);
+    // Most of /proc/sys belongs to the host's root, which would refuse a write anyway: ask the mount.
+    let frozen = ran(place.perl(
+        "open(M, '<', '/proc/self/mountinfo'); while (<M>) { my @f = split; \
+         print \"$f[4]\\n\" if $f[4] =~ m{^/proc/(bus|fs|irq|sys)$} && $f[5] =~ /(^|,)ro(,|$)/ }",
+    ))
+    .ok();
+    for name in ["bus", "fs", "irq", "sys"] {
+        let there = std::path::Path::new("/proc").join(name).exists();
+        assert_eq!(there, frozen.lines().any(|line| line == format!("/proc/{name}")), "{frozen}");
+    }
     Done::Passed
 }

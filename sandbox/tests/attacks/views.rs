@@ -98,7 +98,10 @@ fn a_view_takes_every_change(place: &Place) -> Done {
     let mut parts =
         place.perl("print rename('d', 'x') ? 1 : $!+0, ' ', rename('d/e/f', 'y') ? 1 : $!+0");
     parts.mounts = vec![view("/build", source)];
-    assert_eq!(ran(parts).ok(), "18 1");
+    let ran = ran(parts);
+    // A copy, on a kernel whose tmpfs keeps no attributes, can be renamed: the documented difference.
+    let copied = ran.outcome.enforced.mechanisms.iter().any(|one| one.mechanism == "copy");
+    assert_eq!(ran.ok(), if copied { "1 2" } else { "18 1" });
     Done::Passed
 }
 
