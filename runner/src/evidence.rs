@@ -255,23 +255,14 @@ fn asked_limits(step: &Step) -> Vec<(String, String)> {
     asked.into_iter().map(|(name, value)| (format!("{}.{name}", step.id), value)).collect()
 }
 
-/// Returns the limits in force for a step, for the run's details.
+/// Returns the limits that kiln itself keeps for a step. Those that the kernel keeps stand among the
+/// mechanisms, with the value that was really set.
 fn limits_in_force(step: &Step) -> BTreeMap<String, String> {
-    let limits = &step.limits;
     let mut told = BTreeMap::from([
         ("timeout".to_owned(), step.timeout.to_string()),
-        ("disk".to_owned(), limits.disk.value.to_string()),
-        ("pids".to_owned(), limits.pids.value.to_string()),
-        ("files".to_owned(), limits.files.value.to_string()),
-        ("log".to_owned(), limits.log.value.to_string()),
+        ("log".to_owned(), step.limits.log.value.to_string()),
     ]);
-    if let Some(memory) = limits.memory {
-        told.insert("memory".to_owned(), memory.value.to_string());
-    }
-    if let Some(cpu) = limits.cpu {
-        told.insert("cpu".to_owned(), cpu.value.to_string());
-    }
-    if let Some(idle) = limits.idle {
+    if let Some(idle) = step.limits.idle {
         told.insert("idle".to_owned(), idle.value.to_string());
     }
     told

@@ -108,6 +108,8 @@ fn tell(story: &Story) -> String {
             .filter(|mechanism| mechanism.guarantee == guarantee)
             .map(|mechanism| safe(&mechanism.mechanism))
             .collect();
+        let mut kept = kept;
+        kept.dedup();
         let told = match (kept.is_empty(), story.absent.get(guarantee)) {
             (false, _) => kept.join(", "),
             (true, Some(reason)) => format!("absent: {}", safe(reason)),
