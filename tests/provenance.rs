@@ -11,10 +11,9 @@ use crate::support::{Who, World, build_file};
 fn built(who: Who) -> World {
     let world = World::warm(who);
     world.write("src/input", "the input\n");
-    world.write(
-        "kiln.yaml",
-        &build_file("cat input input > out", "{out: out}", "[{file: attack.out}]"),
-    );
+    let script = "cat src/input src/input > out";
+    let file = build_file(script, "{out: out}", "[{file: attack.out}]");
+    world.write("kiln.yaml", &file.replace("{local: src}", "{local: .}"));
     world.kiln(&["lock"]).exits(0);
     world.commit();
     world.key();
@@ -154,7 +153,7 @@ fn hidden_changes_are_seen_and_foreign_programs_are_not_run() {
             let world = built(who);
             world.git(&["update-index", flag, "src/input"]);
             world.write("src/input", "the INPUT\n");
-            assert_eq!(world.git(&["status", "--porcelain"]), "", "git must be deceived");
+            assert_eq!(world.git(&["status", "-uno", "--porcelain"]), "", "git must be deceived");
             let refused = world.kiln(&["build", "--sign"]).exits(2);
             assert!(refused.says("KILN-0702"), "{}", refused.stderr);
             world.kiln(&["build", "--sign", "--allow-dirty"]).exits(0);
@@ -168,7 +167,8 @@ fn hidden_changes_are_seen_and_foreign_programs_are_not_run() {
         let marker = world.path("tmp/marker");
         let text = format!("#!/bin/sh\ntouch {}\n", marker.display());
         fs::write(&program, text).expect("a new file");
-        world.run(&["chmod", "755", program.to_str().expect("UTF-8")], &[]);
+        who.give(&program);
+        world.run(&["chmod", "755", program.to_str().expect("UTF-8")], &[]).exits(0);
         world.git(&["config", "core.fsmonitor", program.to_str().expect("UTF-8")]);
         let user = format!("[core]\n\tfsmonitor = {}\n", program.display());
         fs::write(world.path("home/.gitconfig"), user).expect("a new file");

@@ -13,12 +13,14 @@ const KEPT: (&str, &str) = ("{tree: tree/}", "");
 
 /// With a descriptor of the host's root handed down.
 const WITH_ROOT: &[&str] = &["sh", "-c", "exec 7</ && exec \"$0\" \"$@\""];
-/// In namespaces where the caller is root, with a private temporary folder.
-const AS_INNER_ROOT: &[&str] =
-    &["unshare", "-Urm", "sh", "-c", "mount -t tmpfs none /tmp && exec \"$0\" \"$@\""];
+/// Takes the attacks to another place and puts an empty folder over the temporary one.
+const ASIDE: &str =
+    "mount --bind . /mnt && cd /mnt && mount -t tmpfs none /tmp && exec \"$0\" \"$@\"";
+/// In namespaces where the caller is root.
+const AS_INNER_ROOT: &[&str] = &["unshare", "-Urm", "sh", "-c", ASIDE];
 /// With private mounts, but as the real root.
-const PRIVATE_MOUNTS: &[&str] =
-    &["unshare", "-m", "sh", "-c", "mount -t tmpfs none /tmp && exec \"$0\" \"$@\""];
+const PRIVATE_MOUNTS: &[&str] = &["unshare", "-m", "sh", "-c", ASIDE];
+/// As it is.
 const PLAIN: &[&str] = &[];
 
 const CONTAINED: Case = Case {

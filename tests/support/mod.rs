@@ -80,7 +80,8 @@ pub struct Ran {
 }
 
 impl Ran {
-    fn of(output: &Output) -> Ran {
+    /// Reads a program's end.
+    pub fn of(output: &Output) -> Ran {
         Ran {
             code: output.status.code().unwrap_or(128),
             stdout: String::from_utf8_lossy(&output.stdout).into_owned(),

@@ -1,6 +1,6 @@
 //! `kiln init`: write a first build file, ignore lines and the lock.
 
-use model::AbsPath;
+use model::{AbsPath, Ident};
 use serde_json::json;
 
 use super::args::{InitArgs, TemplateName};
@@ -38,6 +38,10 @@ pub fn run(session: &Session, args: &InitArgs) -> Ended {
         return stop(Diagnostic::new(Code::Internal, "no name for the project"));
     };
     let text = chosen.render(&name, toolchain(session, chosen).as_ref());
+    let text = match chosen {
+        Starter::C => with_target(&text, &name, folder),
+        _ => text,
+    };
     let parsed = manifest::parse(text.as_bytes(), BUILD_FILE)?;
     let lock_text = Lock::new(pipeline::GENERATED_BY, lock::inputs_digest(&parsed)).to_text();
     lasting::write(folder, BUILD_FILE, text.as_bytes())?;
@@ -58,6 +62,35 @@ pub fn run(session: &Session, args: &InitArgs) -> Ended {
         ));
     }
     Ok(Exit::Done)
+}
+
+/// Puts what the Makefile makes in the place of the guess that it is named like the folder.
+fn with_target(text: &str, name: &Ident, folder: &std::path::Path) -> String {
+    let makefile = std::fs::read_to_string(folder.join("Makefile")).unwrap_or_default();
+    let Some(target) = first_target(&makefile) else { return text.to_owned() };
+    let Some(output) = ident_of(target.rsplit('/').next().unwrap_or(target)) else {
+        return text.to_owned();
+    };
+    text.replace(&format!("{{{name}: {name}}}"), &format!("{{{output}: {target}}}"))
+        .replace(&format!("build.{name}"), &format!("build.{output}"))
+}
+
+/// Returns the file that `make` makes first: the first target, or what an `all` asks for first.
+/// A guess for a first build file, which its author reads; variables and patterns are not followed.
+fn first_target(makefile: &str) -> Option<&str> {
+    let plain = |word: &&str| {
+        word.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-/".contains(&byte))
+            && !word.starts_with(['.', '/', '-'])
+            && !word.contains("..")
+    };
+    let rules = || makefile.lines().filter(|line| !line.starts_with(['\t', '#', ' ', '.']));
+    let mut rules =
+        rules().filter_map(|line| line.split_once(':')).filter(|(_, rest)| !rest.starts_with('='));
+    let (target, needs) = rules.next()?;
+    match target.trim() {
+        "all" | "build" | "default" => needs.split_whitespace().next().filter(plain),
+        target => Some(target).filter(plain),
+    }
 }
 
 /// Returns the folder of a Rust toolchain that rustup installed, if it is the one in use.
@@ -94,4 +127,22 @@ fn ignore(session: &Session) -> Result<bool, Vec<Diagnostic>> {
     let newline = if old.is_empty() || old.ends_with('\n') { "" } else { "\n" };
     lasting::write(folder, IGNORE_FILE, format!("{old}{newline}{wanted}\n").as_bytes())?;
     Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::first_target;
+
+    #[test]
+    fn the_first_file_that_make_makes_is_found() {
+        for (makefile, target) in [
+            ("hello: hello.c\n\tcc -o hello hello.c\n", Some("hello")),
+            ("CFLAGS := -O2\n.PHONY: all\nall: bin/app test\n", Some("bin/app")),
+            ("# app: x\n\nall: $(PROGRAM)\n", None),
+            ("%.o: %.c\n", None),
+            ("", None),
+        ] {
+            assert_eq!(first_target(makefile), target, "{makefile}");
+        }
+    }
 }

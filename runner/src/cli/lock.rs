@@ -14,6 +14,7 @@ use crate::report::{self, Talk};
 pub fn run(session: &Session, args: &LockArgs) -> Ended {
     let project = session.project()?;
     let manifest = pipeline::read_manifest(&project)?;
+    pipeline::present(&project, &manifest)?;
     let old = match &project.lock {
         Some(bytes) => Some(lock::parse(bytes, LOCK_FILE).map_err(|diagnostic| vec![*diagnostic])?),
         None => None,

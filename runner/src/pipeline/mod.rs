@@ -20,4 +20,5 @@ mod signing;
 pub use build::{AskedFor, Finished, FinishedArtifact, Mode, Wish, build};
 pub use pins::{GENERATED_BY, lock};
 pub use prepare::{Prepared, Source, prepare, read_manifest, sketch};
+pub use select::present;
 pub use signing::Signing;

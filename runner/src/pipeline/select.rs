@@ -10,8 +10,9 @@ use super::prepare::Prepared;
 use crate::cli::Session;
 use crate::diagnostic::{Code, Diagnostic, Span, nearest};
 use crate::environment;
-use crate::manifest::{Host, Manifest};
+use crate::manifest::{Host, Manifest, SourceKind};
 use crate::plan::Plan;
+use crate::project::Project;
 use crate::refusal;
 use crate::source::SourceError;
 
@@ -165,6 +166,23 @@ fn missing(session: &Session, waived: &BTreeSet<Guarantee>) -> Vec<Diagnostic> {
             .help(format!("or take `{guarantee}` out of `require` in config.toml"))
         })
         .collect()
+}
+
+/// Refuses a build file whose local sources are not there, without reading them: what `kiln lock`
+/// asks, since it pins no bytes of theirs.
+///
+/// # Errors
+/// KILN-0108 for each source that is absent.
+pub fn present(project: &Project, manifest: &Manifest) -> Result<(), Vec<Diagnostic>> {
+    let absent = manifest.sources.iter().filter_map(|source| {
+        let SourceKind::Local { path, .. } = &source.kind;
+        let there = project.folder.join(path.value.as_str()).symlink_metadata().is_ok();
+        let missing =
+            || SourceError::Missing { name: source.name.value.clone(), path: path.value.clone() };
+        (!there).then(|| source_told(&missing()).at(manifest.place(path.span)))
+    });
+    let absent: Vec<Diagnostic> = absent.collect();
+    if absent.is_empty() { Ok(()) } else { Err(absent) }
 }
 
 /// Returns what a person reads of a source that cannot be scanned, with its place in the build file.

@@ -10,9 +10,9 @@ use std::fs;
 
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use rustix::thread::{
-    CapabilitiesSecureBits, CapabilitySet, CapabilitySets, capability_is_in_bounding_set,
-    clear_ambient_capability_set, no_new_privs, remove_capability_from_bounding_set,
-    set_capabilities, set_capabilities_secure_bits, set_no_new_privs,
+    CapabilitiesSecureBits, CapabilitySet, CapabilitySets, clear_ambient_capability_set,
+    no_new_privs, remove_capability_from_bounding_set, set_capabilities,
+    set_capabilities_secure_bits, set_no_new_privs,
 };
 
 use super::error::{Doing, Failure, Naming};
@@ -59,14 +59,11 @@ fn drop_capabilities() -> Result<(), Failure> {
     set_capabilities_secure_bits(bits).or_fail(Doing::Capabilities, "securebits")?;
     clear_ambient_capability_set().or_fail(Doing::Capabilities, "ambient")?;
     for capability in every_capability() {
-        match capability_is_in_bounding_set(capability) {
-            Ok(true) => {
-                remove_capability_from_bounding_set(capability)
-                    .or_fail(Doing::Capabilities, "bounding")?;
-            }
-            Ok(false) => {}
-            // The kernel knows fewer capabilities than the list.
-            Err(_) => break,
+        match remove_capability_from_bounding_set(capability) {
+            Ok(()) => {}
+            // The kernel knows fewer capabilities than there are bits.
+            Err(rustix::io::Errno::INVAL) => break,
+            Err(cause) => return Err(Doing::Capabilities.failed("bounding", &cause.into())),
         }
     }
     let none = CapabilitySet::empty();

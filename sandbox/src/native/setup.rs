@@ -468,7 +468,7 @@ mod tests {
             ops[3..],
             [
                 r#"{"folder":{"at":"root/usr","mode":493}}"#,
-                r#"{"overlay":{"lower":"stage/root/usr","upper":"work/upper/0","at":"root/usr"}}"#,
+                r#"{"overlay":{"lower":"stage/root/usr","upper":"work/upper/0","at":"root/usr","view":"ours"}}"#,
                 r#"{"attach":{"source":1,"folder":true,"at":"stage/1"}}"#,
                 r#"{"overlay":{"lower":"stage/1","upper":"work/upper/1","at":"root/build","view":"step"}}"#,
                 r#"{"attach":{"source":2,"folder":true,"at":"root/build/v"}}"#,
