@@ -372,13 +372,14 @@ fn threads_and_stores_that_do_the_same_at_once_agree() {
     assert_eq!(store.info().unwrap().checkouts, 1);
 }
 
-/// Imports and checks out without end, until it is killed.
+/// Imports and checks out, until it is killed or has done so many rounds.
 #[test]
 #[ignore = "a helper: started and killed by the test below"]
 fn endless_import_helper() {
     let store = open(Path::new(&std::env::var("KILN_TEST_STORE").unwrap())).unwrap();
     println!("started");
-    for round in 0_u64.. {
+    let rounds = std::env::var("KILN_TEST_ROUNDS").map_or(u64::MAX, |text| text.parse().unwrap());
+    for round in 0..rounds {
         let mut builder = TreeBuilder::new();
         for name in 0..20_u64 {
             let bytes = (round * 1000 + name).to_le_bytes().repeat(5000);
@@ -428,6 +429,38 @@ fn a_killed_run_leaves_nothing_partial() {
         let report = store.verify(Depth::Deep).unwrap();
         assert_eq!(report.damage, [], "{report:?}");
         assert_eq!(store.info().unwrap().runs, 1);
+    }
+}
+
+#[test]
+fn a_kill_or_an_error_at_any_system_call_leaves_nothing_partial() {
+    let (scratch, store) = scratch();
+    drop(store);
+    if std::process::Command::new("strace").arg("-V").output().is_err() {
+        eprintln!("skipped: a_kill_or_an_error_at_any_system_call needs strace");
+        return;
+    }
+    let calls = ["renameat2", "renameat", "fchmod", "mkdirat", "write", "flock", "openat"];
+    for (round, call) in calls.iter().cycle().take(28).enumerate() {
+        let when = 1 + round * 5;
+        for fault in ["signal=KILL", "error=EIO", "error=ENOSPC"] {
+            let path = scratch.path().join(format!("{call}-{when}-{fault}"));
+            drop(open(&path).unwrap());
+            let helper = helper("endless_import_helper", &path);
+            let done = std::process::Command::new("strace")
+                .args(["-f", "-qq", "-o", "/dev/null", "-e"])
+                .arg(format!("inject={call}:{fault}:when={when}+"))
+                .arg(helper.get_program())
+                .args(helper.get_args())
+                .env("KILN_TEST_STORE", &path)
+                .env("KILN_TEST_ROUNDS", "3")
+                .output()
+                .unwrap();
+            let store = open(&path).unwrap();
+            let report = store.verify(Depth::Deep).unwrap();
+            assert_eq!(report.damage, [], "{call} {when} {fault}: {done:?}");
+            assert_eq!(store.info().unwrap().runs, 1, "{call} {when} {fault}");
+        }
     }
 }
 
