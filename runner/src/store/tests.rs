@@ -271,7 +271,9 @@ fn a_damaged_object_never_reaches_a_checkout() {
     let (_scratch, store) = scratch();
     let tree = sample(&store);
     tamper(&object(&store, &Digest::of(b"text")), |bytes| bytes[0] ^= 1);
-    assert!(matches!(store.checkout(&tree.root, LOOK), Err(Error::Damaged(_))));
+    // Two files have this content: whichever comes second finds the object gone to quarantine.
+    let refused = store.checkout(&tree.root, LOOK).unwrap_err();
+    assert!(matches!(refused, Error::Damaged(_) | Error::Missing(_)), "{refused}");
     assert_eq!(store.info().unwrap().checkouts, 0);
     store.import_bytes(b"text").unwrap();
     store.checkout(&tree.root, LOOK).unwrap();
