@@ -139,8 +139,9 @@ impl World {
         for name in ["home", "config", "cache", "tmp", "project", "bin"] {
             fs::create_dir(world.path(name)).expect("a new folder");
         }
-        // A name of its own, by which /proc/PID/exe tells this world's processes from others.
-        fs::hard_link(kiln(), world.path("bin/kiln")).expect("on one file system");
+        // A file of its own, by which /proc/PID/exe tells this world's processes from others. Not a
+        // hard link: that changes the inode which another world's kiln may be hashing just then.
+        fs::copy(kiln(), world.path("bin/kiln")).expect("there is room");
         who.give(world.folder.path());
         world
     }
@@ -278,7 +279,9 @@ fn kiln() -> &'static Path {
         let here = std::env::current_exe().expect("this program has a path");
         let kiln = here.ancestors().nth(2).expect("in deps").join("kiln");
         let fresh = base().join(format!("kiln-{}", std::process::id()));
-        fs::copy(&kiln, &fresh).unwrap_or_else(|error| panic!("{}: {error}", kiln.display()));
+        // Without its symbols, since each world has a copy.
+        let status = Command::new("strip").arg("-o").arg(&fresh).arg(&kiln).status();
+        assert!(status.expect("strip can be started").success(), "{}", kiln.display());
         fs::set_permissions(&fresh, fs::Permissions::from_mode(0o755)).expect("it is ours");
         let copy = base().join("kiln");
         fs::rename(fresh, &copy).expect("in one folder");
