@@ -17,13 +17,12 @@ const EDGES: [(&str, &[&str]); 7] = [
 ];
 
 /// Dependencies that carry a privilege, and the crates that hold it.
-const HOMES: [(&str, &[&str]); 22] = [
+const HOMES: [(&str, &[&str]); 20] = [
     ("sha2", &["model"]),
     ("md-5", &["fetch"]),
     ("sha1", &["runner"]),
     ("nix", &["sandbox"]),
     ("libc", &["sandbox"]),
-    ("seccompiler", &["sandbox"]),
     ("landlock", &["sandbox"]),
     // Descriptor-relative file work and passing of descriptors: docs/adr/0001.
     ("rustix", &["sandbox", "runner", "attestor"]),
@@ -34,7 +33,6 @@ const HOMES: [(&str, &[&str]); 22] = [
     ("in-toto", &["attestor"]),
     ("serde_yaml", &["runner", "attestor"]),
     ("toml", &["runner", "attestor"]),
-    ("ignore", &["runner"]),
     ("globset", &["runner"]),
     ("flate2", &["runner"]),
     ("tar", &["runner"]),
@@ -44,7 +42,7 @@ const HOMES: [(&str, &[&str]); 22] = [
 ];
 
 /// Most packages that Cargo.lock may hold. It only goes down; the final budget is 480.
-const PACKAGES_MAX: usize = 200;
+const PACKAGES_MAX: usize = 180;
 
 /// Lines of code aimed at, without tests and comments, and the ceiling, which only goes down but by a
 /// sentence in the commit that says why.
