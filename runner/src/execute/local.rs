@@ -17,6 +17,7 @@ use model::record::OutputRecord;
 use model::relpath::{AbsPath, RelPath};
 use model::step::{Epoch, Input, OutputKind, Run, SCRIPT_PATH, Step, StepId};
 use model::text;
+use model::tree::Directory;
 use sandbox::{Cancel, Exit, InjectedFile, Mount, Outcome, Parts, Spec};
 
 use super::capture::{self, Caps};
@@ -43,6 +44,8 @@ pub struct Workshop<'a> {
     /// Brings a source's files into the store; called before a step needs them, and cheap when they
     /// are there.
     pub bring: &'a (dyn Fn(&Known) -> Result<(), Vec<Diagnostic>> + Sync),
+    /// Returns a folder of a source that was scanned and need not be in the store yet.
+    pub scanned: &'a (dyn Fn(&Blob) -> Option<Directory> + Sync),
 }
 
 /// Runs one step, or finds its result.
@@ -57,7 +60,10 @@ pub fn execute(
 ) -> Result<Ran, StepFailure> {
     // 1. Know every input by digest, and so the Action.
     let (environment, mounts) = resolve(step, done)?;
-    let load = |blob: &Blob| shop.store.load_directory(blob);
+    let load = |blob: &Blob| match (shop.scanned)(blob) {
+        Some(folder) => Ok(folder),
+        None => shop.store.load_directory(blob),
+    };
     let sealed = action::seal(step, environment, &mounts, &load)
         .map_err(|error| refusal::action(step, &error))?;
     // 2. Believe a result of our own index.

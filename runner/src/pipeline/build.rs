@@ -7,6 +7,7 @@ use model::digest::Blob;
 use model::isolation::Guarantee;
 use model::record::Asked;
 use model::step::StepId;
+use model::tree::Directory;
 
 use super::hand_over::{self, Job};
 use super::prepare::{Prepared, Source, prepare};
@@ -178,6 +179,7 @@ fn execute(
     let folder = SourceFolder::open(&project.folder)
         .map_err(|error| vec![select::source_error(&prepared.manifest, &error)])?;
     let bring = |known: &Known| bring(store, &folder, &prepared.scanned, known);
+    let scanned = |blob: &Blob| scanned_folder(&prepared.scanned, blob);
     let shop = Workshop {
         store,
         cancel: &cancel,
@@ -185,6 +187,7 @@ fn execute(
         use_cache: wish.use_cache,
         context: &session.context,
         bring: &bring,
+        scanned: &scanned,
     };
     let jobs = session.global.jobs.map_or_else(cores, usize::from);
     Ok(schedule::run(
@@ -198,6 +201,14 @@ fn execute(
 
 fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+fn scanned_folder(scanned: &Scanned, blob: &Blob) -> Option<Directory> {
+    let mut trees = scanned.sources.values().filter_map(|source| match &source.content {
+        SourceContent::Folder(tree) => Some(tree),
+        SourceContent::File { .. } => None,
+    });
+    trees.find_map(|tree| tree.directories.get(blob).cloned())
 }
 
 /// Brings the files of a source into the store, each checked against what was hashed.
