@@ -268,7 +268,15 @@ impl Process {
 
 /// Says whether `evidence` is a valid statement by `signer`, about the Record's artifact, with the
 /// `buildDefinition` that would be signed now.
-pub fn says_the_same(signer: &Signer, record: &Record, evidence: &[u8]) -> bool {
+///
+/// `dependencies` is what lies in `X.dependencies.json`: where the statement moved its inputs there, a
+/// file that is not the one it names is stale as well.
+pub fn says_the_same(
+    signer: &Signer,
+    record: &Record,
+    evidence: &[u8],
+    dependencies: Option<&[u8]>,
+) -> bool {
     let subject = &record.observed.subject;
     let artifact = Artifact { name: &subject.name, digest: subject.blob.digest };
     let expected = Expected { trust: &Trust::default(), key: Some(&signer.key), source: None };
@@ -285,6 +293,10 @@ pub fn says_the_same(signer: &Signer, record: &Record, evidence: &[u8]) -> bool 
         let statement: serde_json::Value = serde_json::from_slice(bytes).ok()?;
         statement.get("predicate")?.get("buildDefinition").cloned()
     };
+    let named = derived.dependency_manifest.as_ref().map(|manifest| manifest.bytes.as_slice());
+    if named.is_some() && named != dependencies {
+        return false;
+    }
     let now = definition(&derived.statement_bytes);
     now.is_some() && definition(verified.payload()) == now
 }

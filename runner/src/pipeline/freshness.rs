@@ -27,7 +27,10 @@ pub fn stale(out: &OutFolder, made: &[Made], records: &[Record], signing: &Decid
         let (Some(bundle), Some(line)) = (read(".sigstore.json"), read(".intoto.jsonl")) else {
             return false;
         };
-        sign::says_the_same(signer, record, &bundle) && sign::says_the_same(signer, record, &line)
+        let listed = read(".dependencies.json");
+        [bundle, line]
+            .iter()
+            .all(|evidence| sign::says_the_same(signer, record, evidence, listed.as_deref()))
     };
     let pairs = made.iter().zip(records).enumerate();
     pairs.filter(|(_, (made, record))| !fresh(made, record)).map(|(index, _)| index).collect()
