@@ -23,6 +23,7 @@ use crate::project::{BUILD_FILE, LOCK_FILE, Project};
 use crate::report::State;
 use crate::schedule::Ends;
 use crate::sign::{self, Signed};
+use crate::source::SourceContent;
 use crate::store::Store;
 use crate::{claims, context, inputs, refusal};
 
@@ -267,6 +268,12 @@ fn sign_and_write(
     records: &mut [Record],
     stale: &[usize],
 ) -> Result<(), Vec<Diagnostic>> {
+    // A step whose result was found never brought its sources in; the export names their folders.
+    for source in job.prepared.scanned.sources.values() {
+        if let SourceContent::Folder(tree) = &source.content {
+            job.store.put_tree(tree).map_err(|error| vec![refusal::store(&error)])?;
+        }
+    }
     let exported = inputs::export(job.store, &job.prepared.plan, &job.ends.ran, job.wish.inputs)
         .map_err(|error| {
             vec![refusal::with_causes(
