@@ -21,6 +21,7 @@ use rustix::fs::{Mode, OFlags};
 use serde::{Deserialize, Serialize};
 
 use crate::store::{self, Held, Store};
+use sandbox::Cancel;
 
 /// Files younger than this many seconds when they are read may change without a trace in their times.
 const RACY_SECONDS: i64 = 2;
@@ -85,6 +86,9 @@ pub enum Error {
     /// The package database changed while it was read.
     #[error("the package database changed while it was read")]
     Changed,
+    /// Somebody pressed Ctrl-C.
+    #[error("the import was interrupted")]
+    Interrupted,
 }
 
 /// Brings a host environment into the store, or finds it there. Returns it and how many files were
@@ -92,7 +96,12 @@ pub enum Error {
 ///
 /// # Errors
 /// See [`Error`]; nothing of an environment is used before all of it is in.
-pub fn prepare(store: &Store, asked: &Asked, now: i64) -> Result<(Environment, usize), Error> {
+pub fn prepare(
+    store: &Store,
+    asked: &Asked,
+    now: i64,
+    cancel: &Cancel,
+) -> Result<(Environment, usize), Error> {
     let root = Path::new("/");
     let stamp = host::stamp(asked, root).map_err(|error| Error::Stamp(Box::new(error)))?;
     let (paths, _) =
@@ -105,7 +114,7 @@ pub fn prepare(store: &Store, asked: &Asked, now: i64) -> Result<(Environment, u
     }
     let observation =
         host::observe(asked, root).map_err(|error| Error::Observe(Box::new(error)))?;
-    let (environment, count) = import(store, &observation)?;
+    let (environment, count) = import(store, &observation, cancel)?;
     if host::stamp(asked, root).map_err(|error| Error::Stamp(Box::new(error)))? != stamp {
         return Err(Error::Changed);
     }
@@ -160,7 +169,11 @@ fn look<'a>(
     Ok((hasher.finish().digest, settled))
 }
 
-fn import(store: &Store, observation: &host::Observation) -> Result<(Environment, usize), Error> {
+fn import(
+    store: &Store,
+    observation: &host::Observation,
+    cancel: &Cancel,
+) -> Result<(Environment, usize), Error> {
     let packages =
         observation.packages.iter().map(|package| (Some(package), package.entries.as_slice()));
     let unpackaged = std::iter::once((None, observation.unpackaged.as_slice()));
@@ -176,6 +189,9 @@ fn import(store: &Store, observation: &host::Observation) -> Result<(Environment
     let contents: Vec<Option<(Blob, bool)>> = jobs
         .par_iter()
         .map(|(group, entry)| {
+            if cancel.is_triggered() {
+                return Err(Error::Interrupted);
+            }
             take_in(
                 store,
                 groups.get(*group).and_then(|(package, _)| package.map(|package| &package.name)),

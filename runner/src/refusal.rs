@@ -84,6 +84,7 @@ pub fn environment(name: &str, error: &environment::Error) -> Diagnostic {
             ));
         }
         E::Observe(cause) => return observe(name, cause),
+        E::Interrupted => return Diagnostic::new(Code::Interrupted, error.to_string()),
         E::Changed => differs(error.to_string())
             .help("start the build again when the package manager is done"),
         E::Paths(_) | E::Stamp(_) | E::Read(..) | E::Import(..) | E::Tree(_) => {

@@ -175,9 +175,9 @@ pub struct BuildArgs {
     /// Steps or artifacts; without any: everything
     #[arg(value_name = "STEP|ARTIFACT")]
     pub targets: Vec<String>,
-    /// Where artifacts go
-    #[arg(short, long, value_name = "DIR", default_value = "kiln-out")]
-    pub output: PathBuf,
+    /// Where artifacts go [default: kiln-out beside the build file]
+    #[arg(short, long, value_name = "DIR")]
+    pub output: Option<PathBuf>,
     /// Pick combinations of the matrix
     #[arg(long, value_name = "AXIS=VALUE")]
     pub matrix: Vec<String>,

@@ -242,7 +242,12 @@ fn evidence(session: &Session, file: &Path) -> Result<(PathBuf, Vec<u8>), Diagno
         }
     }
     match files::read(&path).map_err(|error| refuse(&error))? {
-        Some(bytes) => Ok((path, bytes)),
+        // Evidence is JSON; what is none lies beside nothing that speaks for it.
+        Some(bytes) if bytes.trim_ascii_start().starts_with(b"{") => Ok((path, bytes)),
+        Some(_) => {
+            Err(Diagnostic::new(Code::WrongValue, format!("nothing speaks for {}", shown(file)))
+                .expected("a file NAME.sigstore.json or NAME.intoto.jsonl beside it"))
+        }
         None => Err(Diagnostic::new(Code::WrongValue, format!("there is no {}", shown(file)))
             .help("name an artifact, a bundle or a line file")),
     }

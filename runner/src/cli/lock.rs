@@ -4,8 +4,9 @@ use serde_json::json;
 
 use super::args::LockArgs;
 use super::{Ended, Session, lasting};
-use crate::diagnostic::Exit;
+use crate::diagnostic::{Code, Diagnostic, Exit};
 use crate::lock;
+use crate::manifest::Manifest;
 use crate::pipeline;
 use crate::project::LOCK_FILE;
 use crate::report::{self, Talk};
@@ -15,10 +16,15 @@ pub fn run(session: &Session, args: &LockArgs) -> Ended {
     let project = session.project()?;
     let manifest = pipeline::read_manifest(&project)?;
     pipeline::present(&project, &manifest)?;
-    let old = match &project.lock {
-        Some(bytes) => Some(lock::parse(bytes, LOCK_FILE).map_err(|diagnostic| vec![*diagnostic])?),
+    let old = match project.lock.as_deref().map(|bytes| lock::parse(bytes, LOCK_FILE)) {
         None => None,
+        Some(Ok(old)) => Some(old),
+        // One that cannot be read is written anew, unless it was only to be checked, or comes from a
+        // newer kiln, which knows more.
+        Some(Err(bad)) if !args.check && bad.code == Code::LockMalformed => None,
+        Some(Err(bad)) => return Err(vec![*bad]),
     };
+    named(&manifest, args.upgrade.as_deref())?;
     let stale = match &old {
         Some(old) => lock::check(old, &manifest, LOCK_FILE).map_err(|diagnostic| *diagnostic),
         None => Err(lock::absent(LOCK_FILE)),
@@ -53,4 +59,24 @@ pub fn run(session: &Session, args: &LockArgs) -> Ended {
         });
     }
     Ok(Exit::Done)
+}
+
+/// Refuses an `--upgrade` of something that has no pins.
+fn named(manifest: &Manifest, upgrade: Option<&str>) -> Result<(), Vec<Diagnostic>> {
+    let pinned: Vec<String> =
+        lock::required(manifest).iter().map(|used_by| used_by.name().to_string()).collect();
+    match upgrade.filter(|name| !name.is_empty() && !pinned.iter().any(|pinned| pinned == name)) {
+        None => Ok(()),
+        Some(name) => Err(vec![
+            super::wrong_usage(format!(
+                "`{}` has no pins to move",
+                model::text::escape(name.as_bytes())
+            ))
+            .expected(if pinned.is_empty() {
+                "nothing: no environment has `pin: true`".to_owned()
+            } else {
+                pinned.join(", ")
+            }),
+        ]),
+    }
 }

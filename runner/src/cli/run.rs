@@ -15,7 +15,7 @@ use crate::diagnostic::{Code, Diagnostic, Exit};
 use crate::manifest::{self, EnvName, RunOutput, RunRequest, ident_of};
 use crate::pipeline::{self, AskedFor, Mode, Source, Wish};
 use crate::plan::expand::PATH;
-use crate::project::{OUTPUT_FOLDER, Project};
+use crate::project::Project;
 use crate::report::{self, Talk};
 
 /// Runs one command, or prints the build file that says the same.
@@ -35,7 +35,7 @@ pub fn run(session: &Session, args: &RunArgs) -> Ended {
         mode: Mode::Build,
         targets: Vec::new(),
         matrix: Vec::new(),
-        output: OUTPUT_FOLDER.into(),
+        output: None,
         use_cache: !args.no_cache,
         signing: build::signing(args.sign, args.no_sign),
         allow_dirty: args.allow_dirty,

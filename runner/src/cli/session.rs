@@ -6,7 +6,8 @@ use crate::context::Context;
 use crate::diagnostic::{Code, Diagnostic};
 use crate::report::{self, Style};
 use crate::store::{self, Store};
-use crate::{project, refusal};
+use crate::{interrupt, project, refusal};
+use sandbox::Cancel;
 
 /// The start of a command.
 #[derive(Debug)]
@@ -19,6 +20,7 @@ pub struct Session {
     pub config: Config,
     /// How text is dressed.
     pub style: Style,
+    cancel: std::sync::OnceLock<Cancel>,
 }
 
 impl Session {
@@ -42,7 +44,22 @@ impl Session {
             )
         })?;
         let style = Style::choose(&global, &context);
-        Ok(Session { global, context, config, style })
+        Ok(Session { global, context, config, style, cancel: std::sync::OnceLock::new() })
+    }
+
+    /// Returns the button that Ctrl-C and SIGTERM press; they do so from the first call on. A command
+    /// that never asks is ended by a signal at once.
+    ///
+    /// # Errors
+    /// Gives up where the process has no descriptors left.
+    pub fn cancel(&self) -> Result<&Cancel, Vec<Diagnostic>> {
+        if self.cancel.get().is_none() {
+            let watched = interrupt::watch().map_err(|diagnostic| vec![diagnostic])?;
+            self.cancel.set(watched).unwrap_or_default();
+        }
+        self.cancel
+            .get()
+            .ok_or_else(|| vec![Diagnostic::new(Code::Internal, "no signals can be watched")])
     }
 
     /// Opens the store.

@@ -18,7 +18,7 @@ pub fn run(session: &Session, args: &ShowArgs) -> Ended {
     if let Some(build) = history::pick(&builds, name) {
         return show_build(session, build);
     }
-    match digest_of(session, name) {
+    match digest_of(session, &builds, name) {
         Some(digest) => show_digest(session, &builds, digest),
         None => stop(no_such(name, &builds)),
     }
@@ -48,7 +48,16 @@ pub(super) fn no_such(name: &str, builds: &[Build]) -> Diagnostic {
     .expected(known)
 }
 
-fn digest_of(session: &Session, name: &str) -> Option<Digest> {
+fn digest_of(session: &Session, builds: &[Build], name: &str) -> Option<Digest> {
+    // The short form of tables: at least 12 hex digits of something that these builds made.
+    let short = name.strip_prefix("sha256:").unwrap_or(name);
+    let made =
+        || builds.iter().flat_map(|build| &build.artifacts).map(|artifact| artifact.blob.digest);
+    if short.len() >= 12
+        && let Some(found) = made().find(|digest| digest.hex().starts_with(short))
+    {
+        return Some(found);
+    }
     if let Ok(digest) = name.parse().or_else(|_| Digest::from_hex(name)) {
         return Some(digest);
     }

@@ -100,9 +100,10 @@ fn verify(session: &Session, store: &Store, deep: bool) -> Ended {
     if found.damage.is_empty() {
         if session.speaks() {
             report::data(&format!(
-                "{} objects, {}, all whole\n",
+                "{} objects, {}, {}\n",
                 found.objects,
-                size(found.object_bytes)
+                size(found.object_bytes),
+                if deep { "all whole" } else { "names and sizes right; --deep reads every byte" }
             ));
         }
         return Ok(Exit::Done);

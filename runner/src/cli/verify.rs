@@ -141,6 +141,11 @@ fn diagnostic(name: &str, evidence: &Path, reason: &Reason) -> Diagnostic {
     let mut told = Diagnostic::new(code, format!("{name} is refused: {reason}"))
         .from(text::escape(evidence.as_os_str().as_encoded_bytes()));
     if let Some((expected, got)) = reason.compared() {
+        // The file is what came; the statement says what should have come.
+        let (expected, got) = match reason {
+            Reason::Digest { .. } => (got, expected),
+            _ => (expected, got),
+        };
         told = told.expected(expected).got(got);
     }
     if let Some(help) = reason.help() {

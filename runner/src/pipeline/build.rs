@@ -25,7 +25,7 @@ use crate::report::{State, Talk};
 use crate::schedule::{self, Ends};
 use crate::source::{Project as SourceFolder, Scanned, SourceContent};
 use crate::store::Store;
-use crate::{context, interrupt, refusal};
+use crate::{context, refusal};
 
 /// What is wanted of a build.
 #[derive(Clone, Debug)]
@@ -38,8 +38,8 @@ pub struct Wish {
     pub targets: Vec<String>,
     /// Combinations of the matrix, `axis=value`; empty for all.
     pub matrix: Vec<String>,
-    /// Where artifacts go.
-    pub output: PathBuf,
+    /// Where artifacts go; without one, to `kiln-out` beside the build file.
+    pub output: Option<PathBuf>,
     /// Whether earlier results are believed.
     pub use_cache: bool,
     /// Whether and how to sign.
@@ -116,6 +116,7 @@ pub fn build(
     talk: &mut Talk,
 ) -> Result<Finished, Vec<Diagnostic>> {
     let one = |diagnostic: Diagnostic| vec![diagnostic];
+    session.cancel()?;
     let store = session.store()?;
     // 1. to 3. Read, bring in, plan.
     let mut prepared = prepare(session, project, wish.from, &wish.waived, &store, talk)?;
@@ -124,6 +125,7 @@ pub fn build(
     select::offered(session, &prepared)?;
     // 4. Decide about signing, before anything runs.
     let signing = wish.signing.decide(session, &store, &prepared, wish)?;
+    hand_over::check_folder(session, project, wish)?;
     hand_over::write_lock(project, &prepared)?;
     if wish.mode != Mode::Build {
         return preview(&store, prepared, project, wish.mode);
@@ -175,14 +177,14 @@ fn execute(
     run: &str,
     talk: &mut Talk,
 ) -> Result<Ends, Vec<Diagnostic>> {
-    let cancel = interrupt::watch().map_err(|diagnostic| vec![diagnostic])?;
+    let cancel = session.cancel()?;
     let folder = SourceFolder::open(&project.folder)
         .map_err(|error| vec![select::source_error(&prepared.manifest, &error)])?;
     let bring = |known: &Known| bring(store, &folder, &prepared.scanned, known);
     let scanned = |blob: &Blob| scanned_folder(&prepared.scanned, blob);
     let shop = Workshop {
         store,
-        cancel: &cancel,
+        cancel,
         run: run.to_owned(),
         use_cache: wish.use_cache,
         context: &session.context,

@@ -3,6 +3,7 @@
 //! Everything that would be written is compared first: what is right already is left alone, so a
 //! build that found all its results writes nothing and signs nothing (decision 24).
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use model::digest::Digest;
@@ -19,7 +20,7 @@ use crate::diagnostic::{Code, Diagnostic};
 use crate::evidence::{self, Built, RunFacts};
 use crate::export::{Landed, OutFolder, SUMS_NAME, sums_text};
 use crate::history::{self, ArtifactStory, Build};
-use crate::project::{BUILD_FILE, LOCK_FILE, Project};
+use crate::project::{BUILD_FILE, LOCK_FILE, OUTPUT_FOLDER, Project};
 use crate::report::State;
 use crate::schedule::Ends;
 use crate::sign::{self, Signed};
@@ -44,6 +45,33 @@ pub fn write_lock(project: &Project, prepared: &Prepared) -> Result<(), Vec<Diag
         Some(text) => lasting::write(&project.folder, LOCK_FILE, text.as_bytes()),
         None => Ok(()),
     }
+}
+
+/// Returns the folder that artifacts go to.
+fn folder(session: &Session, project: &Project, wish: &Wish) -> PathBuf {
+    match &wish.output {
+        Some(named) => session.context.folder.join(named),
+        None => project.folder.join(OUTPUT_FOLDER),
+    }
+}
+
+/// Refuses an output folder that is no folder, before anything runs.
+pub fn check_folder(
+    session: &Session,
+    project: &Project,
+    wish: &Wish,
+) -> Result<(), Vec<Diagnostic>> {
+    let folder = folder(session, project, wish);
+    let what = match folder.symlink_metadata() {
+        Ok(found) if found.is_symlink() => "a symlink",
+        Ok(found) if !found.is_dir() => "no folder",
+        Ok(_) | Err(_) => return Ok(()),
+    };
+    let shown = model::text::escape(folder.as_os_str().as_encoded_bytes());
+    Err(vec![
+        Diagnostic::new(Code::WrongValue, format!("the output folder {shown} is {what}"))
+            .help("make it a plain folder, or name another:  -o DIR"),
+    ])
 }
 
 /// Keeps a failed build for `kiln show` and `kiln log`, and returns what went wrong.
@@ -123,7 +151,7 @@ pub fn hand_over(job: &Job<'_>) -> Result<Handed, Vec<Diagnostic>> {
     // 1. Artifacts and Records.
     let made = artifacts::make(job.store, &job.prepared.plan, &job.ends.ran)
         .map_err(|error| vec![error])?;
-    let folder = job.project.folder.join(&job.wish.output);
+    let folder = folder(job.session, job.project, job.wish);
     let out = OutFolder::open(&folder).map_err(|error| vec![refusal::export(&error)])?;
     let mut records = records(job, &made)?;
     // 2. Whose evidence is stale.
@@ -135,6 +163,7 @@ pub fn hand_over(job: &Job<'_>) -> Result<Handed, Vec<Diagnostic>> {
     }
     // 4. Artifacts.
     let mut notes = put(job, &out, &made)?;
+    notes.extend(reduced(job));
     let signed_by = match job.signing {
         Decided::With(signer) => Some(signer.id.clone()),
         Decided::Without(reason) => {
@@ -153,6 +182,24 @@ pub fn hand_over(job: &Job<'_>) -> Result<Handed, Vec<Diagnostic>> {
     }
     let artifacts = made.iter().map(|made| finished(&folder, made, signed_by.as_deref())).collect();
     Ok(Handed { artifacts, notes })
+}
+
+/// Says once which default limits, or extra guarantees, the steps of this run did not have.
+fn reduced(job: &Job<'_>) -> Vec<String> {
+    let ran = job.ends.ran.values().filter(|ran| !ran.cached);
+    let absent: BTreeSet<String> = ran
+        .flat_map(|ran| {
+            ran.result
+                .enforced
+                .absent
+                .iter()
+                .map(|(guarantee, reason)| format!("{guarantee}: {reason}"))
+        })
+        .collect();
+    absent
+        .into_iter()
+        .map(|reason| format!("this host does not hold everything: {reason} (kiln doctor)"))
+        .collect()
 }
 
 /// What was handed over, and what is worth saying of it.
@@ -190,6 +237,29 @@ fn records(job: &Job<'_>, made: &[Made]) -> Result<Vec<Record>, Vec<Diagnostic>>
     made.iter().map(one).collect()
 }
 
+fn shown(out: &OutFolder, name: &Name) -> String {
+    let folder = out.path_of(name).parent().map(Path::to_owned).unwrap_or_default();
+    model::text::escape(folder.as_os_str().as_encoded_bytes())
+}
+
+/// Takes away statements about earlier bytes of an artifact that is now unsigned: beside the new ones
+/// they would only be refused.
+fn forget_evidence(out: &OutFolder, artifact: &Name) -> Vec<String> {
+    let suffixes = [".sigstore.json", ".intoto.jsonl", ".dependencies.json"];
+    let paths = suffixes
+        .iter()
+        .filter_map(|suffix| Name::new(&format!("{artifact}{suffix}")).ok())
+        .map(|name| out.path_of(&name));
+    let removed = paths.filter(|path| std::fs::remove_file(path).is_ok()).count();
+    if removed == 0 {
+        Vec::new()
+    } else {
+        vec![format!(
+            "{artifact} has new bytes and is unsigned: the statement about the old ones is removed"
+        )]
+    }
+}
+
 /// Lands the artifacts and the list of their digests.
 fn put(job: &Job<'_>, out: &OutFolder, made: &[Made]) -> Result<Vec<String>, Vec<Diagnostic>> {
     let last = history::builds(job.store, &project_key(job.project))
@@ -204,14 +274,15 @@ fn put(job: &Job<'_>, out: &OutFolder, made: &[Made]) -> Result<Vec<String>, Vec
     let mut notes = Vec::new();
     for made in made {
         let name = &made.artifact.name;
+        let there = out.path_of(name).symlink_metadata().is_ok();
         let landed = out
             .land(job.store, name, &made.blob, made.executable, before(name))
             .map_err(|error| vec![refusal::export(&error)])?;
-        if landed == Landed::Restored {
-            notes.push(format!(
-                "{name} was changed in {} and is restored",
-                job.wish.output.display()
-            ));
+        if landed == Landed::Restored && there {
+            notes.push(format!("{name} was changed in {} and is restored", shown(out, name)));
+        }
+        if landed == Landed::Written && matches!(job.signing, Decided::Without(_)) {
+            notes.extend(forget_evidence(out, name));
         }
     }
     if !made.is_empty() {

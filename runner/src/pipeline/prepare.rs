@@ -72,6 +72,10 @@ pub fn read_manifest(project: &Project) -> Result<Manifest, Vec<Diagnostic>> {
 pub fn sketch(project: &Project) -> Result<Plan, Vec<Diagnostic>> {
     let manifest = read_manifest(project)?;
     let expanded = manifest::expand(&manifest, Platform::HERE)?;
+    let epoch = match manifest.source_date_epoch {
+        Epoch::Seconds(seconds) => seconds,
+        Epoch::Commit(_) => model::T0_SECONDS,
+    };
     let nothing = Blob::of(b"");
     let sources = manifest
         .sources
@@ -87,7 +91,7 @@ pub fn sketch(project: &Project) -> Result<Plan, Vec<Diagnostic>> {
         name: manifest.name.value.as_str(),
         sources: &sources,
         environments: &environments,
-        epoch: 0,
+        epoch,
         waived: &BTreeSet::new(),
     };
     Ok(expand::expand(&expanded, &grounds))
@@ -113,6 +117,7 @@ pub fn prepare(
         Source::CommandLine => None,
     };
     // 2. Bring the inputs in.
+    keep_key_out(session, project, &manifest)?;
     let scanned = scan(session, project, &manifest, store)?;
     let used: BTreeSet<&Ident> = expanded
         .instances
@@ -137,6 +142,7 @@ pub fn prepare(
         waived,
     };
     let plan = expand::expand(&expanded, &grounds);
+    files_have_names(&manifest, &plan, &expanded)?;
     let dirty = match &scanned.git {
         GitIdentity::None => Vec::new(),
         GitIdentity::Git(checkout) => {
@@ -153,6 +159,39 @@ pub fn prepare(
         Source::CommandLine => BTreeMap::new(),
     };
     Ok(Prepared { manifest, plan, inputs, scanned, dirty, new_lock, places })
+}
+
+/// Refuses a single file in the place of the work folder: it needs a name of its own.
+fn files_have_names(
+    manifest: &Manifest,
+    plan: &Plan,
+    expanded: &manifest::Expanded,
+) -> Result<(), Vec<Diagnostic>> {
+    let bare = |step: &model::step::Step| {
+        step.mounts
+            .iter()
+            .find(|mount| {
+                mount.at.to_string() == model::step::WORK_FOLDER
+                    && matches!(mount.input, model::step::Input::File { .. })
+            })
+            .map(|mount| mount.label.clone())
+    };
+    for instance in &expanded.instances {
+        if let Some(label) = plan.steps.get(&instance.id).and_then(bare) {
+            return Err(vec![
+                Diagnostic::new(
+                    Code::WrongValue,
+                    format!(
+                        "step `{}` has the single file `{label}` as its whole work folder",
+                        instance.id
+                    ),
+                )
+                .at(manifest.place(instance.at))
+                .help(format!("give it a name:  mount: {{{label}: NAME}}")),
+            ]);
+        }
+    }
+    Ok(())
 }
 
 fn known(content: &SourceContent) -> Known {
@@ -187,6 +226,39 @@ fn lock_text(
             lock::Lock::new(super::pins::GENERATED_BY, lock::inputs_digest(manifest)).to_text(),
         )),
     }
+}
+
+/// Refuses a local source that would bring kiln's own folders in, the one with the key among them.
+fn keep_key_out(
+    session: &Session,
+    project: &Project,
+    manifest: &Manifest,
+) -> Result<(), Vec<Diagnostic>> {
+    let real = |path: &std::path::Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let own = [&session.context.config, &session.context.state, &session.context.store]
+        .map(|path| real(path));
+    for source in &manifest.sources {
+        let SourceKind::Local { path, .. } = &source.kind;
+        let folder = real(&project.folder.join(path.value.as_str()));
+        if let Some(meets) =
+            own.iter().find(|own| own.starts_with(&folder) || folder.starts_with(own))
+        {
+            return Err(vec![
+                Diagnostic::new(
+                    Code::WrongValue,
+                    format!(
+                        "source `{}` would bring in kiln's own folder {}",
+                        source.name.value,
+                        meets.display()
+                    ),
+                )
+                .at(manifest.place(source.name.span))
+                .why("a key or a store is no input of a build")
+                .help("name a folder below it, or keep kiln's folders elsewhere"),
+            ]);
+        }
+    }
+    Ok(())
 }
 
 fn scan(
@@ -268,12 +340,14 @@ pub(super) fn environments(
         talk.event(Event::Importing { what: what.clone() });
         talk.tick();
         let (ready, files) =
-            environment::prepare(store, &asked, session.context.now()).map_err(|error| {
-                let diagnostic = refusal::environment(name, &error);
-                let span =
-                    super::select::blamed_package(host, &error).unwrap_or(environment.name.span);
-                vec![diagnostic.at(manifest.place(span))]
-            })?;
+            environment::prepare(store, &asked, session.context.now(), session.cancel()?).map_err(
+                |error| {
+                    let diagnostic = refusal::environment(name, &error);
+                    let span = super::select::blamed_package(host, &error)
+                        .unwrap_or(environment.name.span);
+                    vec![diagnostic.at(manifest.place(span))]
+                },
+            )?;
         talk.event(Event::Imported { what, files: files as u64, took: began.elapsed() });
         found.insert(environment.name.value.clone(), ready);
     }
@@ -287,7 +361,11 @@ fn asked(session: &Session, host: &manifest::Host) -> Result<Asked, Diagnostic> 
     let paths = host.paths.iter().map(|path| path.value.clone()).collect();
     let place = |path: &std::path::Path| path.to_str().and_then(|path| AbsPath::new(path).ok());
     let forbidden = Forbidden {
-        stores: place(&session.context.store).into_iter().collect(),
+        // The key and the journal are as little an input as the store.
+        stores: [&session.context.store, &session.context.config, &session.context.state]
+            .into_iter()
+            .filter_map(|folder| place(folder))
+            .collect(),
         homes: session.context.home.as_deref().and_then(place).into_iter().collect(),
     };
     Asked::new(packages, paths, forbidden).map_err(|error| refuse(&error))
