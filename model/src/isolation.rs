@@ -107,9 +107,14 @@ impl Enforced {
         });
     }
 
-    /// Says whether at least one mechanism keeps `guarantee`.
+    /// Says whether at least one mechanism, with a name, keeps `guarantee`, and nothing says that it
+    /// is absent. `limits` may hold in part.
     pub fn keeps(&self, guarantee: Guarantee) -> bool {
-        self.mechanisms.iter().any(|mechanism| mechanism.guarantee == guarantee)
+        let named = |mechanism: &Mechanism| {
+            mechanism.guarantee == guarantee && !mechanism.mechanism.is_empty()
+        };
+        let contradicted = guarantee.is_core() && self.absent.contains_key(&guarantee);
+        self.mechanisms.iter().any(named) && !contradicted
     }
 }
 

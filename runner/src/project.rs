@@ -5,6 +5,7 @@
 
 use std::fs::File;
 use std::io::Read;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use crate::diagnostic::{Code, Diagnostic};
@@ -37,7 +38,13 @@ pub struct Project {
 pub fn find(from: &Path) -> Result<Project, Diagnostic> {
     let mut folder = from;
     loop {
-        if folder.join(BUILD_FILE).symlink_metadata().is_ok() {
+        if let Ok(found) = folder.join(BUILD_FILE).symlink_metadata() {
+            // What stands in a folder above was not chosen by being there: in a shared one it may be
+            // anybody's, and it would run with our rights.
+            let ours = [0, rustix::process::geteuid().as_raw()].contains(&found.uid());
+            if folder != from && !ours {
+                return Err(foreign(folder, found.uid()));
+            }
             return open(folder);
         }
         let top = folder.join(".git").symlink_metadata().is_ok();
@@ -52,6 +59,12 @@ pub fn find(from: &Path) -> Result<Project, Diagnostic> {
     )
     .help("write one:  kiln init")
     .help("or wrap one command:  kiln run --output FILE -- CMD"))
+}
+
+fn foreign(folder: &Path, owner: u32) -> Diagnostic {
+    Diagnostic::new(Code::NoBuildFile, format!("{BUILD_FILE} in {} belongs to user {owner}", folder.display()))
+        .why("a build file found in a folder above must be yours or root's: it says which files go in, with your rights")
+        .help("go to that folder if you mean it:  kiln -C DIR build")
 }
 
 /// Reads the project in `folder`.
@@ -73,11 +86,19 @@ fn read(path: &Path) -> Result<Option<Vec<u8>>, Diagnostic> {
     };
     let file = match rustix::fs::open(
         path,
-        rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::CLOEXEC,
+        rustix::fs::OFlags::RDONLY
+            | rustix::fs::OFlags::NOFOLLOW
+            | rustix::fs::OFlags::NONBLOCK
+            | rustix::fs::OFlags::CLOEXEC,
         rustix::fs::Mode::empty(),
     ) {
         Ok(file) => File::from(file),
         Err(rustix::io::Errno::NOENT) => return Ok(None),
+        Err(rustix::io::Errno::LOOP) => {
+            return Err(refuse(&std::io::Error::other(
+                "it is a symlink, so no commit can name what it says",
+            )));
+        }
         Err(error) => return Err(refuse(&error.into())),
     };
     let plain = file.metadata().map_err(|error| refuse(&error))?.is_file();

@@ -1,6 +1,5 @@
 //! `kiln attest`: sign a predicate of your own about files.
 
-use std::fs::File;
 use std::os::fd::AsFd;
 
 use attestor::pipe::{Answer, Attest, Request};
@@ -8,7 +7,7 @@ use model::record::{Nonce, Subject};
 use serde_json::json;
 
 use super::args::AttestArgs;
-use super::{Ended, Session, lasting};
+use super::{Ended, Session, files, lasting};
 use crate::diagnostic::{Code, Diagnostic, Exit};
 use crate::store::hash_file;
 use crate::{context, report, sign};
@@ -31,8 +30,8 @@ pub fn run(session: &Session, args: &AttestArgs) -> Ended {
         .map_err(|error| refuse(&args.predicate, &error))?;
     let (mut subjects, mut files) = (Vec::new(), Vec::new());
     for path in &args.files {
-        let file =
-            File::open(session.context.folder.join(path)).map_err(|error| refuse(path, &error))?;
+        let file = files::open(&session.context.folder.join(path))
+            .map_err(|error| refuse(path, &error))?;
         let blob = hash_file(&file, &mut |_| ()).map_err(|error| refuse(path, &error))?;
         let name =
             path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();

@@ -4,6 +4,8 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{Mode, OFlags};
+
 /// Largest evidence, key or trust file that is read, in bytes.
 const FILE_BYTES_MAX: u64 = 64 << 20;
 /// Suffixes of evidence beside a file, in the order in which they are looked for.
@@ -16,12 +18,26 @@ pub fn beside(path: &Path, suffix: &str) -> PathBuf {
     PathBuf::from(name)
 }
 
+/// Opens a plain file; a named pipe or device in its place is refused instead of waited for.
+///
+/// # Errors
+/// What cannot be opened, and what is no plain file.
+pub fn open(path: &Path) -> std::io::Result<File> {
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
+    if file.metadata()?.is_file() {
+        Ok(file)
+    } else {
+        Err(std::io::Error::other("not a plain file"))
+    }
+}
+
 /// Returns the bytes of a file, or none if there is no such file.
 ///
 /// # Errors
 /// A file that cannot be read, or is larger than 64 MiB.
 pub fn read(path: &Path) -> std::io::Result<Option<Vec<u8>>> {
-    let file = match File::open(path) {
+    let file = match open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),

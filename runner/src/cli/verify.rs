@@ -3,7 +3,6 @@
 //! Opens no socket, and neither does anything it calls: what it needs is the file, its evidence and
 //! what this user trusts.
 
-use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use attestor::expected_source::ExpectedSource;
@@ -186,7 +185,7 @@ fn digest(path: &Path, name: &str) -> Result<Digest, Diagnostic> {
     let refuse = |error: &dyn std::error::Error| {
         Diagnostic::new(Code::WrongValue, format!("cannot read {name}")).caused_by(error)
     };
-    let file = File::open(path).map_err(|error| refuse(&error))?;
+    let file = files::open(path).map_err(|error| refuse(&error))?;
     hash_file(&file, &mut |_| ()).map(|blob| blob.digest).map_err(|error| refuse(&error))
 }
 

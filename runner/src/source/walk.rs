@@ -145,6 +145,8 @@ impl Walk<'_> {
         }
         let is_folder = kind == FileType::Directory;
         let mut known = Known::No;
+        // The build file and the lock count for "clean", whatever an ignore rule says of them.
+        let counts = at_project && std::str::from_utf8(name).is_ok_and(is_recorded);
         let mut ignored = false;
         if let Some(git) = &place.git {
             known = git.tracked.file(name);
@@ -153,7 +155,7 @@ impl Walk<'_> {
                     git.ignored || git.rules.as_ref().is_some_and(|r| r.ignores(path, is_folder));
                 let holds_tracked =
                     is_folder && (known == Known::Gitlink || !git.tracked.folder(name).is_empty());
-                if ignored && !holds_tracked {
+                if ignored && !holds_tracked && !counts {
                     return Ok(None);
                 }
             }
