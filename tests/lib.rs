@@ -11,6 +11,7 @@
 mod conformance;
 mod examples;
 mod failure_messages;
+mod guards;
 mod hermetic;
 mod hostile;
 mod offline;

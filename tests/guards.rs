@@ -1,0 +1,90 @@
+//! Guards against the build file itself, and against whoever left it: what it cannot bring in, and
+//! what it cannot make kiln say.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+
+use crate::support::{Who, World, build_file};
+
+/// A small build file whose step copies its input.
+fn copying() -> String {
+    build_file("cp input out", "{out: out}", "[{file: attack.out}]")
+}
+
+#[test]
+fn the_key_is_no_input_of_a_step() {
+    for who in Who::all() {
+        let world = World::warm(who);
+        world.write("src/input", "x\n");
+        world.key();
+        let shown = world.kiln(&["key", "show"]).exits(0);
+        let key = shown.stdout.lines().last().expect("the key's path").to_owned();
+        let folder = key.rsplit_once('/').expect("a folder").0.to_owned();
+        for from in [key.as_str(), folder.as_str()] {
+            let listed = format!("], paths: [{{from: {from}, at: /opt/k}}]}}\nsteps:");
+            let file = copying().replace("]}\nsteps:", &listed);
+            assert!(file.contains(from), "{file}");
+            world.write("kiln.yaml", &file);
+            let ran = world.kiln(&["build"]);
+            assert_ne!(ran.code, 0, "{from} went in");
+            assert!(!ran.says("PRIVATE KEY"), "{from}");
+            assert!(!world.path("project/kiln-out").exists(), "{from}");
+        }
+    }
+}
+
+#[test]
+fn a_build_file_that_no_commit_names_is_never_clean() {
+    for who in Who::all() {
+        let world = World::warm(who);
+        world.write("src/input", "x\n");
+        world.write("kiln.yaml", &copying());
+        world.kiln(&["lock"]).exits(0);
+        world.commit();
+        world.key();
+        // The control: as committed, it is signed.
+        world.kiln(&["build", "--sign"]).exits(0);
+        // Ignored and out of the index, its content is nobody's.
+        world.write(".gitignore", "/kiln.yaml\n/kiln-out/\n");
+        world.git(&["rm", "-q", "--cached", "kiln.yaml"]);
+        world.git(&["add", ".gitignore"]);
+        world.git(&["commit", "-q", "-m", "ignore"]);
+        let ran = world.kiln(&["build", "--sign"]).exits(2);
+        assert!(ran.says("KILN-0702"), "{}", ran.stderr);
+        // A link could lead anywhere.
+        fs::rename(world.path("project/kiln.yaml"), world.path("project/other")).expect("moved");
+        symlink("other", world.path("project/kiln.yaml")).expect("linked");
+        let ran = world.kiln(&["build"]).exits(2);
+        assert!(ran.says("KILN-0115"), "{}", ran.stderr);
+    }
+}
+
+#[test]
+fn verify_does_not_wait_for_a_pipe() {
+    let world = World::warm(Who::all()[0]);
+    world.write("file", "x\n");
+    world.run(&["mkfifo", "pipe", "file.sigstore.json"], &[]).exits(0);
+    let kiln = world.path("bin/kiln");
+    let kiln = kiln.to_str().expect("UTF-8");
+    for (arguments, code) in
+        [(vec!["verify", "pipe"], 2), (vec!["verify", "file"], 4), (vec!["inspect", "pipe"], 2)]
+    {
+        // The guard against waiting for ever is far above what a refusal takes.
+        let mut all = vec!["timeout", "60", kiln];
+        all.extend(&arguments);
+        world.run(&all, &[]).exits(code);
+    }
+}
+
+#[test]
+fn an_interrupted_import_leaves_nothing() {
+    let world = World::cold(Who::all()[0]);
+    world.write("src/input", "x\n");
+    world.write("kiln.yaml", &copying());
+    let kiln = world.path("bin/kiln");
+    let kiln = kiln.to_str().expect("UTF-8");
+    // `timeout` sends the signal; whether it meets the import, the step or neither, nothing is left.
+    let ran = world.run(&["timeout", "-s", "INT", "1", kiln, "build"], &[]);
+    assert!([0, 124, 130].contains(&ran.code), "{}: {}", ran.code, ran.stderr);
+    world.kiln(&["store", "verify", "--deep"]).exits(0);
+}
