@@ -187,8 +187,18 @@ pub fn unexpected(answer: Answer) -> Diagnostic {
 }
 
 fn told(refused: &RefusedAnswer) -> Diagnostic {
-    let headline =
-        refused.causes.first().cloned().unwrap_or_else(|| "the attestor refused".to_owned());
+    let headline = match refused.kind {
+        RefusedKind::NoKey => "there is no key to sign with",
+        RefusedKind::KeyUnreadable => "the signing key cannot be used",
+        RefusedKind::Configuration => "the attestor's configuration cannot be used",
+        RefusedKind::Files => "the attestor's own files cannot be used",
+        RefusedKind::KeyExists => "a key is there already, and none is ever overwritten",
+        RefusedKind::Record | RefusedKind::Subject | RefusedKind::Nonce => {
+            "the attestor refused to sign"
+        }
+        RefusedKind::Predicate => "the attestor does not sign this predicate",
+        RefusedKind::Protocol => "the attestor did not understand what was asked",
+    };
     let code = match refused.kind {
         RefusedKind::NoKey => Code::NoKey,
         RefusedKind::KeyUnreadable | RefusedKind::Configuration | RefusedKind::Files => {
@@ -200,7 +210,7 @@ fn told(refused: &RefusedAnswer) -> Diagnostic {
         RefusedKind::Protocol => Code::Internal,
     };
     let mut diagnostic = Diagnostic::new(code, headline);
-    diagnostic.causes = refused.causes.iter().skip(1).cloned().collect();
+    diagnostic.causes = refused.causes.clone();
     match refused.kind {
         RefusedKind::NoKey => diagnostic.help("make one:  kiln key generate"),
         RefusedKind::KeyExists => {

@@ -96,11 +96,11 @@ pub(super) fn tell(
         Mode::Plan if !session.global.json => preview(session, finished),
         Mode::Plan => {}
         Mode::Fetch => talk.say(" all inputs are in the store"),
-        Mode::Build => summary(session, talk, finished, explain),
+        Mode::Build => summary(session, talk, wish, finished, explain),
     }
 }
 
-fn summary(session: &Session, talk: &mut Talk, finished: &Finished, explain: bool) {
+fn summary(session: &Session, talk: &mut Talk, wish: &Wish, finished: &Finished, explain: bool) {
     if explain {
         for (id, step) in &finished.steps {
             let why = match &step.cached_from {
@@ -108,6 +108,7 @@ fn summary(session: &Session, talk: &mut Talk, finished: &Finished, explain: boo
                     "the same Action was run by build {}",
                     run.chars().take(12).collect::<String>()
                 ),
+                None if !wish.use_cache => "earlier results were not to be used".to_owned(),
                 None => "no result for its Action was in the store".to_owned(),
             };
             talk.say(&format!(

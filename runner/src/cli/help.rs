@@ -3,14 +3,14 @@
 use clap::CommandFactory;
 
 use super::args::{Cli, HelpArgs};
-use super::{Ended, stop};
+use super::{Ended, Session, answer, stop};
 use crate::diagnostic::Exit;
-use crate::report::{self, State};
+use crate::report::State;
 
 const TOPICS: [&str; 4] = ["environment", "exit-codes", "hermeticity", "states"];
 
 /// Prints help on a command or topic.
-pub fn run(args: &HelpArgs) -> Ended {
+pub fn run(session: &Session, args: &HelpArgs) -> Ended {
     let topic: Vec<&str> = args.topic.iter().map(String::as_str).collect();
     let text = match topic.as_slice() {
         ["exit-codes"] => exit_codes(),
@@ -30,7 +30,7 @@ pub fn run(args: &HelpArgs) -> Ended {
             }
         },
     };
-    report::data(&text);
+    answer(session, "help", text.as_bytes());
     Ok(Exit::Done)
 }
 

@@ -3,16 +3,15 @@
 use clap::CommandFactory;
 
 use super::args::{Cli, CompletionsArgs, ManArgs};
-use super::{Ended, lasting, stop};
+use super::{Ended, Session, answer, lasting, stop};
 use crate::diagnostic::{Code, Diagnostic, Exit};
-use crate::report;
 
 /// Prints the first page, or writes one page for each command.
-pub fn run(args: &ManArgs) -> Ended {
+pub fn run(session: &Session, args: &ManArgs) -> Ended {
     let mut command = Cli::command();
     command.build();
     let Some(folder) = &args.out else {
-        report::raw(&page(&command));
+        answer(session, "man", &page(&command));
         return Ok(Exit::Done);
     };
     let refuse = |error: &dyn std::error::Error| {
@@ -43,12 +42,12 @@ fn page(command: &clap::Command) -> Vec<u8> {
 }
 
 /// Prints completions.
-pub fn completions(args: &CompletionsArgs) -> Ended {
+pub fn completions(session: &Session, args: &CompletionsArgs) -> Ended {
     let mut bytes = Vec::new();
     clap_complete::generate(args.shell, &mut Cli::command(), "kiln", &mut bytes);
     if bytes.is_empty() {
         return stop(Diagnostic::new(Code::Internal, "no completions for this shell"));
     }
-    report::raw(&bytes);
+    answer(session, "completions", &bytes);
     Ok(Exit::Done)
 }

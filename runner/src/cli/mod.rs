@@ -74,10 +74,10 @@ fn dispatch(session: &Session, command: Command) -> Ended {
         Command::Explain(args) => explain::run(session, &args),
         Command::Schema(args) => schema::run(session, &args),
         Command::Store(command) => store::run(session, &command),
-        Command::Completions(args) => man::completions(&args),
-        Command::Man(args) => man::run(&args),
+        Command::Completions(args) => man::completions(session, &args),
+        Command::Man(args) => man::run(session, &args),
         Command::Version => version::run(session),
-        Command::Help(args) => help::run(&args),
+        Command::Help(args) => help::run(session, &args),
     }
 }
 
@@ -93,6 +93,15 @@ fn usage(error: &clap::Error) -> u8 {
             report::block(&error.render().to_string());
             Exit::Usage.number()
         }
+    }
+}
+
+/// Prints a text that is the whole of a command's answer: as it is, or as a document with `--json`.
+fn answer(session: &Session, schema: &str, text: &[u8]) {
+    if session.global.json {
+        report::document(schema, serde_json::json!({ "text": String::from_utf8_lossy(text) }));
+    } else {
+        report::raw(text);
     }
 }
 

@@ -16,13 +16,13 @@ use crate::manifest::{self, EnvName, RunOutput, RunRequest, ident_of};
 use crate::pipeline::{self, AskedFor, Mode, Source, Wish};
 use crate::plan::expand::PATH;
 use crate::project::Project;
-use crate::report::{self, Talk};
+use crate::report::Talk;
 
 /// Runs one command, or prints the build file that says the same.
 pub fn run(session: &Session, args: &RunArgs) -> Ended {
     let text = manifest::render_run(&request(session, args)?);
     if args.print_build_file {
-        report::data(&text);
+        super::answer(session, "build-file", text.as_bytes());
         return Ok(Exit::Done);
     }
     let project = Project {

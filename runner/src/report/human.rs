@@ -38,6 +38,7 @@ pub struct Talk {
     running: BTreeMap<StepId, Watch>,
     importing: Option<(String, Instant)>,
     last: Vec<Ended>,
+    ended: bool,
 }
 
 #[derive(Debug)]
@@ -83,6 +84,7 @@ impl Talk {
             running: BTreeMap::new(),
             importing: None,
             last: Vec::new(),
+            ended: false,
         }
     }
 
@@ -126,6 +128,11 @@ impl Talk {
 
     /// Takes the panel away, and shows the failed steps of a CI run last and unfolded.
     pub fn end(&mut self) {
+        if self.form == Form::Json && !self.ended {
+            let elapsed = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
+            line(&json::end(elapsed).to_string());
+        }
+        self.ended = true;
         self.erase();
         for ended in std::mem::take(&mut self.last) {
             self.group(&ended, true);

@@ -44,6 +44,12 @@ pub fn event(event: &Event, elapsed_ms: u64) -> Value {
     }
 }
 
+/// Returns the last event: nothing runs any more. What came of it is the exit code's and the
+/// document's to say.
+pub fn end(elapsed_ms: u64) -> Value {
+    json!({"event": "end", "at_ms": elapsed_ms})
+}
+
 fn millis(span: std::time::Duration) -> u64 {
     u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }
