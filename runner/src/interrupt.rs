@@ -1,17 +1,25 @@
-//! Ctrl-C and SIGTERM: the first stops cleanly, the second at once.
+//! Ctrl-C and SIGTERM: the first stops cleanly, one that comes two seconds later at once.
 //!
 //! A signal writes one byte into a pipe that the running steps wait on; nothing else happens in a
 //! signal handler. Stopping cleanly means that every process of every step is dead and every
 //! temporary file gone before kiln ends, with exit code 130.
+//!
+//! The two seconds are there because one press often arrives twice: a terminal, and programs such as
+//! timeout(1), signal the process and its whole group.
 
 use std::os::fd::AsFd;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, poll};
 use sandbox::Cancel;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use crate::diagnostic::{Code, Diagnostic, Exit};
+
+/// How long after the first signal another one ends the process at once.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Returns the button that signals press from now on.
 ///
@@ -22,18 +30,24 @@ pub fn watch() -> Result<Cancel, Diagnostic> {
         Diagnostic::new(Code::Internal, "cannot watch for signals").caused_by(error)
     };
     let cancel = Cancel::new().map_err(|error| refuse(&error))?;
-    let second = Arc::new(AtomicBool::new(false));
+    let armed = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM, SIGHUP] {
-        signal_hook::flag::register_conditional_shutdown(
-            signal,
-            i32::from(Exit::Interrupted.number()),
-            Arc::clone(&second),
-        )
-        .map_err(|error| refuse(&error))?;
-        signal_hook::flag::register(signal, Arc::clone(&second)).map_err(|error| refuse(&error))?;
+        let exit = i32::from(Exit::Interrupted.number());
+        signal_hook::flag::register_conditional_shutdown(signal, exit, Arc::clone(&armed))
+            .map_err(|error| refuse(&error))?;
         let end =
             cancel.signal_end().as_fd().try_clone_to_owned().map_err(|error| refuse(&error))?;
         signal_hook::low_level::pipe::register(signal, end).map_err(|error| refuse(&error))?;
     }
+    let pressed = cancel.clone();
+    std::thread::spawn(move || {
+        let mut wait = [PollFd::new(&pressed, PollFlags::IN)];
+        // Interrupted by a signal or not: whether it was pressed is asked again.
+        while !pressed.is_triggered() {
+            poll(&mut wait, None).unwrap_or_default();
+        }
+        std::thread::sleep(PATIENCE);
+        armed.store(true, Ordering::SeqCst);
+    });
     Ok(cancel)
 }
