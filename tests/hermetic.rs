@@ -199,6 +199,39 @@ fn interrupt_leaves_nothing_behind() {
     }
 }
 
+/// Becomes the parent of whatever a command leaves behind, and tells how many that are.
+const REAPER: &str = r#"
+import ctypes, os, subprocess, sys
+SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER of linux/prctl.h
+assert ctypes.CDLL(None, use_errno=True).prctl(SUBREAPER, 1, 0, 0, 0) == 0
+code = subprocess.run(sys.argv[1:]).returncode
+left = 0
+while True:
+    try:
+        os.waitpid(-1, 0)
+        left += 1
+    except ChildProcessError:
+        break
+print(f"left {left} after {code}")
+"#;
+
+#[test]
+fn no_process_outlives_kiln() {
+    for who in Who::all() {
+        let world = World::warm(who);
+        world.write("reaper.py", REAPER);
+        let kiln = world.path("bin/kiln");
+        let kiln = kiln.to_str().expect("UTF-8");
+        for (command, code) in [("true", 0), ("false", 1)] {
+            let all =
+                ["python3", "reaper.py", kiln, "run", "--no-cache", "--no-sign", "--", command];
+            let ran = world.run(&all, &[]).exits(0);
+            let wanted = format!("left 0 after {code}\n");
+            assert!(ran.stdout.ends_with(&wanted), "{who:?}: {}{}", ran.stdout, ran.stderr);
+        }
+    }
+}
+
 /// Waits until a process of the step runs, and returns its number.
 fn wait_for_step(world: &World) -> String {
     let mark = format!("KILN_TEST={}", world.token);

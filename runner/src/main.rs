@@ -13,5 +13,8 @@ fn main() -> ExitCode {
     {
         return ExitCode::from(attestor::process::enter(rest));
     }
-    ExitCode::from(runner::cli::main())
+    let code = runner::cli::main();
+    // No child waits for a step that will not come.
+    sandbox::cool_down();
+    ExitCode::from(code)
 }

@@ -32,6 +32,6 @@ mod spec;
 
 pub use cancel::Cancel;
 pub use error::{Cause, Error, LimitName, MountProblem};
-pub use native::{Doing, enter_child_if_asked, outer_owner, run};
+pub use native::{Doing, cool_down, enter_child_if_asked, outer_owner, run, warm_up};
 pub use outcome::{Exit, NetworkAttempt, Outcome, Stream, Usage, Writable};
 pub use spec::{InjectedFile, Mount, MountMode, Parts, Spec, SpecError};

@@ -75,7 +75,8 @@ pub fn execute(
     {
         return Ok(ran(step, sealed, environment, found.record, None));
     }
-    // 3. Lay the inputs out.
+    // 3. Lay the inputs out, and have the sandbox started meanwhile.
+    sandbox::warm_up();
     let laid = lay_out(shop, step, environment, &mounts)?;
     let spec = Spec::check(parts(step, &laid)).map_err(|error| refusal::spec(step, &error))?;
     // 4. Run it in the sandbox.

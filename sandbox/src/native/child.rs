@@ -5,8 +5,8 @@
 //! 3. as root: sources are opened while we may, then root is given up for one outer id;
 //! 4. namespaces and the id map; from here root and rootless are the same path;
 //! 5. not as root: sources are opened now, since cloning a mount needs the new user namespace;
-//! 6. the first process of the new pid namespace starts, as a child of the build process, and this
-//!    one ends.
+//! 6. once in the step's control group, the first process of the new pid namespace starts, as a
+//!    child of the build process, and this one ends.
 //!
 //! Never returns to `main`. Never has a second thread. Writes nothing on the host.
 
@@ -21,7 +21,7 @@ use rustix::process::{
 use rustix::thread::CpuSet;
 
 use super::error::{Doing, Failure, Naming};
-use super::wire::{Order, Word, receive, say, unpack};
+use super::wire::{GO_ON, Order, Word, receive, say, unpack};
 use super::{apply, init, namespaces, sys};
 
 /// What the child is called instead of a program's name. Nobody starts kiln under it by accident.
@@ -99,7 +99,11 @@ fn prepare(socket: &OwnedFd) -> Result<First, Failure> {
         Some(sources) => sources,
         None => open_sources(&order)?,
     };
-    // 6.
+    // 6. By now we are in the step's control group, or are told that we never will be.
+    match receive(socket).or_fail(Doing::Talk, "")? {
+        (word, _) if word == GO_ON => {}
+        _ => return Err(Doing::Talk.failed("", &io::ErrorKind::UnexpectedEof.into())),
+    }
     match sys::clone_beside().or_fail(Doing::FirstProcess, "")? {
         sys::Twin::Original => sys::exit_now(0),
         sys::Twin::New => Ok(First { order, sources, bodies }),

@@ -6,21 +6,31 @@
 //! the first process is undumpable, so nobody inside can follow the link anyway.
 //!
 //! The child gets no variable, no argument and no descriptor but its three standard ones.
+//!
+//! Starting a program takes about as long as making its namespaces, and needs to know nothing of the
+//! step. So one thread always has the next child started, which waits for its order; a step takes it
+//! and never waits for a start but the first. Each child still serves one step only. The thread ends only
+//! with the program: the kernel ties a child to the thread that started it (`PR_SET_PDEATHSIG`), and the
+//! threads that run steps come and go. However the build process ends, the child in waiting does too.
 
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
-use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use rustix::pipe::{PipeFlags, pipe_with};
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use super::child::MARK;
 use super::error::Doing;
+use super::sys;
 use crate::error::Error;
 
 /// A started child and our ends of its three standard descriptors.
@@ -37,8 +47,64 @@ pub struct Launched {
     pub stderr: OwnedFd,
 }
 
-/// Starts the child.
-pub fn launch() -> Result<Launched, Error> {
+/// Children as they are started: one at a time, each waiting to be taken.
+type Row = Mutex<Receiver<Result<Launched, Error>>>;
+
+/// Sees to it that a child is started and waits, so that the first step finds it.
+pub fn warm_up() {
+    row();
+}
+
+/// Takes the child that is started and waits; the next one is started meanwhile.
+pub fn take() -> Result<Launched, Error> {
+    let waiting = row().map(|row| row.lock().unwrap_or_else(PoisonError::into_inner).recv());
+    match waiting {
+        // One that was killed while it waited serves nobody.
+        Some(Ok(Ok(launched))) if lives(&launched) => Ok(launched),
+        Some(Ok(Err(cause))) => Err(cause),
+        Some(Ok(Ok(_)) | Err(_)) | None => launch(),
+    }
+}
+
+/// Ends the child that waits, if there is one, and starts no other ahead: for the end of the program.
+pub fn cool_down() {
+    ENDING.store(true, Ordering::Relaxed);
+    let Some(Some(row)) = ROW.get() else { return };
+    // The thread stands at the hand-over or is about to; after it, it sees that this is the end.
+    let waiting = row.lock().unwrap_or_else(PoisonError::into_inner).recv();
+    if let Ok(Ok(launched)) = waiting {
+        // Fails only if it is dead already. Its death is waited for, so that nothing is left.
+        let _ = pidfd_send_signal(&launched.child, Signal::KILL);
+        let _ = poll(&mut [PollFd::new(&launched.child, PollFlags::IN)], None);
+        let _ = sys::reap(&launched.child);
+    }
+}
+
+static ROW: OnceLock<Option<Row>> = OnceLock::new();
+static ENDING: AtomicBool = AtomicBool::new(false);
+
+fn row() -> Option<&'static Row> {
+    let start = || {
+        // Nothing is kept in the channel: the thread holds one child until it is taken.
+        let (hand, taken) = sync_channel(0);
+        let thread = std::thread::Builder::new().name("sandbox launcher".to_owned());
+        let keep_one_ready = move || {
+            let mut wanted = true;
+            while wanted && !ENDING.load(Ordering::Relaxed) {
+                wanted = hand.send(launch()).is_ok();
+            }
+        };
+        thread.spawn(keep_one_ready).ok().map(|_| Mutex::new(taken))
+    };
+    ROW.get_or_init(start).as_ref()
+}
+
+fn lives(launched: &Launched) -> bool {
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    matches!(poll(&mut [PollFd::new(&launched.child, PollFlags::IN)], Some(&now)), Ok(0))
+}
+
+fn launch() -> Result<Launched, Error> {
     let image = image()?;
     start(image).map_err(|source| Error::Setup {
         doing: Doing::Start,

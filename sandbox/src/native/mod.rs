@@ -29,6 +29,7 @@ mod wire;
 
 pub use child::enter_child_if_asked;
 pub use error::Doing;
+pub use launch::{cool_down, warm_up};
 pub use outer::outer_owner;
 pub(crate) use rehearse::rehearse;
 pub use run::run;

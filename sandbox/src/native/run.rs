@@ -1,11 +1,13 @@
 //! Runs one step: the build process's side of the story, in seven moves.
 
+use std::io;
 use std::os::fd::AsFd;
 
 use model::isolation::Guarantee;
 use model::limits::Bytes;
+use rustix::net::{Shutdown, shutdown};
 
-use super::cgroup::{self, Group, Host};
+use super::cgroup::{self, Group, Host, Wanted};
 use super::enforced::enforced;
 use super::error::{Doing, Failure};
 use super::order::{Ordered, order};
@@ -19,9 +21,9 @@ use crate::spec::{Parts, Spec};
 
 /// Runs a step and returns once every process of it is proven dead.
 ///
-/// 1. decides what to mount and to limit; 2. starts the child; 3. puts it into its control group;
-/// 4. hands it the order; 5. watches until all is dead; 6. removes the group, the second proof;
-/// 7. tells what came of it.
+/// 1. decides what to mount and to limit; 2. takes a started child; 3. hands it the order;
+/// 4. lets it go on once it is in its control group, which it enters while it makes its namespaces;
+/// 5. watches until all is dead; 6. removes the group, the second proof; 7. tells what came of it.
 ///
 /// Output goes to `sink` as it comes. May be called from several threads at once. The calling thread
 /// must live as long as the step, which a blocking call sees to.
@@ -62,18 +64,16 @@ pub fn carry_out(
     let bodies: Vec<&[u8]> = parts.files.iter().map(|file| file.bytes.as_slice()).collect();
     let packed = wire::pack(&ordered.order, &bodies).map_err(setup(Doing::Talk))?;
     // 2.
-    let launched = launch::launch()?;
-    // 3.
-    let mut group = match host.kind() {
-        Some(_) => Some(cgroup::make(host, ordered.wanted).map_err(setup(Doing::ControlGroup))?),
-        None => None,
-    };
-    if let Some(group) = &group {
-        group.admit(launched.pid).map_err(setup(Doing::ControlGroup))?;
-    }
-    // 4. A child that is gone already says why, or shows by its silence that it is.
+    let launched = launch::take()?;
+    // 3. A child that is gone already says why, or shows by its silence that it is.
     let _ = wire::send(launched.socket.as_fd(), b"order", &[packed.as_fd()]);
     drop(packed);
+    // 4. It starts nothing before it is told to go on, so whatever it starts is in the group.
+    let grouped = admit(host, ordered.wanted, launched.pid);
+    let _ = match &grouped {
+        Ok(_) => wire::send(launched.socket.as_fd(), wire::GO_ON, &[]),
+        Err(_) => shutdown(&launched.socket, Shutdown::Write).map_err(io::Error::from),
+    };
     // 5.
     let bounds = Bounds {
         timeout: parts.timeout,
@@ -81,6 +81,14 @@ pub fn carry_out(
         log: parts.limits.log.value,
     };
     let seen = watch(launched, &bounds, cancel, sink)?;
+    let mut group = match (grouped, &seen.failure) {
+        (Ok(group), _) => group,
+        // It failed by itself, before it could have been admitted.
+        (Err(_), Some(failure)) if failure.doing != Doing::Talk => {
+            return Err(explain(failure.clone()));
+        }
+        (Err(cause), _) => return Err(setup(Doing::ControlGroup)(cause)),
+    };
     // 6.
     let killed_for_memory = group.as_ref().map_or(0, Group::killed_for_memory);
     let memory_peak = group.as_ref().and_then(Group::memory_peak);
@@ -88,6 +96,16 @@ pub fn carry_out(
         group.remove().map_err(|pids| Error::StillAlive { pids })?;
     }
     Ok(Done { seen, killed_for_memory, memory_peak })
+}
+
+/// Puts the child into a control group of its own, where the host has any.
+fn admit(host: &Host, wanted: Wanted, pid: u32) -> io::Result<Option<Group>> {
+    if host.kind().is_none() {
+        return Ok(None);
+    }
+    let group = cgroup::make(host, wanted)?;
+    group.admit(pid)?;
+    Ok(Some(group))
 }
 
 fn outcome(parts: &Parts, host: &Host, ordered: Ordered, done: Done) -> Result<Outcome, Error> {

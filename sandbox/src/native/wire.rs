@@ -138,7 +138,9 @@ pub struct Facts {
     pub no_more_namespaces: bool,
 }
 
-/// What the build process says after the order.
+/// What the build process says after the order, once the child is in its control group.
+pub const GO_ON: &[u8] = b"go on";
+/// What it says to stop the step.
 pub const TERMINATE: &[u8] = b"terminate";
 
 /// Writes an order and the bodies of added files into a memory file.
