@@ -9,10 +9,15 @@
 //! [builder]
 //! id = "https://ci.example.org/kiln/v1"
 //! waived-id = "https://ci.example.org/kiln-waived/v1"
+//!
+//! [builder.docker]     # and builder.confined; a backend without a table is not signed for
+//! id = "https://ci.example.org/kiln-docker/v1"
+//! waived-id = "https://ci.example.org/kiln-docker-waived/v1"
 //! ```
 //!
 //! Source: SLSA v1.2, provenance, `builder.id`: different modes must have different ids.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde::Deserialize;
@@ -23,6 +28,23 @@ pub const LOCAL_BUILDER_ID: &str = "https://kiln.build/builders/local/v1";
 /// The builder.id of a workstation where the user allowed a guarantee to be absent.
 pub const LOCAL_WAIVED_BUILDER_ID: &str = "https://kiln.build/builders/local-waived/v1";
 
+/// The backend whose ids stand in the table `builder` itself.
+pub const NATIVE: &str = "native";
+/// The ids of a workstation: backend, with every core guarantee, with one waived.
+const LOCAL: [(&str, &str, &str); 3] = [
+    (NATIVE, LOCAL_BUILDER_ID, LOCAL_WAIVED_BUILDER_ID),
+    (
+        "docker",
+        "https://kiln.build/builders/local-docker/v1",
+        "https://kiln.build/builders/local-docker-waived/v1",
+    ),
+    (
+        "confined",
+        "https://kiln.build/builders/local-confined/v1",
+        "https://kiln.build/builders/local-confined-waived/v1",
+    ),
+];
+
 /// Longest builder.id, in bytes: it stands in trust entries that people compare by eye.
 pub const BUILDER_ID_BYTES_MAX: usize = 512;
 /// Largest configuration file, in bytes.
@@ -32,13 +54,20 @@ pub const CONFIG_BYTES_MAX: usize = 64 << 10;
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct BuilderId(String);
 
-/// The builders that this attestor speaks for.
+/// The builders that this attestor speaks for: no two of its ids are the same.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BuilderConfig {
-    /// With every core guarantee, on the native backend.
-    pub full: BuilderId,
+    /// By the name of the backend; native is always there.
+    backends: BTreeMap<&'static str, Ids>,
+}
+
+/// The ids of one backend.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Ids {
+    /// With every core guarantee.
+    full: BuilderId,
     /// With a guarantee waived by name.
-    pub waived: BuilderId,
+    waived: BuilderId,
 }
 
 /// Why a configuration is refused.
@@ -58,8 +87,8 @@ pub enum ConfigError {
         /// What stands there, escaped.
         got: String,
     },
-    /// Both ids are the same.
-    #[error("a build with a waived guarantee needs another builder.id than a full one")]
+    /// Two ids are the same.
+    #[error("each backend, and a build with a waived guarantee, needs a builder.id of its own")]
     SameId,
 }
 
@@ -72,6 +101,15 @@ struct ConfigIn {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct BuilderIn {
+    id: String,
+    waived_id: String,
+    docker: Option<IdsIn>,
+    confined: Option<IdsIn>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct IdsIn {
     id: String,
     waived_id: String,
 }
@@ -100,16 +138,29 @@ impl BuilderId {
 impl BuilderConfig {
     /// Returns the built-in ids of a workstation.
     pub fn local() -> BuilderConfig {
-        BuilderConfig {
-            full: BuilderId(LOCAL_BUILDER_ID.to_owned()),
-            waived: BuilderId(LOCAL_WAIVED_BUILDER_ID.to_owned()),
-        }
+        let id = |text: &str| BuilderId(text.to_owned());
+        let ids = |(backend, full, waived)| (backend, Ids { full: id(full), waived: id(waived) });
+        BuilderConfig { backends: LOCAL.into_iter().map(ids).collect() }
+    }
+
+    /// Returns the id for a backend, or none for a backend that this attestor does not speak for.
+    pub fn id(&self, backend: &str, waived: bool) -> Option<&BuilderId> {
+        let ids = self.backends.get(backend)?;
+        Some(if waived { &ids.waived } else { &ids.full })
+    }
+
+    /// Returns the ids of builds with every core guarantee, native first: those that a key made here
+    /// is trusted for.
+    pub fn full(&self) -> impl Iterator<Item = &BuilderId> {
+        let native = self.backends.get(NATIVE);
+        let others = self.backends.iter().filter(|(name, _)| **name != NATIVE).map(|(_, ids)| ids);
+        native.into_iter().chain(others).map(|ids| &ids.full)
     }
 
     /// Reads `attestor.toml`.
     ///
     /// # Errors
-    /// Refuses unknown keys, ids that are none, and one id for both modes.
+    /// Refuses unknown keys, ids that are none, and one id for two modes or backends.
     pub fn parse(bytes: &[u8]) -> Result<BuilderConfig, ConfigError> {
         let text = std::str::from_utf8(bytes).map_err(|_| ConfigError::Text)?;
         if bytes.len() > CONFIG_BYTES_MAX {
@@ -117,12 +168,20 @@ impl BuilderConfig {
         }
         let wire: ConfigIn = toml::from_str(text).map_err(ConfigError::Toml)?;
         let Some(builder) = wire.builder else { return Ok(BuilderConfig::local()) };
-        let full = BuilderId::new(&builder.id)?;
-        let waived = BuilderId::new(&builder.waived_id)?;
-        if full == waived {
-            return Err(ConfigError::SameId);
+        let native = IdsIn { id: builder.id, waived_id: builder.waived_id };
+        let mut backends = BTreeMap::new();
+        let mut seen = BTreeSet::new();
+        for (name, ids) in
+            [(NATIVE, Some(native)), ("docker", builder.docker), ("confined", builder.confined)]
+        {
+            let Some(ids) = ids else { continue };
+            let (full, waived) = (BuilderId::new(&ids.id)?, BuilderId::new(&ids.waived_id)?);
+            if !seen.insert(full.clone()) || !seen.insert(waived.clone()) {
+                return Err(ConfigError::SameId);
+            }
+            backends.insert(name, Ids { full, waived });
         }
-        Ok(BuilderConfig { full, waived })
+        Ok(BuilderConfig { backends })
     }
 }
 
@@ -143,8 +202,29 @@ mod tests {
             b"[builder]\nid = \"https://a.example/k/v1\"\nwaived-id = \"https://a.example/w/v1\"\n",
         )
         .unwrap();
-        assert_eq!(own.full.as_str(), "https://a.example/k/v1");
-        assert_eq!(own.waived.as_str(), "https://a.example/w/v1");
+        assert_eq!(own.id(NATIVE, false).unwrap().as_str(), "https://a.example/k/v1");
+        assert_eq!(own.id(NATIVE, true).unwrap().as_str(), "https://a.example/w/v1");
+        assert_eq!(own.id("docker", false), None);
+    }
+
+    #[test]
+    fn each_backend_has_ids_of_its_own() {
+        let local = BuilderConfig::local();
+        let ids: BTreeSet<&BuilderId> = ["native", "docker", "confined"]
+            .into_iter()
+            .flat_map(|backend| [local.id(backend, false), local.id(backend, true)])
+            .map(Option::unwrap)
+            .collect();
+        assert_eq!(ids.len(), 6);
+        assert_eq!(local.full().next().unwrap().as_str(), LOCAL_BUILDER_ID);
+        assert_eq!(local.id("podman", false), None);
+        let own = BuilderConfig::parse(
+            b"[builder]\nid = \"https://a/k\"\nwaived-id = \"https://a/w\"\n[builder.docker]\nid = \"https://a/d\"\nwaived-id = \"https://a/dw\"\n",
+        )
+        .unwrap();
+        assert_eq!(own.id("docker", true).unwrap().as_str(), "https://a/dw");
+        assert_eq!(own.id("confined", true), None);
+        assert_eq!(own.full().count(), 2);
     }
 
     #[test]
@@ -157,6 +237,9 @@ mod tests {
             "[builder]\nid = \"https://\"\nwaived-id = \"https://b/\"\n",
             "[builder]\nid = \"https://a/ b\"\nwaived-id = \"https://b/\"\n",
             "level = 3\n",
+            "[builder.docker]\nid = \"https://a/\"\nwaived-id = \"https://b/\"\n",
+            "[builder]\nid = \"https://a/\"\nwaived-id = \"https://b/\"\n[builder.docker]\nid = \"https://c/\"\nwaived-id = \"https://a/\"\n",
+            "[builder]\nid = \"https://a/\"\nwaived-id = \"https://b/\"\n[builder.podman]\nid = \"https://c/\"\nwaived-id = \"https://d/\"\n",
             "[builder]\nid = \"https://a/\"\nwaived-id = \"https://b/\"\nlevel = 3\n",
         ] {
             assert!(BuilderConfig::parse(text.as_bytes()).is_err(), "{text}");

@@ -92,6 +92,8 @@ pub struct Story {
     pub network_off: bool,
     /// What it claims was enforced.
     pub enforced: Vec<ToldMechanism>,
+    /// What ran the steps: `native`, `docker`, …
+    pub backend: Option<String>,
     /// Guarantees that were absent, with the reason.
     pub absent: BTreeMap<String, String>,
     /// Guarantees that the user allowed to be absent.
@@ -230,6 +232,7 @@ fn story(
     let mut more = statement.run_details.clone();
     let steps = more.remove("kiln_steps").unwrap_or_default();
     let absent = more.remove("kiln_absent").and_then(|value| serde_json::from_value(value).ok());
+    let backend = more.remove("kiln_backend").and_then(|value| value.as_str().map(str::to_owned));
     let rebuild = more.remove("kiln_rebuild").and_then(|value| value.as_str().map(str::to_owned));
     let waivers = statement.parameter("waivers").split(',').filter(|word| !word.is_empty());
     let listed_steps = steps.get("listed").and_then(Value::as_array).cloned().unwrap_or_default();
@@ -246,6 +249,7 @@ fn story(
             .unwrap_or(listed_steps.len() as u64),
         steps: listed_steps,
         absent: absent.unwrap_or_default(),
+        backend,
         rebuild,
         more,
         enforced: statement.enforced.into_iter().map(mechanism).collect(),

@@ -21,7 +21,8 @@ pub fn measure(scratch: &Path) {
     let cancel = Cancel::new().expect("descriptors are left");
     let mut inside = Vec::new();
     let mut ours = || {
-        let outcome = sandbox::run(&spec, &cancel, &mut |_, _| {}).expect("this host can sandbox");
+        let outcome = sandbox::run(&spec, &sandbox::Backend::Native, &cancel, &mut |_, _| {})
+            .expect("this host can sandbox");
         assert_eq!(outcome.exit, Exit::Exited(0));
         inside.push(outcome.usage.wall);
     };
@@ -53,7 +54,8 @@ fn docker(root: &Path, spec: &Spec, cancel: &Cancel) {
     quietly(Command::new("tar").arg("-C").arg(root).arg("-cf").arg(&tar).arg("."));
     quietly(Command::new("docker").arg("import").arg(&tar).arg("kiln-bench-true"));
     let mut ours = || {
-        sandbox::run(spec, cancel, &mut |_, _| {}).expect("this host can sandbox");
+        sandbox::run(spec, &sandbox::Backend::Native, cancel, &mut |_, _| {})
+            .expect("this host can sandbox");
     };
     let mut theirs = || {
         let all = ["run", "--rm", "--network=none", "kiln-bench-true", "/bin/true"];
@@ -81,6 +83,7 @@ fn spec(root: &Path) -> Spec {
     let at = |path: &str| AbsPath::new(path).expect("a plain path");
     Spec::check(Parts {
         root: root.to_owned(),
+        tree: model::Digest::of(b"true"),
         mounts: Vec::new(),
         files: Vec::new(),
         folders: Vec::new(),

@@ -94,6 +94,28 @@ impl Context {
         self.variables.get(name).map(String::as_str).filter(|value| !value.is_empty())
     }
 
+    /// Returns where a container engine may listen: at the one place that `DOCKER_HOST` names, else at
+    /// the usual ones, Docker's before Podman's and the system's before the user's.
+    ///
+    /// Only sockets of this host: whoever reaches an engine over the network is root there, and the
+    /// inputs would have to be sent. Another scheme is handed on as it stands, and refused there.
+    pub fn engine_sockets(&self) -> Vec<PathBuf> {
+        if let Some(asked) = self.variable("DOCKER_HOST") {
+            return vec![PathBuf::from(asked.strip_prefix("unix://").unwrap_or(asked))];
+        }
+        let runtime = absolute(&self.variables, "XDG_RUNTIME_DIR");
+        let own = |name: &str| runtime.as_ref().map(|folder| folder.join(name));
+        [
+            Some(PathBuf::from("/var/run/docker.sock")),
+            own("docker.sock"),
+            Some(PathBuf::from("/run/podman/podman.sock")),
+            own("podman/podman.sock"),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
+    }
+
     /// Returns the time, in seconds since 1970, UTC.
     pub fn now(&self) -> i64 {
         std::time::SystemTime::now()

@@ -65,6 +65,8 @@ pub struct RunFacts {
     pub finished: i64,
     /// The kiln binary.
     pub kiln_digest: Digest,
+    /// What ran the steps.
+    pub backend: &'static str,
     /// Facts about the host.
     pub host: BTreeMap<String, String>,
     /// What CI variables claim.
@@ -140,7 +142,7 @@ pub fn record(
                 finished: run.finished,
                 kiln_version: env!("CARGO_PKG_VERSION").to_owned(),
                 kiln_digest: run.kiln_digest,
-                backend: "native".to_owned(),
+                backend: run.backend.to_owned(),
                 host: run.host.clone(),
                 rebuild: Rebuild::HostBound,
                 steps: told,

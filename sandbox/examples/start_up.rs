@@ -14,6 +14,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let count: usize = words.next().ok_or("COUNT is missing")?.parse()?;
     let parts = sandbox::Parts {
         root,
+        tree: model::Digest::of(b""),
         mounts: Vec::new(),
         files: Vec::new(),
         folders: Vec::new(),
@@ -30,7 +31,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut spans = Vec::new();
     for _ in 0..count {
         let start = std::time::Instant::now();
-        let outcome = sandbox::run(&spec, &cancel, &mut |_, _| {})?;
+        let outcome = sandbox::run(&spec, &sandbox::Backend::Native, &cancel, &mut |_, _| {})?;
         spans.push(start.elapsed());
         if outcome.exit != sandbox::Exit::Exited(0) {
             return Err(format!("{:?}", outcome.exit).into());

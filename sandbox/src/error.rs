@@ -93,6 +93,12 @@ pub enum Error {
         /// What this process may use.
         present: u32,
     },
+    /// A backend that this kiln does not have yet.
+    #[error("the backend `{backend}` is not built yet")]
+    NotBuilt {
+        /// Its name.
+        backend: &'static str,
+    },
     /// A place inside cannot take what should go there.
     #[error("cannot put anything at {at}")]
     Place {

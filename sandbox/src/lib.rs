@@ -14,9 +14,13 @@
 //! | a step's time limit, kill and proof of death | `native/supervise.rs` |
 //! | the list of allowed system calls | `native/seccomp/groups.rs` |
 //! | why this host cannot do it, and the fix | `probe.rs` |
+//! | a container engine in the native sandbox's place | `docker/mod.rs` |
+//! | a container that refuses namespaces | `confined/mod.rs` |
 //!
 //! The step is started by executing this program again as a single-threaded child, so `main` must
 //! call [`enter_child_if_asked`] before anything else. The process with threads is never forked.
+//!
+//! [`Backend`] says by what the guarantees are kept. It is chosen by name and never by falling back.
 //!
 //! Never sees a key, the store, or the network. Changes no state of the calling process.
 //! Does not catch: a fault of the kernel itself; it is no boundary of a virtual machine.
@@ -24,6 +28,8 @@
 #![deny(unsafe_code)]
 
 mod cancel;
+mod confined;
+mod docker;
 mod error;
 mod native;
 mod outcome;
@@ -31,7 +37,68 @@ pub mod probe;
 mod spec;
 
 pub use cancel::Cancel;
+pub use docker::Engine;
 pub use error::{Cause, Error, LimitName, MountProblem};
-pub use native::{Doing, cool_down, enter_child_if_asked, outer_owner, run, warm_up};
+pub use native::{Doing, cool_down, enter_child_if_asked, outer_owner};
 pub use outcome::{Exit, NetworkAttempt, Outcome, Stream, Usage, Writable};
 pub use spec::{InjectedFile, Mount, MountMode, Parts, Spec, SpecError};
+
+/// What keeps the guarantees. Chosen by name; none ever stands in for another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Backend {
+    /// kiln's own sandbox on the native kernel.
+    Native,
+    /// A container engine: Docker, or Podman behind the same interface.
+    Docker(Engine),
+    /// For containers that refuse namespaces: other mechanisms, and so a builder.id of its own.
+    Confined,
+}
+
+impl Backend {
+    /// Returns its name, as the command line and the Record write it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Backend::Native => "native",
+            Backend::Docker(_) => "docker",
+            Backend::Confined => "confined",
+        }
+    }
+
+    /// Starts what a step can find started. Costs nothing where there is no such thing.
+    pub fn warm_up(&self) {
+        match self {
+            Backend::Native => native::warm_up(),
+            Backend::Docker(_) | Backend::Confined => {}
+        }
+    }
+
+    /// Returns what the Action says of it. Which of native and docker ran a step is a fact of the
+    /// run: both give the step the same place. `confined` cannot (own process numbers, host name,
+    /// loopback), so its results never answer for the others'.
+    pub fn in_action(&self) -> Option<&'static str> {
+        match self {
+            Backend::Native | Backend::Docker(_) => None,
+            Backend::Confined => Some(self.name()),
+        }
+    }
+}
+
+/// Runs a step and returns once every process of it is proven dead.
+///
+/// Output goes to `sink` as it comes. May be called from several threads at once.
+///
+/// # Errors
+/// When the step did not run to its end under every guarantee, see [`Error`]. A step that failed, was
+/// too slow or was cancelled is an `Outcome`.
+pub fn run(
+    spec: &Spec,
+    backend: &Backend,
+    cancel: &Cancel,
+    sink: &mut dyn FnMut(Stream, &[u8]),
+) -> Result<Outcome, Error> {
+    match backend {
+        Backend::Native => native::run(spec, cancel, sink),
+        Backend::Docker(engine) => docker::run(spec, engine, cancel, sink),
+        Backend::Confined => confined::run(spec, cancel, sink),
+    }
+}

@@ -11,9 +11,9 @@ use std::num::NonZeroU32;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use model::AbsPath;
 use model::isolation::Guarantee;
 use model::limits::{Limits, Millis};
+use model::{AbsPath, Digest};
 
 pub use model::step::MountMode;
 
@@ -50,6 +50,8 @@ pub struct InjectedFile {
 pub struct Parts {
     /// Checkout of the environment on the host. It becomes `/`, read-only.
     pub root: PathBuf,
+    /// The digest of that tree, after which an engine's image is named.
+    pub tree: Digest,
     /// The inputs, parents before children.
     pub mounts: Vec<Mount>,
     /// Files that kiln adds, with time T0.
@@ -275,6 +277,7 @@ mod tests {
     fn parts() -> Parts {
         Parts {
             root: "/store/root".into(),
+            tree: Digest::of(b""),
             mounts: vec![
                 mount("/build", MountMode::View),
                 mount("/build/dep", MountMode::ReadOnly),

@@ -72,7 +72,7 @@ struct InternalParameters {
 /// Returns the predicate, and the dependency manifest where the list is too long for it.
 ///
 /// # Errors
-/// A time that no calendar has; else none in practice.
+/// A backend that `config` has no id for; a time that no calendar has; else none in practice.
 pub(crate) fn provenance(
     record: &Record,
     config: &BuilderConfig,
@@ -85,7 +85,10 @@ pub(crate) fn provenance(
         .iter()
         .map(|(name, root)| (name.clone(), dependencies::sha256(root)))
         .collect();
-    let builder = if record.order.waivers.is_empty() { &config.full } else { &config.waived };
+    let backend = &observed.run.backend;
+    let builder = config
+        .id(backend, !record.order.waivers.is_empty())
+        .ok_or_else(|| Refused::Backend { backend: model::text::escape(backend.as_bytes()) })?;
     let predicate = Provenance {
         build_definition: BuildDefinition {
             build_type,

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
 use super::files::{self, FileError};
-use crate::builder::{BuilderConfig, CONFIG_BYTES_MAX, ConfigError};
+use crate::builder::{BuilderConfig, BuilderId, CONFIG_BYTES_MAX, ConfigError};
 use crate::keys::PrivateKey;
 use crate::pipe::KeyInfo;
 use crate::public_key::{Algorithm, KeyError, PublicKey};
@@ -100,7 +100,7 @@ impl Keyring {
             fingerprint: key.id().to_string(),
             algorithm: key.algorithm(),
             pem,
-            builder_id: self.builder()?.full.to_string(),
+            builder_id: self.builder()?.full().next().map(ToString::to_string).unwrap_or_default(),
             path: path.to_string_lossy().into_owned(),
         })
     }
@@ -172,31 +172,39 @@ impl Keyring {
         Ok((bytes, trust))
     }
 
-    /// Adds the key's own entry at the end of the trust file, unless it has one.
+    /// Adds the key's own entries at the end of the trust file, one for each backend's builder, unless
+    /// they are there.
     fn trust_own(&self, key: &PrivateKey, now: i64) -> Result<PublicKey, KeyringError> {
         let path = self.config.join("trust.toml");
         let public =
             key.public().map_err(|source| KeyringError::Key { path: self.key_path(), source })?;
-        let builder = self.builder()?.full;
+        let config = self.builder()?;
         let (mut bytes, trust) = self.trust()?;
-        if trust.of_key(&public.id()).any(|entry| entry.builder == builder) {
+        let known =
+            |builder: &BuilderId| trust.of_key(&public.id()).any(|entry| entry.builder == *builder);
+        let missing: Vec<&BuilderId> =
+            config.full().filter(|builder: &&BuilderId| !known(builder)).collect();
+        if missing.is_empty() {
             return Ok(public);
         }
-        let entry = Entry {
-            name: OWN_NAME.to_owned(),
-            key: public.clone(),
-            builder,
-            max_level: Level::L1,
-            from: Some(now),
-            until: None,
-            revoked: None,
-        };
-        let text =
-            entry.to_toml().map_err(|source| KeyringError::Trust { path: path.clone(), source })?;
-        if !bytes.is_empty() {
-            bytes.extend_from_slice(if bytes.ends_with(b"\n") { b"\n" } else { b"\n\n" });
+        for builder in missing {
+            let entry = Entry {
+                name: OWN_NAME.to_owned(),
+                key: public.clone(),
+                builder: builder.clone(),
+                max_level: Level::L1,
+                from: Some(now),
+                until: None,
+                revoked: None,
+            };
+            let text = entry
+                .to_toml()
+                .map_err(|source| KeyringError::Trust { path: path.clone(), source })?;
+            if !bytes.is_empty() {
+                bytes.extend_from_slice(if bytes.ends_with(b"\n") { b"\n" } else { b"\n\n" });
+            }
+            bytes.extend_from_slice(text.as_bytes());
         }
-        bytes.extend_from_slice(text.as_bytes());
         files::replace(&path, &bytes)?;
         Ok(public)
     }

@@ -194,8 +194,8 @@ pub struct BuildArgs {
     #[arg(long)]
     pub explain: bool,
     /// What runs the steps
-    #[arg(long, value_name = "NAME", default_value = "native")]
-    pub backend: String,
+    #[arg(long, value_enum, value_name = "NAME", default_value = "native")]
+    pub backend: BackendName,
     /// What NAME.inputs holds
     #[arg(long, value_enum, default_value = "plan")]
     pub inputs: InputsLevel,
@@ -211,6 +211,18 @@ pub struct BuildArgs {
     /// A guarantee that may be absent: files, processes, identity, syscalls, limits
     #[arg(long, value_name = "LAYER")]
     pub allow_missing: Vec<String>,
+}
+
+/// What runs the steps. None ever stands in for another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Default)]
+pub enum BackendName {
+    /// kiln's own sandbox.
+    #[default]
+    Native,
+    /// A container engine: Docker or Podman.
+    Docker,
+    /// For containers that refuse namespaces; other mechanisms and a builder.id of its own.
+    Confined,
 }
 
 /// What `NAME.inputs` holds.
@@ -254,6 +266,9 @@ pub struct RunArgs {
     /// Print the kiln.yaml that says the same, and stop
     #[arg(long)]
     pub print_build_file: bool,
+    /// What runs the command
+    #[arg(long, value_enum, value_name = "NAME", default_value = "native")]
+    pub backend: BackendName,
     /// Run it, whatever the store knows
     #[arg(long)]
     pub no_cache: bool,

@@ -8,16 +8,13 @@ use serde_json::json;
 
 use super::args::BuildArgs;
 use super::{Ended, Session, stop};
-use crate::diagnostic::{Code, Diagnostic, Exit};
+use crate::diagnostic::{Diagnostic, Exit};
 use crate::pipeline::{self, AskedFor, Finished, Mode, Signing, Source, Wish};
 use crate::report::{self, Talk};
 
 /// Builds, and tells what came of it.
 pub fn run(session: &Session, args: &BuildArgs) -> Ended {
     let project = session.project()?;
-    if args.backend != "native" {
-        return stop(backend(&args.backend));
-    }
     let wish = Wish {
         from: Source::File,
         mode: match (args.plan, args.fetch_only) {
@@ -28,6 +25,7 @@ pub fn run(session: &Session, args: &BuildArgs) -> Ended {
         targets: args.targets.clone(),
         matrix: args.matrix.clone(),
         output: args.output.clone(),
+        backend: session.backend(args.backend),
         use_cache: !args.no_cache,
         signing: signing(args.sign, args.no_sign),
         allow_dirty: args.allow_dirty,
@@ -67,18 +65,6 @@ fn waived(names: &[String]) -> Result<BTreeSet<Guarantee>, Vec<Diagnostic>> {
         waived.insert(guarantee);
     }
     Ok(waived)
-}
-
-fn backend(name: &str) -> Diagnostic {
-    let later = matches!(name, "docker" | "confined");
-    let headline = if later {
-        format!("the backend `{name}` is not built yet")
-    } else {
-        format!("no backend `{}`", text::escape(name.as_bytes()))
-    };
-    Diagnostic::new(if later { Code::BackendCannot } else { Code::WrongValue }, headline)
-        .expected("native")
-        .help("leave --backend out")
 }
 
 /// Tells what a build came to: as one document with `--json`, as lines on stderr otherwise.

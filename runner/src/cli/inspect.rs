@@ -76,6 +76,7 @@ fn tell(story: &Story) -> String {
         .map(|(part, version)| format!("{} {}", safe(part), safe(version)))
         .collect();
     line(&mut out, "made with", &versions.join(", "));
+    line(&mut out, "backend", &safe(story.backend.as_deref().unwrap_or("not said")));
     for file in story.source.build_file.iter().chain(&story.source.locks) {
         line(
             &mut out,

@@ -36,6 +36,7 @@ pub fn run(session: &Session, args: &RunArgs) -> Ended {
         targets: Vec::new(),
         matrix: Vec::new(),
         output: None,
+        backend: session.backend(args.backend),
         use_cache: !args.no_cache,
         signing: build::signing(args.sign, args.no_sign),
         allow_dirty: args.allow_dirty,

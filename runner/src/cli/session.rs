@@ -1,13 +1,13 @@
 //! What every command starts from: flags, the process's surroundings, the user's configuration.
 
-use super::args::Global;
+use super::args::{BackendName, Global};
 use crate::config::{self, Config};
 use crate::context::Context;
 use crate::diagnostic::{Code, Diagnostic};
 use crate::report::{self, Style};
 use crate::store::{self, Store};
 use crate::{interrupt, project, refusal};
-use sandbox::Cancel;
+use sandbox::{Backend, Cancel, Engine};
 
 /// The start of a command.
 #[derive(Debug)]
@@ -68,6 +68,23 @@ impl Session {
     /// Says why it cannot be used.
     pub fn store(&self) -> Result<Store, Vec<Diagnostic>> {
         store::open(&self.context.store).map_err(|error| vec![refusal::store(&error)])
+    }
+
+    /// Returns the backend of that name, an engine with the places where it may listen.
+    pub fn backend(&self, name: BackendName) -> Backend {
+        match name {
+            BackendName::Native => Backend::Native,
+            BackendName::Docker => Backend::Docker(self.engine()),
+            BackendName::Confined => Backend::Confined,
+        }
+    }
+
+    /// Returns the container engine that this user would use.
+    pub fn engine(&self) -> Engine {
+        Engine {
+            sockets: self.context.engine_sockets(),
+            staging: self.context.store.join("staging"),
+        }
     }
 
     /// Finds the project of the current folder.

@@ -106,7 +106,7 @@ fn told(
     ));
     let json = json!({
         "file": name, "digest": digest, "verified": true, "level": verified.level().number(), "key": verified.key().to_string(),
-        "builder": statement.builder, "source": parameter("source"), "commit": parameter("commit"), "checks": checks_json(verified.checks()),
+        "builder": statement.builder, "backend": statement.run_details.get("kiln_backend"), "source": parameter("source"), "commit": parameter("commit"), "checks": checks_json(verified.checks()),
     });
     Told { text: out, json }
 }

@@ -1,7 +1,9 @@
 //! One step on this machine, in five numbered moves.
 //!
 //! 1. Know every input by digest, and so the Action.
-//! 2. Believe a result of our own index, if there is one and everything it names is there.
+//! 2. Believe a result of our own index, if there is one, the same backend made it and everything it
+//!    names is there. The Action of native and docker is one, but the builder.id is not: a result that
+//!    docker made is never signed for in the name of native.
 //! 3. Lay the inputs out: one checkout per tree, reused between steps and builds.
 //! 4. Run it in the sandbox; nothing of it is alive afterwards.
 //! 5. Capture the outputs through descriptors into fresh objects, and write the result.
@@ -18,7 +20,7 @@ use model::relpath::{AbsPath, RelPath};
 use model::step::{Epoch, Input, OutputKind, Run, SCRIPT_PATH, Step, StepId};
 use model::text;
 use model::tree::Directory;
-use sandbox::{Cancel, Exit, InjectedFile, Mount, Outcome, Parts, Spec};
+use sandbox::{Backend, Cancel, Exit, InjectedFile, Mount, Outcome, Parts, Spec};
 
 use super::capture::{self, Caps};
 use super::{Ran, StepFailure, StepResult, refusal};
@@ -35,6 +37,8 @@ pub struct Workshop<'a> {
     pub store: &'a Store,
     /// The button that stops everything.
     pub cancel: &'a Cancel,
+    /// What keeps the guarantees.
+    pub backend: &'a Backend,
     /// The name of this run.
     pub run: String,
     /// Whether earlier results are believed.
@@ -64,7 +68,7 @@ pub fn execute(
         Some(folder) => Ok(folder),
         None => shop.store.load_directory(blob),
     };
-    let sealed = action::seal(step, environment, &mounts, &load)
+    let sealed = action::seal(step, environment, &mounts, shop.backend.in_action(), &load)
         .map_err(|error| refusal::action(step, &error))?;
     // 2. Believe a result of our own index.
     if shop.use_cache
@@ -72,18 +76,20 @@ pub fn execute(
             .store
             .action_get::<StepResult>(&sealed.digest)
             .map_err(|error| refusal::store(step, &error))?
+            .filter(|found| found.record.backend == shop.backend.name())
     {
         return Ok(ran(step, sealed, environment, found.record, None));
     }
     // 3. Lay the inputs out, and have the sandbox started meanwhile.
-    sandbox::warm_up();
+    shop.backend.warm_up();
     let laid = lay_out(shop, step, environment, &mounts)?;
-    let spec = Spec::check(parts(step, &laid)).map_err(|error| refusal::spec(step, &error))?;
+    let spec = Spec::check(parts(step, environment, &laid))
+        .map_err(|error| refusal::spec(step, &error))?;
     // 4. Run it in the sandbox.
     tell(Event::Started { step: step.id.clone() });
     let started = shop.context.now();
     let mut log = Vec::new();
-    let outcome = sandbox::run(&spec, shop.cancel, &mut |_, bytes| {
+    let outcome = sandbox::run(&spec, shop.backend, shop.cancel, &mut |_, bytes| {
         log.extend_from_slice(bytes);
         tell(Event::Output { step: step.id.clone(), bytes: bytes.to_vec() });
     })
@@ -193,7 +199,7 @@ fn lay_out(
     Ok(laid)
 }
 
-fn parts(step: &Step, laid: &Laid) -> Parts {
+fn parts(step: &Step, environment: Blob, laid: &Laid) -> Parts {
     let mounts = step.mounts.iter().zip(&laid.mounts).map(|(mount, checkout)| Mount {
         at: mount.at.clone(),
         source: checkout.path().to_owned(),
@@ -207,6 +213,7 @@ fn parts(step: &Step, laid: &Laid) -> Parts {
     };
     Parts {
         root: laid.root.path().to_owned(),
+        tree: environment.digest,
         mounts: mounts.collect(),
         files: script.into_iter().collect(),
         folders: Vec::new(),
@@ -271,6 +278,7 @@ fn result(
     StepResult {
         run: shop.run.clone(),
         started,
+        backend: shop.backend.name().to_owned(),
         wall_ms: u64::try_from(outcome.usage.wall.as_millis()).unwrap_or(u64::MAX),
         log,
         log_cut: outcome.log_cut,
@@ -305,14 +313,19 @@ fn keep(
 }
 
 /// Returns the steps whose result is known already, as far as their inputs are.
-pub fn foresee(store: &Store, plan: &crate::plan::Plan) -> BTreeSet<StepId> {
+pub fn foresee(store: &Store, plan: &crate::plan::Plan, backend: &Backend) -> BTreeSet<StepId> {
     let done = Done::default();
     let mut known = BTreeSet::new();
     for step in plan.order().unwrap_or_default().into_iter().filter_map(|id| plan.steps.get(id)) {
         let Ok((environment, mounts)) = resolve(step, &done) else { continue };
         let load = |blob: &Blob| store.load_directory(blob);
-        let Ok(sealed) = action::seal(step, environment, &mounts, &load) else { continue };
-        if let Ok(Some(found)) = store.action_get::<StepResult>(&sealed.digest) {
+        let Ok(sealed) = action::seal(step, environment, &mounts, backend.in_action(), &load)
+        else {
+            continue;
+        };
+        if let Ok(Some(found)) = store.action_get::<StepResult>(&sealed.digest)
+            && found.record.backend == backend.name()
+        {
             let ran = ran(step, sealed, environment, found.record, None);
             done.lock()
                 .unwrap_or_else(std::sync::PoisonError::into_inner)

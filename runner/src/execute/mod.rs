@@ -28,6 +28,8 @@ pub struct StepResult {
     pub started: i64,
     /// Wall time in milliseconds.
     pub wall_ms: u64,
+    /// What kept the guarantees.
+    pub backend: String,
     /// What it wrote.
     pub log: Blob,
     /// Whether that was cut at its limit.

@@ -84,6 +84,9 @@ pub fn of_sandbox(step: &str, error: &sandbox::Error) -> Diagnostic {
             .expected(format!("{asked} processors"))
             .got(present.to_string())
             .help("lower `cpus` of the step, or build on a larger host"),
+        E::NotBuilt { .. } => Diagnostic::new(Code::BackendCannot, headline)
+            .expected("native or docker")
+            .help("leave --backend out"),
         E::Program { program, .. } => Diagnostic::new(Code::CommandFailed, headline)
             .why(format!(
                 "`{program}` is not in the step's environment, or cannot be executed there"

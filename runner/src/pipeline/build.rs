@@ -8,6 +8,7 @@ use model::isolation::Guarantee;
 use model::record::Asked;
 use model::step::StepId;
 use model::tree::Directory;
+use sandbox::Backend;
 
 use super::hand_over::{self, Job};
 use super::prepare::{Prepared, Source, prepare};
@@ -40,6 +41,8 @@ pub struct Wish {
     pub matrix: Vec<String>,
     /// Where artifacts go; without one, to `kiln-out` beside the build file.
     pub output: Option<PathBuf>,
+    /// What keeps the guarantees.
+    pub backend: Backend,
     /// Whether earlier results are believed.
     pub use_cache: bool,
     /// Whether and how to sign.
@@ -128,7 +131,7 @@ pub fn build(
     hand_over::check_folder(session, project, wish)?;
     hand_over::write_lock(project, &prepared)?;
     if wish.mode != Mode::Build {
-        return preview(&store, prepared, project, wish.mode);
+        return preview(&store, prepared, project, wish);
     }
     // 5. Run the plan.
     let run = run_id().map_err(one)?;
@@ -185,6 +188,7 @@ fn execute(
     let shop = Workshop {
         store,
         cancel,
+        backend: &wish.backend,
         run: run.to_owned(),
         use_cache: wish.use_cache,
         context: &session.context,
@@ -263,9 +267,9 @@ fn preview(
     store: &Store,
     prepared: Prepared,
     project: &Project,
-    mode: Mode,
+    wish: &Wish,
 ) -> Result<Finished, Vec<Diagnostic>> {
-    if mode == Mode::Fetch {
+    if wish.mode == Mode::Fetch {
         let folder = SourceFolder::open(&project.folder)
             .map_err(|error| vec![select::source_error(&prepared.manifest, &error)])?;
         for source in prepared.scanned.sources.values() {
@@ -273,7 +277,7 @@ fn preview(
         }
         store.sync().map_err(|error| vec![refusal::store(&error)])?;
     }
-    let known = local::foresee(store, &prepared.plan);
+    let known = local::foresee(store, &prepared.plan, &wish.backend);
     let story = |cached: bool| StepStory {
         state: if cached { State::Cached } else { State::Queued },
         detail: None,

@@ -324,6 +324,7 @@ fn run_facts(job: &Job<'_>) -> Result<RunFacts, Vec<Diagnostic>> {
         finished: job.facts.finished,
         // Filled in once something is written: hashing this program costs more than a build without changes.
         kiln_digest: Digest::of(b""),
+        backend: job.wish.backend.name(),
         host: sign::host_facts(&job.session.context),
         claims: claims::read(&job.session.context),
         plan_digest: Digest::of(&plan),

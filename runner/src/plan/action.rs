@@ -72,7 +72,8 @@ pub enum ActionError<E: std::error::Error + 'static> {
 }
 
 /// Returns the Action of `step` over inputs that are all known. `mounts` are in the order of
-/// `step.mounts`; `load` returns a folder's message.
+/// `step.mounts`; `backend` is named where its results
+/// are not those of others; `load` returns a folder's message.
 ///
 /// # Errors
 /// Refuses mounts that hide each other, and gives up where `load` does.
@@ -80,6 +81,7 @@ pub fn seal<E: std::error::Error + 'static>(
     step: &Step,
     environment: Blob,
     mounts: &[Known],
+    backend: Option<&'static str>,
     load: &dyn Fn(&Blob) -> Result<Directory, E>,
 ) -> Result<Sealed, ActionError<E>> {
     let mut root = Grafting { root: environment, folders: BTreeMap::new(), load };
@@ -103,7 +105,7 @@ pub fn seal<E: std::error::Error + 'static>(
         command: Blob::of(&command.encode()),
         input_root: root.root,
         timeout: step.timeout,
-        platform: platform(step),
+        platform: platform(step, backend),
     };
     Ok(Sealed { digest: action.digest(), action, command, folders: root.folders })
 }
@@ -129,13 +131,16 @@ fn command(step: &Step) -> Command {
     }
 }
 
-fn platform(step: &Step) -> BTreeMap<String, String> {
+fn platform(step: &Step, backend: Option<&'static str>) -> BTreeMap<String, String> {
     let here = model::platform::Platform::HERE;
     let mut properties = BTreeMap::from([
         ("OSFamily".to_owned(), here.os.to_string()),
         ("Arch".to_owned(), here.arch.to_string()),
         ("kiln-profile".to_owned(), SANDBOX_PROFILE.to_owned()),
     ]);
+    if let Some(backend) = backend {
+        properties.insert("kiln-backend".to_owned(), backend.to_owned());
+    }
     for StepMount { at, mode, epoch, .. } in &step.mounts {
         let mode = match mode {
             MountMode::View => "view",

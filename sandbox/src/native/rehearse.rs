@@ -44,6 +44,7 @@ pub fn rehearse() -> Result<Enforced, Error> {
 fn parts() -> Parts {
     Parts {
         root: PathBuf::new(),
+        tree: model::Digest::of(b""),
         mounts: Vec::new(),
         files: Vec::new(),
         folders: Vec::new(),

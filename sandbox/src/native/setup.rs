@@ -399,6 +399,7 @@ mod tests {
         };
         Parts {
             root: "/store/root".into(),
+            tree: model::Digest::of(b""),
             mounts: mounts.iter().map(mount).collect(),
             files: Vec::new(),
             folders: Vec::new(),

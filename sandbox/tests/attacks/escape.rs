@@ -330,12 +330,17 @@ fn abstract_sockets_do_not_cross(place: &Place) -> Done {
     );
     let spec = Spec::check(place.perl(&listen)).expect("a request");
     let mut seen = Vec::new();
-    let outcome = sandbox::run(&spec, &Cancel::new().expect("a button"), &mut |_, bytes: &[u8]| {
-        seen.push((
-            String::from_utf8_lossy(bytes).into_owned(),
-            UnixStream::connect_addr(&address).is_ok(),
-        ));
-    });
+    let outcome = sandbox::run(
+        &spec,
+        &sandbox::Backend::Native,
+        &Cancel::new().expect("a button"),
+        &mut |_, bytes: &[u8]| {
+            seen.push((
+                String::from_utf8_lossy(bytes).into_owned(),
+                UnixStream::connect_addr(&address).is_ok(),
+            ));
+        },
+    );
     assert_eq!(outcome.expect("a run").exit, Exit::Exited(0));
     assert_eq!(seen, [("ready".to_owned(), false)]);
     Done::Passed

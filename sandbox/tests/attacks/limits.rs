@@ -180,7 +180,7 @@ fn an_interrupted_step_dies_at_once(place: &Place) -> Done {
         .expect("a request");
     let cancel = Cancel::new().expect("a button");
     let (button, mut pressed, mut seen) = (cancel.clone(), None, 0);
-    let outcome = sandbox::run(&spec, &cancel, &mut |_, _| {
+    let outcome = sandbox::run(&spec, &sandbox::Backend::Native, &cancel, &mut |_, _| {
         seen = alive("86397");
         pressed = Some(Instant::now());
         button.trigger();
@@ -196,7 +196,8 @@ fn a_button_pressed_before_the_start_counts(place: &Place) -> Done {
     let spec = Spec::check(place.script("sleep 600")).expect("a request");
     let cancel = Cancel::new().expect("a button");
     cancel.trigger();
-    let outcome = sandbox::run(&spec, &cancel, &mut |_, _| {}).expect("an outcome");
+    let outcome = sandbox::run(&spec, &sandbox::Backend::Native, &cancel, &mut |_, _| {})
+        .expect("an outcome");
     assert_eq!(outcome.exit, Exit::Cancelled);
     Done::Passed
 }
@@ -299,7 +300,11 @@ fn residue() -> [usize; 4] {
 fn two_hundred_runs_leave_nothing_behind(place: &Place) -> Done {
     let spec = Spec::check(place.program(&["/usr/bin/true"])).expect("a request");
     let cancel = Cancel::new().expect("a button");
-    let run = || drop(sandbox::run(&spec, &cancel, &mut |_, _| {}).expect("a run"));
+    let run = || {
+        drop(
+            sandbox::run(&spec, &sandbox::Backend::Native, &cancel, &mut |_, _| {}).expect("a run"),
+        )
+    };
     run();
     let before = residue();
     for _ in 0..200 {
