@@ -145,6 +145,22 @@ fn build_process_never_opens_the_key() {
     }
 }
 
+/// The statement names a commit; a lock that is not in that commit is no part of it.
+#[test]
+fn lock_written_by_the_build_counts_as_changed() {
+    for who in Who::all() {
+        let world = built(who);
+        world.run(&["rm", "kiln.lock"], &[]).exits(0);
+        world.commit();
+        let refused = world.kiln(&["build", "--sign"]).exits(2);
+        assert!(refused.says("KILN-0702") && refused.says("kiln.lock"), "{}", refused.stderr);
+        let built = world.kiln(&["build", "--sign", "--allow-dirty"]).exits(0);
+        let statement = world.statement("out");
+        let parameters = &statement["predicate"]["buildDefinition"]["externalParameters"];
+        assert_eq!(parameters["dirty"], "true", "{}", built.stderr);
+    }
+}
+
 /// S-F10 and S-F11: what git would be told to overlook, or to ask a foreign program about.
 #[test]
 fn hidden_changes_are_seen_and_foreign_programs_are_not_run() {

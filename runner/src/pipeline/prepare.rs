@@ -143,13 +143,9 @@ pub fn prepare(
     };
     let plan = expand::expand(&expanded, &grounds);
     files_have_names(&manifest, &plan, &expanded)?;
-    let dirty = match &scanned.git {
-        GitIdentity::None => Vec::new(),
-        GitIdentity::Git(checkout) => {
-            checkout.dirty.iter().map(|dirty| dirty.path.clone()).collect()
-        }
-    };
-    let inputs = inputs(project, from, new_lock.as_deref(), &manifest, &scanned, environments);
+    let dirty = dirty(&scanned, new_lock.is_some());
+    let lock = new_lock.as_deref();
+    let inputs = inputs(project, from, lock, &manifest, &scanned, environments, !dirty.is_empty());
     let places = match from {
         Source::File => expanded
             .instances
@@ -159,6 +155,16 @@ pub fn prepare(
         Source::CommandLine => BTreeMap::new(),
     };
     Ok(Prepared { manifest, plan, inputs, scanned, dirty, new_lock, places })
+}
+
+/// Returns what differs from the commit: what was scanned, and a lock that this build writes.
+fn dirty(scanned: &Scanned, writes_lock: bool) -> Vec<String> {
+    let GitIdentity::Git(checkout) = &scanned.git else { return Vec::new() };
+    let mut paths: Vec<String> = checkout.dirty.iter().map(|dirty| dirty.path.clone()).collect();
+    if writes_lock && !paths.iter().any(|path| path == LOCK_FILE) {
+        paths.push(LOCK_FILE.to_owned());
+    }
+    paths
 }
 
 /// Refuses a single file in the place of the work folder: it needs a name of its own.
@@ -393,6 +399,7 @@ fn inputs(
     manifest: &Manifest,
     scanned: &Scanned,
     environments: BTreeMap<Ident, Environment>,
+    dirty: bool,
 ) -> Inputs {
     let checkout = match &scanned.git {
         GitIdentity::None => None,
@@ -428,7 +435,7 @@ fn inputs(
             uri: uri.clone(),
             commit: commit.clone(),
             subfolder: checkout.map_or_else(RelPath::here, |checkout| checkout.subfolder.clone()),
-            dirty: scanned.git.is_dirty(),
+            dirty,
         },
         sources: facts.collect(),
         environments: environments

@@ -112,13 +112,6 @@ pub struct Checkout {
     pub remote: Option<String>,
 }
 
-impl GitIdentity {
-    /// Says whether anything that counts differs from the commit.
-    pub fn is_dirty(&self) -> bool {
-        matches!(self, GitIdentity::Git(checkout) if !checkout.dirty.is_empty())
-    }
-}
-
 impl LocalSource {
     /// Says whether the source holds a path below the project, if something lies there.
     pub(super) fn covers(&self, path: &str, is_folder: bool) -> bool {
