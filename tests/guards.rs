@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
+use std::path::PathBuf;
 
 use crate::support::{Who, World, build_file};
 
@@ -87,4 +88,46 @@ fn an_interrupted_import_leaves_nothing() {
     let ran = world.run(&["timeout", "-s", "INT", "1", kiln, "build"], &[]);
     assert!([0, 124, 130].contains(&ran.code), "{}: {}", ran.code, ran.stderr);
     world.kiln(&["store", "verify", "--deep"]).exits(0);
+}
+
+/// Returns the folder that a step sees in which a file holds these bytes.
+fn checkout_with(world: &World, name: &str, bytes: &str) -> PathBuf {
+    let all = fs::read_dir(world.store.join("checkouts")).expect("the store has checkouts");
+    let mut trees = all.flatten().map(|entry| entry.path().join("tree"));
+    let found = trees.find(|tree| fs::read(tree.join(name)).is_ok_and(|is| is == bytes.as_bytes()));
+    found.expect("the step had its source")
+}
+
+#[test]
+fn a_checkout_changed_in_place_reaches_no_build() {
+    let attacks = [
+        ("content", "printf X | dd of=input conv=notrunc status=none && touch -d @318211202 input"),
+        ("one more", "touch more && touch -d @318211202 ."),
+        ("one less", "rm other && touch -d @318211202 ."),
+        ("mode", "chmod 0755 input"),
+        ("link", "rm input && ln -s other input && touch -h -d @318211202 input . "),
+    ];
+    for who in Who::all() {
+        let world = World::warm(who);
+        // Of this world only: worlds share a store.
+        let text = format!("{}\n", world.token);
+        world.write("src/input", &text);
+        world.write("src/other", "other\n");
+        let run = "{ cat input; stat -c '%A %Y' input; ls; } > attack.out";
+        world.write("kiln.yaml", &build_file(run, "{out: attack.out}", "[{file: attack.out}]"));
+        let build = ["build", "--no-cache", "--no-sign"];
+        world.kiln(&build).exits(0);
+        let right = world.read("kiln-out/attack.out");
+        // The control: an untouched one is used, and nothing is said.
+        assert!(!world.kiln(&build).exits(0).says("had been changed"));
+        for (what, attack) in attacks {
+            let tree = checkout_with(&world, "input", &text);
+            let tree = tree.to_str().expect("UTF-8");
+            world.run(&["sh", "-c", &format!("cd {tree} && {attack}")], &[]).exits(0);
+            let ran = world.kiln(&build).exits(0);
+            assert_eq!(ran.stderr.matches("had been changed").count(), 1, "{what}: {}", ran.stderr);
+            assert_eq!(world.read("kiln-out/attack.out"), right, "{what}");
+            assert!(!world.kiln(&build).exits(0).says("had been changed"), "{what}");
+        }
+    }
 }

@@ -83,6 +83,7 @@ pub fn execute(
     // 3. Lay the inputs out, and have the sandbox started meanwhile.
     shop.backend.warm_up();
     let laid = lay_out(shop, step, environment, &mounts)?;
+    laid.touched().for_each(|name| tell(Event::Note(remade(name))));
     let spec = Spec::check(parts(step, environment, &laid))
         .map_err(|error| refusal::spec(step, &error))?;
     // 4. Run it in the sandbox.
@@ -167,6 +168,17 @@ fn resolve(step: &Step, done: &Done) -> Result<(Blob, Vec<Known>), StepFailure> 
 struct Laid {
     root: Checkout,
     mounts: Vec<Checkout>,
+}
+
+impl Laid {
+    /// Returns the names of the checkouts that somebody had touched.
+    fn touched(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(&self.root).chain(&self.mounts).filter_map(Checkout::touched)
+    }
+}
+
+fn remade(name: &str) -> String {
+    format!("checkouts/{name} of the store had been changed; not used, made anew from its objects")
 }
 
 fn lay_out(

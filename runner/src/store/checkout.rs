@@ -7,6 +7,7 @@
 //!
 //! ```text
 //! checkouts/d-HEX-SECONDS[-UID.GID]/     the lease: locked shared by every build that uses it
+//! ├── stamp                              the metadata of all of `tree`, as one digest
 //! └── tree/                              what is mounted; nothing of kiln's own is inside
 //! ```
 //!
@@ -14,7 +15,11 @@
 //! outer folder, which no step can see; `gc` removes a checkout only after it got the lock alone.
 //! Symlinks are made last, so that no path of this module can lead through one.
 //!
-//! Does not catch: somebody who changes a checkout in place, until `verify --deep`.
+//! **Touched.** Before a checkout is handed out, its stamp is compared. One that differs is not used:
+//! it is removed and made anew from the objects. While another step still uses it, it stays, and this
+//! step gets one of its own under `tmp/`, which goes with the run.
+//!
+//! Does not catch: what the stamp does not; `verify --deep` compares every byte.
 //!
 //! Spec: decisions 1, 3; ioctl_ficlone(2).
 
@@ -31,7 +36,7 @@ use rustix::io::Errno;
 
 use super::error::{Error, Operation, io};
 use super::open::{Store, folder};
-use super::{blob, remove};
+use super::{blob, remove, stamp};
 use crate::persist;
 
 /// The entry of a checkout's folder that steps see.
@@ -62,7 +67,18 @@ pub struct Owner {
 pub struct Checkout {
     path: PathBuf,
     visible: OwnedFd,
+    touched: Option<String>,
     _lease: OwnedFd,
+}
+
+/// What is at the name of a checkout.
+enum Found {
+    /// One that is as it was made, leased.
+    Sound(OwnedFd),
+    /// One that somebody touched.
+    Touched,
+    /// None, or one that is being removed.
+    Nothing,
 }
 
 /// What is checked out, and with it the name of the checkout.
@@ -89,6 +105,11 @@ impl Checkout {
     /// Returns an `O_PATH` descriptor of the tree or file.
     pub fn fd(&self) -> BorrowedFd<'_> {
         self.visible.as_fd()
+    }
+
+    /// Returns the name of the checkout that had been touched, and in whose place this one was made.
+    pub fn touched(&self) -> Option<&str> {
+        self.touched.as_deref()
     }
 }
 
@@ -127,15 +148,34 @@ impl Store {
         make: &dyn Fn(BorrowedFd<'_>) -> Result<(), Error>,
     ) -> Result<Checkout, Error> {
         let name = subject.name();
+        let mut touched = None;
         for _ in 0..TRIES_MAX {
-            if let Some(lease) = self.lease(&name)? {
-                return self.hand_out(&name, lease);
+            match self.find(&name)? {
+                Found::Sound(lease) => return self.hand_out(&name, lease, touched),
+                Found::Nothing => {}
+                Found::Touched => {
+                    touched = Some(name.clone());
+                    if !self.discard_unused_checkout(&name)? {
+                        return self.make_private(make, touched);
+                    }
+                }
             }
             if let Some(lease) = self.make_checkout(&name, make)? {
-                return self.hand_out(&name, lease);
+                return self.hand_out(&name, lease, touched);
             }
         }
         Err(Error::Busy { holder: format!("whoever removes checkouts/{name}") })
+    }
+
+    /// Takes a share of the checkout of this name and compares its stamp.
+    fn find(&self, name: &str) -> Result<Found, Error> {
+        match self.lease(name) {
+            Ok(Some(lease)) if stamp::agrees(lease.as_fd()) => Ok(Found::Sound(lease)),
+            Ok(Some(_)) => Ok(Found::Touched),
+            Ok(None) => Ok(Found::Nothing),
+            Err(Error::Io { source: Errno::NOTDIR | Errno::LOOP, .. }) => Ok(Found::Touched),
+            Err(error) => Err(error),
+        }
     }
 
     /// Takes a share of an existing checkout, or none if there is none or it is being removed.
@@ -168,14 +208,8 @@ impl Store {
     ) -> Result<Option<OwnedFd>, Error> {
         let temporary = persist::fresh();
         let at = || Path::new("checkouts").join(name);
-        rustix::fs::mkdirat(&self.run, &temporary, Mode::RWXU)
-            .map_err(io(Operation::Create, at()))?;
         let attempt = || {
-            let lease = folder(self.run.as_fd(), &temporary)?;
-            rustix::fs::flock(&lease, FlockOperation::NonBlockingLockShared)
-                .map_err(io(Operation::Lock, at()))?;
-            make(lease.as_fd())?;
-            self.wrote();
+            let lease = self.populated(&temporary, make)?;
             let flags = RenameFlags::NOREPLACE;
             match rustix::fs::renameat_with(&self.run, &temporary, &self.checkouts, name, flags) {
                 Ok(()) => Ok(Some(lease)),
@@ -191,12 +225,55 @@ impl Store {
         made
     }
 
-    fn hand_out(&self, name: &str, lease: OwnedFd) -> Result<Checkout, Error> {
-        let path = self.path().join("checkouts").join(name).join(VISIBLE);
+    /// Makes a checkout that only this run sees, and that ends with it.
+    fn make_private(
+        &self,
+        make: &dyn Fn(BorrowedFd<'_>) -> Result<(), Error>,
+        touched: Option<String>,
+    ) -> Result<Checkout, Error> {
+        let temporary = persist::fresh();
+        let lease = self.populated(&temporary, make)?;
+        self.hand_out_at(&self.run_path().join(temporary), lease, touched)
+    }
+
+    /// Makes a leased checkout under a name of this run's own.
+    fn populated(
+        &self,
+        temporary: &str,
+        make: &dyn Fn(BorrowedFd<'_>) -> Result<(), Error>,
+    ) -> Result<OwnedFd, Error> {
+        let at = || Path::new("tmp").join(temporary);
+        rustix::fs::mkdirat(&self.run, temporary, Mode::RWXU)
+            .map_err(io(Operation::Create, at()))?;
+        let lease = folder(self.run.as_fd(), temporary)?;
+        rustix::fs::flock(&lease, FlockOperation::NonBlockingLockShared)
+            .map_err(io(Operation::Lock, at()))?;
+        make(lease.as_fd())?;
+        stamp::write(lease.as_fd())?;
+        self.wrote();
+        Ok(lease)
+    }
+
+    fn hand_out(
+        &self,
+        name: &str,
+        lease: OwnedFd,
+        touched: Option<String>,
+    ) -> Result<Checkout, Error> {
+        self.hand_out_at(&self.path().join("checkouts").join(name), lease, touched)
+    }
+
+    fn hand_out_at(
+        &self,
+        folder: &Path,
+        lease: OwnedFd,
+        touched: Option<String>,
+    ) -> Result<Checkout, Error> {
+        let path = folder.join(VISIBLE);
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let visible = rustix::fs::openat(&lease, VISIBLE, flags, Mode::empty())
             .map_err(io(Operation::Open, &path))?;
-        Ok(Checkout { path, visible, _lease: lease })
+        Ok(Checkout { path, visible, touched, _lease: lease })
     }
 }
 

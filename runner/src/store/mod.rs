@@ -9,6 +9,7 @@
 //! ├── lock/gc                   held while a run registers and while `gc` looks for roots
 //! ├── objects/ab/cdef…          0444; the name is the SHA-256 of the bytes
 //! ├── checkouts/NAME/tree       what a step sees: fresh inodes, fixed modes and times
+//! ├── checkouts/NAME/stamp      its metadata as one digest, compared before each use
 //! ├── actions/ab/cdef….json     action digest → result, written by the runner alone
 //! ├── records/PROJECT/TIME.json which record a build of a project left, newest last
 //! ├── state/NAME                caches that may vanish at any time
@@ -28,8 +29,9 @@
 //! order is: gc, then a run's own folder or a checkout.
 //!
 //! Nothing is hardlinked, neither into a checkout nor inside one. No blob changes under its name.
-//! Does not catch: a process of the same user that rewrites a checkout in place, until
-//! `verify --deep`; a clock that was set back between the last flush and a power failure.
+//! A checkout that somebody touched is told by its stamp and not used.
+//! Does not catch: a process of the same user that changes a checkout and writes the stamp to match,
+//! until `verify --deep`; a clock that was set back between the last flush and a power failure.
 //!
 //! Spec: decisions 1–4; REAPI v2 `Directory`.
 
@@ -43,6 +45,9 @@ mod open;
 mod record;
 mod remove;
 mod scan;
+mod stamp;
+#[cfg(test)]
+mod stamp_tests;
 #[cfg(test)]
 mod tests;
 mod tree;

@@ -131,6 +131,11 @@ impl Store {
         &self.path
     }
 
+    /// Returns where the temporary folder of this run is.
+    pub(super) fn run_path(&self) -> PathBuf {
+        self.path.join("tmp").join(&self.run_name)
+    }
+
     /// Flushes everything written so far to the disk, in one call, and notes the moment. Call it
     /// before a build is acknowledged. Does nothing if nothing was written.
     ///

@@ -12,7 +12,8 @@ use std::path::{Path, PathBuf};
 
 use model::{Blob, Digest};
 use rayon::prelude::*;
-use rustix::fs::FlockOperation;
+use rustix::fs::{AtFlags, FlockOperation};
+use rustix::io::Errno;
 use serde::Serialize;
 
 use super::checkout::{Kind, Subject, VISIBLE};
@@ -208,15 +209,34 @@ impl Store {
         }
     }
 
-    /// Removes a checkout that no build uses; says whether it did.
+    /// Removes a checkout that no build uses; says whether it is gone.
+    ///
+    /// Whoever moves a checkout away holds the lock on the very folder that has the name then: the
+    /// name is compared again under the lock, since another process may have removed and made it anew.
     pub(super) fn discard_unused_checkout(&self, name: &str) -> Result<bool, Error> {
-        let opened = folder(self.checkouts.as_fd(), name)?;
+        let at = || Path::new("checkouts").join(name);
+        let opened = match folder(self.checkouts.as_fd(), name) {
+            Ok(opened) => opened,
+            // No folder, so nobody holds a share of it. One that is gone is fine.
+            Err(_) => {
+                self.discard(self.checkouts.as_fd(), "checkouts", name)?;
+                return Ok(true);
+            }
+        };
         let free = lock::try_lock(opened.as_fd(), FlockOperation::NonBlockingLockExclusive)
-            .map_err(io(Operation::Lock, Path::new("checkouts").join(name)))?;
-        if free {
-            self.discard(self.checkouts.as_fd(), "checkouts", name)?;
+            .map_err(io(Operation::Lock, at()))?;
+        if !free {
+            return Ok(false);
         }
-        Ok(free)
+        let held = rustix::fs::fstat(&opened).map_err(io(Operation::Inspect, at()))?;
+        match rustix::fs::statat(&self.checkouts, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(named) if (named.st_dev, named.st_ino) == (held.st_dev, held.st_ino) => {
+                self.discard(self.checkouts.as_fd(), "checkouts", name)?;
+                Ok(true)
+            }
+            Ok(_) | Err(Errno::NOENT) => Ok(true),
+            Err(errno) => Err(io(Operation::Inspect, at())(errno)),
+        }
     }
 
     /// Moves `SHARD/NAME` to `trash/`.
