@@ -6,7 +6,7 @@ use serde_json::json;
 use super::args::{InitArgs, TemplateName};
 use super::{Ended, Session, lasting, stop};
 use crate::diagnostic::{Code, Diagnostic, Exit};
-use crate::lock::{self, Lock};
+use crate::lock::Lock;
 use crate::manifest::{Starter, ident_of};
 use crate::project::{self, BUILD_FILE, LOCK_FILE, OUTPUT_FOLDER};
 use crate::{manifest, pipeline, report};
@@ -43,7 +43,7 @@ pub fn run(session: &Session, args: &InitArgs) -> Ended {
         _ => text,
     };
     let parsed = manifest::parse(text.as_bytes(), BUILD_FILE)?;
-    let lock_text = Lock::new(pipeline::GENERATED_BY, lock::inputs_digest(&parsed)).to_text();
+    let lock_text = Lock::made_for(&parsed, pipeline::GENERATED_BY).to_text();
     lasting::write(folder, BUILD_FILE, text.as_bytes())?;
     lasting::write(folder, LOCK_FILE, lock_text.as_bytes())?;
     let ignored = ignore(session)?;

@@ -4,33 +4,54 @@
 //! and comments of environments. So editing `run` never makes a lock stale, and neither does the
 //! order of keys.
 
-use model::Digest;
-use serde_json::{Value, json};
+use std::collections::BTreeMap;
 
+use model::Digest;
+use serde_json::{Map, Value, json};
+
+use super::row::{InputPin, UsedBy};
 use crate::manifest::{EnvironmentKind, Manifest, SourceKind};
+
+/// What is wished of each source and environment, in its normal form.
+pub(super) type Wishes = BTreeMap<UsedBy, Value>;
 
 /// Returns the digest of the sources and environments of `manifest`, normalised: as JSON with
 /// sorted keys and lists, without spaces.
 pub fn inputs_digest(manifest: &Manifest) -> Digest {
-    Digest::of(normal_form(manifest).to_string().as_bytes())
+    digest_of(&wishes(manifest))
 }
 
-fn normal_form(manifest: &Manifest) -> Value {
-    let sources: Value = manifest
+/// Returns the rows that say what a lock is made for.
+pub(super) fn inputs(manifest: &Manifest) -> Vec<InputPin> {
+    let pin = |(used_by, wish): (UsedBy, Value)| InputPin { used_by, wish: wish.to_string() };
+    wishes(manifest).into_iter().map(pin).collect()
+}
+
+/// Returns what is wished of each source and environment.
+pub(super) fn wishes(manifest: &Manifest) -> Wishes {
+    let sources = manifest
         .sources
         .iter()
-        .map(|source| (source.name.value.to_string(), normal_source(&source.kind)))
-        .collect::<serde_json::Map<_, _>>()
-        .into();
-    let environments: Value = manifest
-        .environments
-        .iter()
-        .map(|environment| {
-            (environment.name.value.to_string(), normal_environment(&environment.kind))
-        })
-        .collect::<serde_json::Map<_, _>>()
-        .into();
-    json!({ "sources": sources, "environments": environments })
+        .map(|source| (UsedBy::Source(source.name.value.clone()), normal_source(&source.kind)));
+    let environments = manifest.environments.iter().map(|environment| {
+        let used_by = UsedBy::Environment(environment.name.value.clone());
+        (used_by, normal_environment(&environment.kind))
+    });
+    sources.chain(environments).collect()
+}
+
+/// Returns the digest of all wishes together.
+pub(super) fn digest_of(wishes: &Wishes) -> Digest {
+    let (mut sources, mut environments) = (Map::new(), Map::new());
+    for (used_by, wish) in wishes {
+        let of = match used_by {
+            UsedBy::Source(_) => &mut sources,
+            UsedBy::Environment(_) => &mut environments,
+        };
+        of.insert(used_by.name().to_string(), wish.clone());
+    }
+    let all = json!({ "sources": sources, "environments": environments });
+    Digest::of(all.to_string().as_bytes())
 }
 
 fn normal_source(kind: &SourceKind) -> Value {

@@ -18,14 +18,17 @@ mod row;
 mod write;
 
 pub use change::{absent, check, required, stale};
+use input::inputs;
 pub use input::inputs_digest;
 pub use read::{LOCK_BYTES_MAX, parse};
 pub use row::{
-    FetchPin, HostItem, HostPin, ImagePin, LockfilePin, PackagePin, RootfsPin, SourceFrom,
-    SourcePin, UsedBy,
+    FetchPin, HostItem, HostPin, ImagePin, InputPin, LockfilePin, PackagePin, RootfsPin,
+    SourceFrom, SourcePin, UsedBy,
 };
 
 use model::Digest;
+
+use crate::manifest::Manifest;
 
 /// The version of the format that this kiln writes, and the newest that it reads.
 pub const LOCK_VERSION: u64 = 1;
@@ -37,6 +40,8 @@ pub struct Lock {
     pub generated_by: String,
     /// The sources and environments that it was made for, see [`inputs_digest`].
     pub inputs_digest: Digest,
+    /// What it was made for, wish by wish; none in a lock of a kiln that did not write them.
+    pub inputs: Vec<InputPin>,
     /// Packages of `deb` environments and sources.
     pub packages: Vec<PackagePin>,
     /// Images of `oci` environments and sources.
@@ -54,11 +59,18 @@ pub struct Lock {
 }
 
 impl Lock {
+    /// Returns a lock for the sources and environments of `manifest`, which pins nothing yet.
+    pub fn made_for(manifest: &Manifest, generated_by: impl Into<String>) -> Lock {
+        let inputs = inputs(manifest);
+        Lock { inputs, ..Lock::new(generated_by, inputs_digest(manifest)) }
+    }
+
     /// Returns a lock without rows.
     pub fn new(generated_by: impl Into<String>, inputs_digest: Digest) -> Lock {
         Lock {
             generated_by: generated_by.into(),
             inputs_digest,
+            inputs: Vec::new(),
             packages: Vec::new(),
             images: Vec::new(),
             rootfs: Vec::new(),

@@ -10,8 +10,8 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::row::{
-    FetchPin, HostItem, HostPin, ImagePin, LockfilePin, PackagePin, RootfsPin, SourceFrom,
-    SourcePin, UsedBy,
+    FetchPin, HostItem, HostPin, ImagePin, InputPin, LockfilePin, PackagePin, RootfsPin,
+    SourceFrom, SourcePin, UsedBy,
 };
 use super::{LOCK_VERSION, Lock};
 use crate::diagnostic::{Code, Diagnostic, FileText, Span, one_of};
@@ -20,6 +20,8 @@ use crate::diagnostic::{Code, Diagnostic, FileText, Span, one_of};
 pub const LOCK_BYTES_MAX: usize = 16 << 20;
 /// Longest text of a field, in bytes.
 const FIELD_BYTES_MAX: usize = 4096;
+/// Longest wish of one input, in bytes: an environment that names thousands of packages.
+const WISH_BYTES_MAX: usize = 1 << 20;
 
 /// Reads the text of a lock. `file` is its name as the user would write it.
 ///
@@ -81,6 +83,7 @@ fn read(top: &Fields<'_>) -> Result<Lock, Refused> {
         "version",
         "generated-by",
         "inputs-digest",
+        "input",
         "package",
         "image",
         "rootfs",
@@ -92,6 +95,7 @@ fn read(top: &Fields<'_>) -> Result<Lock, Refused> {
     let lock = Lock {
         generated_by: top.text("generated-by")?.to_owned(),
         inputs_digest: top.parsed("inputs-digest", "a digest", |text| text.parse().ok())?,
+        inputs: top.rows("input", input)?,
         packages: top.rows("package", package)?,
         images: top.rows("image", image)?,
         rootfs: top.rows("rootfs", rootfs)?,
@@ -105,6 +109,14 @@ fn read(top: &Fields<'_>) -> Result<Lock, Refused> {
 
 /// Reads one row and says what identifies it.
 type ReadRow<T> = fn(&Fields<'_>) -> Result<(T, String), Refused>;
+
+fn input(row: &Fields<'_>) -> Result<(InputPin, String), Refused> {
+    row.only(&["used-by", "wish"])?;
+    let used_by = row.used_by()?;
+    let wish = row.text_up_to("wish", WISH_BYTES_MAX)?.to_owned();
+    let identity = used_by.to_string();
+    Ok((InputPin { used_by, wish }, identity))
+}
 
 fn package(row: &Fields<'_>) -> Result<(PackagePin, String), Refused> {
     row.only(&[
@@ -275,7 +287,11 @@ impl<'t> Fields<'t> {
     }
 
     fn text(&self, key: &str) -> Result<&'t str, Refused> {
-        let fits = |text: &&str| text.len() <= FIELD_BYTES_MAX;
+        self.text_up_to(key, FIELD_BYTES_MAX)
+    }
+
+    fn text_up_to(&self, key: &str, bytes_max: usize) -> Result<&'t str, Refused> {
+        let fits = |text: &&str| text.len() <= bytes_max;
         self.value(key)?.as_str().filter(fits).ok_or_else(|| self.wrong(key, "a string"))
     }
 

@@ -18,6 +18,16 @@ pub enum UsedBy {
     Source(Ident),
 }
 
+/// `[[input]]`: what the build file wished of one source or environment. It pins nothing: it is there
+/// so that a stale lock can say what changed.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct InputPin {
+    /// Which.
+    pub used_by: UsedBy,
+    /// The wish in its normal form: JSON with sorted keys and lists, without spaces.
+    pub wish: String,
+}
+
 /// `[[package]]`: one package of a suite.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PackagePin {
@@ -168,6 +178,14 @@ impl UsedBy {
     pub fn name(&self) -> &Ident {
         match self {
             UsedBy::Environment(name) | UsedBy::Source(name) => name,
+        }
+    }
+
+    /// Returns it as sentences have it.
+    pub(super) fn told(&self) -> String {
+        match self {
+            UsedBy::Environment(name) => format!("environment `{name}`"),
+            UsedBy::Source(name) => format!("source `{name}`"),
         }
     }
 }

@@ -48,6 +48,7 @@ fn full() -> Lock {
     let platform = |arch| Platform { os: Os::Linux, arch };
     let path = HostItem::Path(AbsPath::new("/opt/toolchain").unwrap());
     Lock {
+        inputs: vec![InputPin { used_by: environment("rust"), wish: r#"{"a":"b"}"#.to_owned() }],
         packages: vec![PackagePin {
             used_by: environment("rust"),
             name: PackageName::new("gcc").unwrap(),
@@ -98,6 +99,10 @@ fn full() -> Lock {
 const FULL: &str = r#"version = 1
 generated-by = "kiln 0.1.0"
 inputs-digest = "sha256:…"
+
+[[input]]
+used-by = "environment:rust"
+wish = "{\"a\":\"b\"}"
 
 [[package]]
 used-by = "environment:rust"
@@ -296,9 +301,9 @@ help: take it from version control, or write it anew:  kiln lock
         &text,
         r#"
 error[KILN-0204]: `entries` of a row of `lockfile` is wrong
-  --> kiln.lock:66:1
+  --> kiln.lock:70:1
    |
-66 | entries = "many"
+70 | entries = "many"
    |
   expected: an integer, not negative
 help: take it from version control, or write it anew:  kiln lock
@@ -356,6 +361,72 @@ help: look at the change, then pin it:  kiln lock
         "kiln.lock is stale: environment:default is not in it; \
          environment:rust is in it, and kiln.yaml does not pin it"
     );
+}
+
+#[test]
+fn a_stale_lock_names_the_input_whose_wish_changed() {
+    let lock = Lock {
+        hosts: vec![package("default", "gcc")],
+        ..Lock::made_for(&manifest(PINNED), "kiln 0.1.0")
+    };
+    let lock = parse(lock.to_text().as_bytes(), "kiln.lock").unwrap();
+    for (from, to, told) in [
+        ("[gcc, make]", "[gcc]", "environment `default`: `make` is gone from `packages`"),
+        ("[gcc, make]", "[gcc, make, tar]", "environment `default`: `tar` is new in `packages`"),
+        (
+            "pin: true",
+            "pin: true, paths: [/opt/x]",
+            "environment `default`: `{\"at\":\"/opt/x\",\"from\":\"/opt/x\",\"path-prefix\":false}` \
+             is new in `paths`",
+        ),
+        (
+            "environment:",
+            "sources: {src: {local: src}}\nenvironment:",
+            "source `src`: `local` was `.`, is `src`",
+        ),
+        (
+            "environment:",
+            "sources: {src: {local: ., exclude: [x]}}\nenvironment:",
+            "source `src`: `x` is new in `exclude`",
+        ),
+        (
+            "environment:",
+            "sources: {other: {local: src}}\nenvironment:",
+            "source `other` is new; source `src` is gone",
+        ),
+        ("steps:", "environments: {more: {host: {}}}\nsteps:", "environment `more` is new"),
+        (
+            "pin: true",
+            "pin: false",
+            "environment `default`: `pin` was `true`, is `false`; \
+             environment:default is in it, and kiln.yaml does not pin it",
+        ),
+    ] {
+        let found = check(&lock, &manifest(&PINNED.replace(from, to)), "kiln.lock").unwrap_err();
+        assert_eq!(found.headline, format!("kiln.lock is stale: {told}"));
+    }
+}
+
+#[test]
+fn wishes_that_are_not_those_of_the_digest_explain_nothing() {
+    let good = Lock::made_for(&manifest(PINNED), "kiln 0.1.0");
+    let edited = manifest(&PINNED.replace("[gcc, make]", "[gcc]"));
+    for wish in ["{}", "", "[[[[", "\u{1b}[2J", &"[".repeat(100_000)] {
+        let mut lock = good.clone();
+        lock.inputs[0].wish = wish.to_owned();
+        let lock = parse(lock.to_text().as_bytes(), "kiln.lock").unwrap();
+        let found = check(&lock, &edited, "kiln.lock").unwrap_err();
+        assert!(!found.headline.contains("gone"), "{}", found.headline);
+    }
+    let mut lock = Lock { inputs: Vec::new(), ..good };
+    let wish = format!(r#"{{"\u001b[2J{}":1}}"#, "x".repeat(9000));
+    lock.inputs.push(InputPin { used_by: environment("default"), wish });
+    let forged = super::input::digest_of(
+        &[(environment("default"), serde_json::from_str(&lock.inputs[0].wish).unwrap())].into(),
+    );
+    let lock = Lock { inputs_digest: forged, ..lock };
+    let found = check(&lock, &edited, "kiln.lock").unwrap_err();
+    assert!(found.headline.len() < 2000 && !found.headline.contains('\u{1b}'));
 }
 
 #[test]

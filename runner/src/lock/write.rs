@@ -7,8 +7,8 @@ use model::Digest;
 use serde_json::{Map, Value, json};
 
 use super::row::{
-    FetchPin, HostItem, HostPin, ImagePin, LockfilePin, PackagePin, RootfsPin, SourceFrom,
-    SourcePin,
+    FetchPin, HostItem, HostPin, ImagePin, InputPin, LockfilePin, PackagePin, RootfsPin,
+    SourceFrom, SourcePin,
 };
 use super::{LOCK_VERSION, Lock};
 
@@ -58,8 +58,9 @@ impl Lock {
     }
 
     /// Returns the tables in the order of the file, each with its rows in theirs.
-    fn tables(&self) -> [(&'static str, Vec<Row>); 7] {
+    fn tables(&self) -> [(&'static str, Vec<Row>); 8] {
         [
+            ("input", sorted(&self.inputs, input)),
             ("package", sorted(&self.packages, package)),
             ("image", sorted(&self.images, image)),
             ("rootfs", sorted(&self.rootfs, rootfs)),
@@ -102,6 +103,10 @@ fn sorted<T: Ord>(pins: &[T], row: fn(&T) -> Row) -> Vec<Row> {
 
 fn text(value: impl std::fmt::Display) -> Field {
     Field::Text(value.to_string())
+}
+
+fn input(pin: &InputPin) -> Row {
+    vec![("used-by", text(&pin.used_by)), ("wish", text(&pin.wish))]
 }
 
 fn package(pin: &PackagePin) -> Row {

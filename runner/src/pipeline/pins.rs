@@ -34,7 +34,7 @@ pub fn lock(
     upgrade: Option<&str>,
     talk: &mut Talk,
 ) -> Result<Lock, Vec<Diagnostic>> {
-    let mut new = Lock::new(GENERATED_BY, lock::inputs_digest(manifest));
+    let mut new = Lock::made_for(manifest, GENERATED_BY);
     let required = lock::required(manifest);
     let unchanged = old.filter(|old| old.inputs_digest == new.inputs_digest);
     let mut wanted: BTreeSet<&Ident> = BTreeSet::new();

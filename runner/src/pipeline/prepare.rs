@@ -228,9 +228,7 @@ fn lock_text(
         None => Ok(None),
         // Pins are read from the host, which only `kiln lock` does.
         Some(stale) if locked || !lock::required(manifest).is_empty() => Err(vec![stale]),
-        Some(_) => Ok(Some(
-            lock::Lock::new(super::pins::GENERATED_BY, lock::inputs_digest(manifest)).to_text(),
-        )),
+        Some(_) => Ok(Some(lock::Lock::made_for(manifest, super::pins::GENERATED_BY).to_text())),
     }
 }
 
