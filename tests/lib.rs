@@ -18,4 +18,5 @@ mod offline;
 mod provenance;
 mod reproducible;
 mod support;
+mod telling;
 mod tidy;

@@ -22,8 +22,9 @@ pub struct Ends {
     pub ran: BTreeMap<StepId, Ran>,
     /// Steps that failed, with their reasons.
     pub failed: BTreeMap<StepId, StepFailure>,
-    /// Steps that did not start because something before them failed, or everything was stopped.
-    pub blocked: BTreeSet<StepId>,
+    /// Steps that did not start: `Blocked` because something before them failed, `Cancelled` because
+    /// everything was stopped.
+    pub unstarted: BTreeMap<StepId, State>,
 }
 
 /// How the workers see what has been done so far.
@@ -70,17 +71,41 @@ where
             }
         }
     });
-    for id in waiting.into_keys() {
+    for (id, state) in unstarted(&waiting, &ends.failed) {
         talk.event(Event::Ended(Ended {
             step: id.clone(),
-            state: State::Blocked,
+            state,
             detail: None,
             took: Duration::ZERO,
             tail: None,
         }));
-        ends.blocked.insert(id.clone());
+        ends.unstarted.insert(id, state);
     }
     ends
+}
+
+/// Says why each waiting step did not start: something before it failed, at any distance, or nothing
+/// did and all was stopped.
+fn unstarted(
+    waiting: &BTreeMap<&StepId, BTreeSet<&StepId>>,
+    failed: &BTreeMap<StepId, StepFailure>,
+) -> BTreeMap<StepId, State> {
+    let did_fail =
+        |id: &StepId| failed.get(id).is_some_and(|failure| failure.state != State::Cancelled);
+    let mut blocked: BTreeSet<&StepId> = BTreeSet::new();
+    loop {
+        let known = blocked.len();
+        for (id, before) in waiting {
+            if before.iter().any(|before| did_fail(before) || blocked.contains(before)) {
+                blocked.insert(id);
+            }
+        }
+        if blocked.len() == known {
+            break;
+        }
+    }
+    let state = |id| if blocked.contains(id) { State::Blocked } else { State::Cancelled };
+    waiting.keys().map(|id| ((*id).clone(), state(*id))).collect()
 }
 
 fn one<W>(step: &Step, done: &Done, messages: &Sender<Message>, work: &W)
@@ -151,5 +176,35 @@ fn settle<'a>(
             }));
             ends.failed.insert(id, failure);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(name: &str) -> StepId {
+        StepId::parse(name).unwrap()
+    }
+
+    fn failure(state: State) -> StepFailure {
+        let (detail, log, log_blob, action) = (None, None, None, None);
+        StepFailure { state, detail, diagnostics: Vec::new(), log, log_blob, action }
+    }
+
+    #[test]
+    fn a_step_is_blocked_by_a_failure_at_any_distance_and_cancelled_by_a_stop() {
+        let names = ["a", "b", "c", "d", "failed", "stopped"].map(id);
+        let [a, b, c, d, failed, stopped] = &names;
+        let waiting: BTreeMap<&StepId, BTreeSet<&StepId>> =
+            [(a, [b].into()), (b, [failed].into()), (c, [stopped].into()), (d, BTreeSet::new())]
+                .into();
+        let ends = [
+            (failed.clone(), failure(State::Failed)),
+            (stopped.clone(), failure(State::Cancelled)),
+        ]
+        .into();
+        let states: Vec<State> = unstarted(&waiting, &ends).into_values().collect();
+        assert_eq!(states, [State::Blocked, State::Blocked, State::Cancelled, State::Cancelled]);
     }
 }

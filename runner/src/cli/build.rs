@@ -8,8 +8,8 @@ use serde_json::json;
 
 use super::args::BuildArgs;
 use super::{Ended, Session, stop};
-use crate::diagnostic::{Diagnostic, Exit};
-use crate::pipeline::{self, AskedFor, Finished, Mode, Signing, Source, Wish};
+use crate::diagnostic::{Diagnostic, Exit, exit_code};
+use crate::pipeline::{self, AskedFor, Failed, Finished, Mode, Signing, Source, Wish};
 use crate::report::{self, Talk};
 
 /// Builds, and tells what came of it.
@@ -36,9 +36,23 @@ pub fn run(session: &Session, args: &BuildArgs) -> Ended {
     let mut talk = Talk::new(&session.global, &session.context);
     let finished = pipeline::build(session, &project, &wish, &mut talk);
     talk.end();
-    let finished = finished?;
+    let finished = match finished {
+        Ok(finished) => finished,
+        Err(failed) => return unfinished(session, failed),
+    };
     tell(session, &mut talk, &wish, &finished, args.explain);
     Ok(Exit::Done)
+}
+
+/// Tells of a build that did not pass: with `--json` the steps stand beside the errors.
+pub(super) fn unfinished(session: &Session, failed: Failed) -> Ended {
+    if !session.global.json || failed.steps.is_empty() {
+        return Err(failed.errors);
+    }
+    let errors: Vec<_> = failed.errors.iter().map(Diagnostic::to_json).collect();
+    let told = json!({"id": failed.id, "steps": failed.steps, "errors": errors});
+    report::document("errors", told);
+    Ok(exit_code(failed.errors.iter().map(|diagnostic| diagnostic.code)))
 }
 
 /// Returns what the flags say of signing.

@@ -47,7 +47,10 @@ pub fn run(session: &Session, args: &RunArgs) -> Ended {
     let mut talk = Talk::new(&session.global, &session.context);
     let finished = pipeline::build(session, &project, &wish, &mut talk);
     talk.end();
-    build::tell(session, &mut talk, &wish, &finished?, false);
+    match finished {
+        Ok(finished) => build::tell(session, &mut talk, &wish, &finished, false),
+        Err(failed) => return build::unfinished(session, failed),
+    }
     Ok(Exit::Done)
 }
 

@@ -95,6 +95,23 @@ pub struct Finished {
     pub notes: Vec<String>,
 }
 
+/// What a build came to that did not pass.
+#[derive(Debug)]
+pub struct Failed {
+    /// Its id; none where no step was to run yet.
+    pub id: Option<String>,
+    /// What became of each step; empty where none was to run yet.
+    pub steps: BTreeMap<StepId, StepStory>,
+    /// Everything that went wrong.
+    pub errors: Vec<Diagnostic>,
+}
+
+impl From<Vec<Diagnostic>> for Failed {
+    fn from(errors: Vec<Diagnostic>) -> Failed {
+        Failed { id: None, steps: BTreeMap::new(), errors }
+    }
+}
+
 /// One artifact that was handed over.
 #[derive(Clone, Debug)]
 pub struct FinishedArtifact {
@@ -117,7 +134,7 @@ pub fn build(
     project: &Project,
     wish: &Wish,
     talk: &mut Talk,
-) -> Result<Finished, Vec<Diagnostic>> {
+) -> Result<Finished, Failed> {
     let one = |diagnostic: Diagnostic| vec![diagnostic];
     session.cancel()?;
     let store = session.store()?;
@@ -131,7 +148,7 @@ pub fn build(
     hand_over::check_folder(session, project, wish)?;
     hand_over::write_lock(project, &prepared)?;
     if wish.mode != Mode::Build {
-        return preview(&store, prepared, project, wish);
+        return Ok(preview(&store, prepared, project, wish)?);
     }
     // 5. Run the plan.
     let run = run_id().map_err(one)?;
@@ -140,8 +157,9 @@ pub fn build(
     talk.end();
     // 6. Hand over.
     let facts = hand_over::Facts { run, started, finished: session.context.now() };
-    if !ends.failed.is_empty() || !ends.blocked.is_empty() {
-        return Err(hand_over::failed(&store, project, &prepared, &facts, &ends));
+    if !ends.failed.is_empty() || !ends.unstarted.is_empty() {
+        let errors = hand_over::failed(&store, project, &prepared, &facts, &ends);
+        return Err(Failed { id: Some(facts.run), steps: stories(&ends), errors });
     }
     let job = Job {
         session,
@@ -315,20 +333,18 @@ pub(super) fn stories(ends: &Ends) -> BTreeMap<StepId, StepStory> {
         };
         (id.clone(), story)
     });
-    let blocked = ends.blocked.iter().map(|id| {
-        (
-            id.clone(),
-            StepStory {
-                state: State::Blocked,
-                detail: None,
-                action: None,
-                log: None,
-                wall_ms: 0,
-                cached_from: None,
-            },
-        )
+    let unstarted = ends.unstarted.iter().map(|(id, state)| {
+        let story = StepStory {
+            state: *state,
+            detail: None,
+            action: None,
+            log: None,
+            wall_ms: 0,
+            cached_from: None,
+        };
+        (id.clone(), story)
     });
-    ran.chain(failed).chain(blocked).collect()
+    ran.chain(failed).chain(unstarted).collect()
 }
 
 /// Returns the name under which the builds of a project are kept.

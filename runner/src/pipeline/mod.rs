@@ -17,7 +17,7 @@ mod prepare;
 mod select;
 mod signing;
 
-pub use build::{AskedFor, Finished, FinishedArtifact, Mode, Wish, build};
+pub use build::{AskedFor, Failed, Finished, FinishedArtifact, Mode, Wish, build};
 pub use pins::{GENERATED_BY, lock};
 pub use prepare::{Prepared, Source, prepare, read_manifest, sketch};
 pub use select::present;
