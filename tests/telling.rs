@@ -41,3 +41,60 @@ fn a_failed_build_tells_the_state_of_every_step() {
     let told = document(&world.kiln(&["build", "--json"]).exits(2));
     assert!(told.get("steps").is_none() && told["errors"].is_array(), "{told}");
 }
+
+/// A report with names that would write to the terminal.
+const REPORT: &str = "<testsuites><testsuite><testcase name='good'/><testcase classname='c' name='bad&#x9b;31m'>\
+                      <failure/></testcase><testcase name='later'><skipped/></testcase></testsuite></testsuites>";
+
+#[test]
+fn the_report_of_a_test_is_told_with_the_names_of_what_did_not_pass() {
+    let world = World::warm(Who::all()[0]);
+    world.write("src/input", &world.token);
+    world.write("src/report.xml", REPORT);
+    let unit = |end: &str| {
+        file(&format!(
+            "steps:\n  - {{name: make, run: 'true'}}\ntests:\n  - {{name: unit, run: 'cp report.xml r.xml; exit \
+             {end}', reports: {{junit: r.xml}}}}\n"
+        ))
+    };
+    for (end, code, detail) in [
+        ("1", 1, "exit status 1; 3 tests, 1 failure, 1 skipped"),
+        ("0", 0, "3 tests, 1 failure, 1 skipped"),
+    ] {
+        world.write("kiln.yaml", &unit(end));
+        let ran = world.kiln(&["build", "--json"]).exits(code);
+        let told = document(&ran);
+        let story = &told["steps"]["unit"];
+        assert_eq!(story["detail"], detail);
+        assert_eq!(story["cases"]["tests"], 3);
+        assert_eq!(story["cases"]["not_passed"][0], "c.bad\u{9b}31m");
+        assert!(ran.stderr.contains("test unit: c.bad\\x9b31m did not pass"), "{}", ran.stderr);
+        assert!(!ran.stderr.contains('\u{9b}'));
+    }
+    // Found again, it says the same.
+    let told = document(&world.kiln(&["build", "--json"]).exits(0));
+    assert_eq!(told["steps"]["unit"]["state"], "cached");
+    assert_eq!(told["steps"]["unit"]["cases"]["failures"], 1);
+}
+
+#[test]
+fn a_report_that_is_none_is_a_note_and_the_test_passes() {
+    let world = World::warm(Who::all()[0]);
+    let test = file(
+        "steps:\n  - {name: make, run: 'true'}\ntests:\n  - {name: unit, run: 'cp report.xml r.xml', reports: \
+         {junit: r.xml}}\n",
+    );
+    world.write("kiln.yaml", &test);
+    let deep = "<testsuite>".repeat(50_000);
+    for (report, why) in [
+        ("ok 1 - this is another format", "not well-formed"),
+        ("<!DOCTYPE a [<!ENTITY b SYSTEM 'file:///etc/passwd'>]><testsuite/>", "document type"),
+        (&deep, "deep"),
+    ] {
+        world.write("src/report.xml", report);
+        let ran = world.kiln(&["build", "--json"]).exits(0);
+        assert!(ran.stderr.contains("is kept and not read"), "{}", ran.stderr);
+        assert!(ran.stderr.contains(why), "{}", ran.stderr);
+        assert!(document(&ran)["steps"]["unit"]["cases"].is_null());
+    }
+}

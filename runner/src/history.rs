@@ -10,6 +10,7 @@ use model::record::Record;
 use model::step::StepId;
 use serde::{Deserialize, Serialize};
 
+use crate::junit::Cases;
 use crate::report::State;
 use crate::store::{self, Held, Store, UnixMillis};
 
@@ -56,6 +57,8 @@ pub struct StepStory {
     pub wall_ms: u64,
     /// The build that ran it, where its result was found.
     pub cached_from: Option<String>,
+    /// What the report of a test says.
+    pub cases: Option<Cases>,
 }
 
 /// One artifact of a build.

@@ -21,6 +21,7 @@ pub mod export;
 pub mod history;
 pub mod inputs;
 pub mod interrupt;
+pub mod junit;
 pub mod lock;
 pub mod manifest;
 pub mod persist;

@@ -188,8 +188,8 @@ mod tests {
     }
 
     fn failure(state: State) -> StepFailure {
-        let (detail, log, log_blob, action) = (None, None, None, None);
-        StepFailure { state, detail, diagnostics: Vec::new(), log, log_blob, action }
+        let (detail, log, log_blob, action, cases) = (None, None, None, None, None);
+        StepFailure { state, detail, diagnostics: Vec::new(), log, log_blob, action, cases }
     }
 
     #[test]

@@ -20,12 +20,13 @@ use model::relpath::{AbsPath, RelPath};
 use model::step::{Epoch, Input, OutputKind, Run, SCRIPT_PATH, Step, StepId};
 use model::text;
 use model::tree::Directory;
-use sandbox::{Backend, Cancel, Exit, InjectedFile, Mount, Outcome, Parts, Spec};
+use sandbox::{Backend, Cancel, Exit, InjectedFile, Mount, Outcome, Parts, Spec, Writable};
 
 use super::capture::{self, Caps};
-use super::{Ran, StepFailure, StepResult, refusal};
+use super::{Ran, StepFailure, StepResult, refusal, report};
 use crate::context::Context;
 use crate::diagnostic::Diagnostic;
+use crate::junit::Cases;
 use crate::plan::action::{self, Known, Sealed};
 use crate::report::{Event, Tail};
 use crate::schedule::Done;
@@ -78,7 +79,8 @@ pub fn execute(
             .map_err(|error| refusal::store(step, &error))?
             .filter(|found| found.record.backend == shop.backend.name())
     {
-        return Ok(ran(step, sealed, environment, found.record, None));
+        let (cases, _) = report::of_result(shop.store, step, &found.record);
+        return Ok(ran(step, sealed, environment, found.record, None, cases));
     }
     // 3. Lay the inputs out, and have the sandbox started meanwhile.
     shop.backend.warm_up();
@@ -97,7 +99,11 @@ pub fn execute(
     .map_err(|error| refusal::sandbox(step, &error))?;
     let log_blob = shop.store.import_bytes(&log).map_err(|error| refusal::store(step, &error))?;
     if outcome.exit != Exit::Exited(0) {
-        return Err(refusal::exit(step, &outcome, log, log_blob, &sealed));
+        let (cases, notes) = report::of_failed(shop.store, step, &outcome);
+        notes.into_iter().for_each(tell);
+        let failure = refusal::exit(step, &outcome, log, log_blob, &sealed);
+        let detail = with_cases(failure.detail, cases.as_ref());
+        return Err(StepFailure { detail, cases, ..failure });
     }
     // 5. Capture the outputs and write the result.
     let (outputs, warnings) = capture_all(shop, step, &outcome)
@@ -107,7 +113,10 @@ pub fn execute(
     for warning in warnings {
         tell(Event::Note(format!("step {}: {warning}", step.id)));
     }
-    Ok(ran(step, sealed, environment, result, Some(Tail::of(&log, crate::report::TAIL_LINES))))
+    let (cases, notes) = report::of_result(shop.store, step, &result);
+    notes.into_iter().for_each(tell);
+    let tail = Tail::of(&log, crate::report::TAIL_LINES);
+    Ok(ran(step, sealed, environment, result, Some(tail), cases))
 }
 
 fn ran(
@@ -116,6 +125,7 @@ fn ran(
     environment: Blob,
     result: StepResult,
     tail: Option<Tail>,
+    cases: Option<Cases>,
 ) -> Ran {
     let named = step.outputs.iter().map(|(name, output)| (name, &output.path));
     let outputs = named
@@ -126,7 +136,8 @@ fn ran(
         environment,
         sealed: Arc::new(sealed),
         outputs,
-        note: note(&result),
+        note: with_cases(note(&result), cases.as_ref()),
+        cases,
         cached: tail.is_none(),
         result,
         tail,
@@ -256,13 +267,7 @@ fn capture_all(
     let reports = step.reports.iter().map(|(name, path)| (name, path, OutputKind::File));
     let (mut found, mut warnings, mut wrong) = (BTreeMap::new(), Vec::new(), Vec::new());
     for (name, path, kind) in outputs.chain(reports) {
-        let at = work_folder().join(path);
-        let view = outcome
-            .views
-            .iter()
-            .rev()
-            .find_map(|view| at.strip_prefix(&view.at).map(|rest| (view, rest)));
-        let Some((view, rest)) = view else {
+        let Some((view, rest)) = place_of(outcome, path) else {
             wrong.push(refusal::unreachable(step, name, path));
             continue;
         };
@@ -278,6 +283,16 @@ fn capture_all(
         }
     }
     if wrong.is_empty() { Ok((found, warnings)) } else { Err(wrong) }
+}
+
+/// Returns the writable place that holds a path of the work folder, and the path inside it.
+pub(super) fn place_of<'o>(
+    outcome: &'o Outcome,
+    path: &RelPath,
+) -> Option<(&'o Writable, RelPath)> {
+    let at = work_folder().join(path);
+    let mut views = outcome.views.iter().rev();
+    views.find_map(|view| at.strip_prefix(&view.at).map(|rest| (view, rest)))
 }
 
 fn result(
@@ -338,7 +353,7 @@ pub fn foresee(store: &Store, plan: &crate::plan::Plan, backend: &Backend) -> BT
         if let Ok(Some(found)) = store.action_get::<StepResult>(&sealed.digest)
             && found.record.backend == backend.name()
         {
-            let ran = ran(step, sealed, environment, found.record, None);
+            let ran = ran(step, sealed, environment, found.record, None, None);
             done.lock()
                 .unwrap_or_else(std::sync::PoisonError::into_inner)
                 .insert(step.id.clone(), ran);
@@ -346,6 +361,12 @@ pub fn foresee(store: &Store, plan: &crate::plan::Plan, backend: &Backend) -> BT
         }
     }
     known
+}
+
+/// Adds the counts of a test's report to the few words about it.
+fn with_cases(words: Option<String>, cases: Option<&Cases>) -> Option<String> {
+    let all: Vec<String> = words.into_iter().chain(cases.map(Cases::words)).collect();
+    if all.is_empty() { None } else { Some(all.join("; ")) }
 }
 
 /// Says in a few words what is worth knowing of a step that passed.

@@ -3,6 +3,7 @@
 pub mod capture;
 pub mod local;
 mod refusal;
+mod report;
 
 pub use refusal::missing;
 
@@ -15,6 +16,7 @@ use model::relpath::{Ident, RelPath};
 use serde::{Deserialize, Serialize};
 
 use crate::diagnostic::Diagnostic;
+use crate::junit::Cases;
 use crate::report::{State, Tail};
 
 /// What a step came to: the value of the action cache. Its key is the Action digest; outputs are kept
@@ -61,6 +63,8 @@ pub struct Ran {
     pub cached: bool,
     /// A few words for people.
     pub note: Option<String>,
+    /// What its report says, where it is a test with one.
+    pub cases: Option<Cases>,
     /// The end of what it wrote, where it ran.
     pub tail: Option<Tail>,
 }
@@ -80,4 +84,6 @@ pub struct StepFailure {
     pub log_blob: Option<Blob>,
     /// The Action digest, where it got that far.
     pub action: Option<Digest>,
+    /// What its report says, where it is a test that left one.
+    pub cases: Option<Cases>,
 }

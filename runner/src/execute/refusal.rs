@@ -194,6 +194,7 @@ pub fn exit(
         log: Some(log),
         log_blob: Some(log_blob),
         action: Some(sealed.digest),
+        cases: None,
     }
 }
 
@@ -225,6 +226,7 @@ pub fn captured(
         log: Some(log.to_vec()),
         log_blob: Some(log_blob),
         action: Some(sealed.digest),
+        cases: None,
     }
 }
 
@@ -243,5 +245,5 @@ pub fn capture(step: &Step, name: &Ident, error: &CaptureError) -> Diagnostic {
 }
 
 fn failure(state: State, detail: Option<String>, diagnostics: Vec<Diagnostic>) -> StepFailure {
-    StepFailure { state, detail, diagnostics, log: None, log_blob: None, action: None }
+    StepFailure { state, detail, diagnostics, log: None, log_blob: None, action: None, cases: None }
 }

@@ -303,6 +303,7 @@ fn preview(
         log: None,
         wall_ms: 0,
         cached_from: None,
+        cases: None,
     };
     let steps =
         prepared.plan.steps.keys().map(|id| (id.clone(), story(known.contains(id)))).collect();
@@ -319,6 +320,7 @@ pub(super) fn stories(ends: &Ends) -> BTreeMap<StepId, StepStory> {
             log: Some(ran.result.log),
             wall_ms: ran.result.wall_ms,
             cached_from: ran.cached.then(|| ran.result.run.clone()),
+            cases: ran.cases.clone(),
         };
         (id.clone(), story)
     });
@@ -330,6 +332,7 @@ pub(super) fn stories(ends: &Ends) -> BTreeMap<StepId, StepStory> {
             log: failure.log_blob,
             wall_ms: 0,
             cached_from: None,
+            cases: failure.cases.clone(),
         };
         (id.clone(), story)
     });
@@ -341,6 +344,7 @@ pub(super) fn stories(ends: &Ends) -> BTreeMap<StepId, StepStory> {
             log: None,
             wall_ms: 0,
             cached_from: None,
+            cases: None,
         };
         (id.clone(), story)
     });
