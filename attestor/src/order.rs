@@ -30,6 +30,18 @@ pub enum Refused {
         /// Observed.
         got: String,
     },
+    /// Observed is about another target or other parameters.
+    #[error(
+        "what was observed has another `{parameter}` than the order: expected `{expected}`, got `{got}`"
+    )]
+    Parameter {
+        /// Which.
+        parameter: &'static str,
+        /// The Order's, escaped.
+        expected: String,
+        /// Observed, escaped.
+        got: String,
+    },
     /// It ended after the Order's deadline, or comes after it.
     #[error("it comes {late_seconds} s after the order's deadline")]
     Late {
@@ -39,6 +51,20 @@ pub enum Refused {
     /// It ended before it started.
     #[error("it ended before it started")]
     Times,
+    /// It claims to have ended later than this attestor's clock, or long before it.
+    #[error("it ended {seconds} s {direction} this attestor's clock")]
+    Clock {
+        /// How far away, in seconds.
+        seconds: i64,
+        /// `after` or `before`.
+        direction: &'static str,
+    },
+    /// A step ran outside the run.
+    #[error("step `{step}` ran outside the time of its run")]
+    StepTimes {
+        /// The step.
+        step: StepId,
+    },
     /// A time that no calendar has.
     #[error("{seconds} s since 1970 is no time that can be written")]
     Calendar {
@@ -59,6 +85,27 @@ pub enum Refused {
     /// No step ran, so nothing is known about isolation.
     #[error("the record names no step")]
     NoStep,
+    /// The steps belong to no plan that is named.
+    #[error("the record names no plan")]
+    NoPlan,
+    /// Two stories of one step.
+    #[error("step `{step}` is told twice")]
+    SameStep {
+        /// The step.
+        step: StepId,
+    },
+    /// Something is said of a step that is not told.
+    #[error("`{what}` is of no step of the record")]
+    UnknownStep {
+        /// What, escaped.
+        what: String,
+    },
+    /// A log among the byproducts is not that of its step.
+    #[error("the log of step `{step}` is named with two digests")]
+    OtherLog {
+        /// The step.
+        step: StepId,
+    },
     /// A step failed.
     #[error("step `{step}` ended with {exit_code}")]
     StepFailed {
@@ -81,6 +128,12 @@ pub enum Refused {
         /// Why.
         #[source]
         source: PathError,
+    },
+    /// The artifact's name hides letters, or is one of kiln's own files.
+    #[error("the artifact's name `{name}` is not plain")]
+    OddName {
+        /// The name, escaped.
+        name: String,
     },
     /// A build of which no build file is named.
     #[error("the record names no build file")]
@@ -112,6 +165,16 @@ pub enum Refused {
     Write(#[source] serde_json::Error),
 }
 
+/// How far two clocks of one run may be apart, in seconds: a clock that was set meanwhile, or those of
+/// two machines.
+const CLOCK_SLACK_SECONDS: i64 = 300;
+/// How long after its end a run is still signed for, in seconds: one day.
+const AGE_SECONDS_MAX: i64 = 24 * 60 * 60;
+/// The byproduct that is the plan.
+const PLAN: &str = "plan.json";
+/// The file of kiln's own that lists the artifacts.
+const SUMS: &str = "SHA256SUMS";
+
 /// Checks that a Record hangs together.
 ///
 /// # Errors
@@ -132,16 +195,141 @@ pub(crate) fn check(record: &Record) -> Result<(), Refused> {
         };
         return Err(Refused::Source { expected: show(&order.source), got: show(&observed.source) });
     }
+    check_parameters(record)?;
     check_deadline(order.deadline, observed.run.finished)?;
     if observed.run.finished < observed.run.started {
         return Err(Refused::Times);
     }
-    Name::new(&observed.subject.name).map_err(|source| Refused::SubjectName {
-        name: model::text::escape(observed.subject.name.as_bytes()),
-        source,
-    })?;
+    check_artifact_name(&observed.subject.name)?;
     check_guarantees(record)?;
+    check_steps(record)?;
     check_dependencies(record)
+}
+
+/// Checks that a Record's times are near this attestor's own clock, in seconds since 1970.
+///
+/// # Errors
+/// [`Refused::Clock`] for one from the future, and for one that was kept for long: a build is signed
+/// when it ends, and building it again finds every result.
+pub(crate) fn check_clock(record: &Record, now: i64) -> Result<(), Refused> {
+    let finished = record.observed.run.finished;
+    let (ahead, age) = (finished.saturating_sub(now), now.saturating_sub(finished));
+    if ahead > CLOCK_SLACK_SECONDS {
+        return Err(Refused::Clock { seconds: ahead, direction: "after" });
+    }
+    if age > AGE_SECONDS_MAX {
+        return Err(Refused::Clock { seconds: age, direction: "before" });
+    }
+    Ok(())
+}
+
+/// Checks that a name is a plain file name, which nobody can mistake for another.
+///
+/// # Errors
+/// [`Refused::SubjectName`], [`Refused::OddName`].
+pub(crate) fn check_name(name: &str) -> Result<(), Refused> {
+    let shown = model::text::escape(name.as_bytes());
+    match Name::new(name) {
+        Err(source) => Err(Refused::SubjectName { name: shown, source }),
+        Ok(_) if shown == name && name.trim() == name => Ok(()),
+        Ok(_) => Err(Refused::OddName { name: shown }),
+    }
+}
+
+/// Checks the name of an artifact: plain, and not that of the list beside it.
+fn check_artifact_name(name: &str) -> Result<(), Refused> {
+    check_name(name)?;
+    if name == SUMS {
+        return Err(Refused::OddName { name: model::text::escape(name.as_bytes()) });
+    }
+    Ok(())
+}
+
+fn check_parameters(record: &Record) -> Result<(), Refused> {
+    let (order, observed) = (&record.order, &record.observed);
+    let differs = |parameter, expected: &str, got: &str| {
+        let [expected, got] = [expected, got].map(|text| model::text::escape(text.as_bytes()));
+        Err(Refused::Parameter { parameter, expected, got })
+    };
+    let (expected, got) = (parameters(&order.asked), parameters(&observed.asked));
+    for ((parameter, expected), (other, got)) in expected.iter().zip(&got) {
+        if parameter != other {
+            return differs("kind", parameter, other);
+        }
+        if expected != got {
+            return differs(parameter, expected, got);
+        }
+    }
+    if order.waivers != observed.waivers {
+        let told = |waivers: &std::collections::BTreeSet<Guarantee>| {
+            waivers.iter().map(Guarantee::to_string).collect::<Vec<_>>().join(", ")
+        };
+        return differs("waivers", &told(&order.waivers), &told(&observed.waivers));
+    }
+    match expected.iter().find(|(parameter, _)| *parameter == "target") {
+        Some((_, target)) if *target != observed.subject.name => {
+            differs("target", target, &observed.subject.name)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Returns what was asked, each parameter by its name. The first tells the kinds apart.
+fn parameters(asked: &Asked) -> Vec<(&'static str, String)> {
+    match asked {
+        Asked::Build { build_file, target, matrix, overrides } => vec![
+            ("build file", build_file.to_string()),
+            ("target", target.clone()),
+            ("matrix", matrix.clone()),
+            ("overrides", overrides.clone()),
+        ],
+        Asked::Run { command, inputs, outputs, packages, environment, target } => vec![
+            ("command", command.clone()),
+            ("inputs", inputs.clone()),
+            ("outputs", outputs.clone()),
+            ("packages", packages.clone()),
+            ("environment", environment.clone()),
+            ("target", target.clone()),
+        ],
+    }
+}
+
+/// Checks that the steps are those of a plan, each told once and within the run's time.
+fn check_steps(record: &Record) -> Result<(), Refused> {
+    let run = &record.observed.run;
+    if run.byproducts.iter().filter(|one| one.name == PLAN).count() != 1 {
+        return Err(Refused::NoPlan);
+    }
+    let mut logs = std::collections::BTreeMap::new();
+    let latest = run.finished.saturating_add(CLOCK_SLACK_SECONDS);
+    let earliest = run.started.saturating_sub(CLOCK_SLACK_SECONDS);
+    for step in &run.steps {
+        if logs.insert(format!("{}.log", step.id), step).is_some() {
+            return Err(Refused::SameStep { step: step.id.clone() });
+        }
+        let seconds = i64::try_from(step.wall_ms / 1000).unwrap_or(i64::MAX);
+        let ended = step.started.saturating_add(seconds);
+        // One that was found instead of run did so at any earlier time.
+        let early = step.cached_from.is_none() && step.started < earliest;
+        if early || step.started < 0 || ended > latest {
+            return Err(Refused::StepTimes { step: step.id.clone() });
+        }
+    }
+    for byproduct in &run.byproducts {
+        if let Some(step) = logs.get(&byproduct.name)
+            && step.log.digest != byproduct.digest
+        {
+            return Err(Refused::OtherLog { step: step.id.clone() });
+        }
+    }
+    // `STEP.LIMIT`; a matrix value in the step's name may hold a dot.
+    for asked in record.observed.asked_limits.keys() {
+        let step = asked.rsplit_once('.').map(|(step, _)| format!("{step}.log"));
+        if !step.is_some_and(|step| logs.contains_key(&step)) {
+            return Err(Refused::UnknownStep { what: model::text::escape(asked.as_bytes()) });
+        }
+    }
+    Ok(())
 }
 
 /// Checks the Order's deadline at a given time, in seconds since 1970.

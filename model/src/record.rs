@@ -108,8 +108,12 @@ pub struct SourceRef {
 pub struct Observed {
     /// The Order's nonce.
     pub nonce: Nonce,
+    /// What was really built: target and parameters as the runner saw them; must be the Order's.
+    pub asked: Asked,
     /// The source that was hashed; must be the Order's.
     pub source: SourceRef,
+    /// Guarantees that some step was allowed to go without; must be the Order's.
+    pub waivers: BTreeSet<Guarantee>,
     /// What it was built for and on.
     pub platform: Platform,
     /// The sandbox profile, [`crate::step::SANDBOX_PROFILE`].

@@ -15,6 +15,7 @@ use model::record::{
     Asked, Byproduct, Dependency, DigestOf, GitId, Nonce, Observed, Order, RECORD_VERSION, Rebuild,
     Record, Role, RunDetails, SourceRef, StepRecord, Subject,
 };
+use model::relpath::RelPath;
 use model::step::{Epoch, Run, SANDBOX_PROFILE, SCRIPT_PATH, Step, StepId};
 
 use crate::environment::Environment;
@@ -109,6 +110,7 @@ pub fn record(
         .filter_map(|step| ran.get(&step.id).map(|ran| step_record(step, ran)))
         .collect();
     let byproducts = byproducts(&told, run);
+    let waivers = plan.steps.values().flat_map(|step| step.waived.iter().copied()).collect();
     let environments: BTreeMap<String, Digest> = steps
         .iter()
         .filter_map(|step| {
@@ -121,7 +123,7 @@ pub fn record(
     Record {
         version: RECORD_VERSION,
         order: Order {
-            asked,
+            asked: asked.clone(),
             source: inputs.source.clone(),
             waivers: run.waivers.clone(),
             nonce: nonce.clone(),
@@ -129,7 +131,9 @@ pub fn record(
         },
         observed: Observed {
             nonce,
+            asked: seen(asked, artifact, inputs),
             source: inputs.source.clone(),
+            waivers,
             platform: Platform::HERE,
             sandbox_profile: SANDBOX_PROFILE.to_owned(),
             asked_limits: steps.iter().flat_map(|step| asked_limits(step)).collect(),
@@ -150,6 +154,25 @@ pub fn record(
                 claims: run.claims.clone(),
             },
         },
+    }
+}
+
+/// Returns what was built, in the words of a request: what the plan knows comes from the plan.
+fn seen(asked: Asked, artifact: &Artifact, inputs: &Inputs) -> Asked {
+    let built = artifact.name.to_string();
+    match asked {
+        Asked::Build { build_file, overrides, .. } => {
+            let read = inputs.build_file.as_ref().and_then(|(name, _)| RelPath::new(name).ok());
+            Asked::Build {
+                build_file: read.unwrap_or(build_file),
+                target: built,
+                matrix: artifact.choice_text(),
+                overrides,
+            }
+        }
+        Asked::Run { command, inputs, outputs, packages, environment, .. } => {
+            Asked::Run { command, inputs, outputs, packages, environment, target: built }
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! 1. The state folder is locked: one request at a time on this machine.
 //! 2. The journal is asked. The same request gets the same bytes, another one under its nonce none.
-//! 3. The deadline is compared with this process' own clock.
+//! 3. The deadline and the run's times are compared with this process' own clock.
 //! 4. The subjects are hashed from their descriptors.
 //! 5. The statement is derived, or for `kiln attest` written around the given predicate.
 //! 6. It is signed, once.
@@ -22,7 +22,7 @@ use super::keyring::{Keyring, KeyringError};
 use super::subjects::{self, SubjectError};
 use crate::bundle;
 use crate::envelope;
-use crate::order::{Refused, check_deadline};
+use crate::order::{Refused, check_clock, check_deadline, check_name};
 use crate::pipe::{
     Answer, Attest, ManifestFile, PREDICATE_BYTES_MAX, PipeError, RefusedAnswer, RefusedKind,
     Request, Signed,
@@ -166,7 +166,10 @@ fn nonce(request: &Request) -> Option<&Nonce> {
 
 fn check_time(request: &Request, now: i64) -> Result<(), Refused> {
     match request {
-        Request::Sign(record) => check_deadline(record.order.deadline, now),
+        Request::Sign(record) => {
+            check_deadline(record.order.deadline, now)?;
+            check_clock(record, now)
+        }
         Request::Attest(attest) => check_deadline(attest.deadline, now),
         Request::Generate { .. }
         | Request::Show
@@ -214,7 +217,7 @@ fn foreign(attest: &Attest) -> Result<Vec<u8>, ServeError> {
         false => return Err(ServeError::Predicate),
     };
     let mut names = std::collections::BTreeSet::new();
-    let good = |name: &str| model::Name::new(name).is_ok();
+    let good = |name: &str| check_name(name).is_ok();
     let named = attest.subjects.iter().all(|one| good(&one.name) && names.insert(&one.name));
     if attest.subjects.is_empty() || !named {
         return Err(ServeError::Subjects);

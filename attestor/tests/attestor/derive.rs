@@ -9,8 +9,8 @@ use attestor::predicate::dependencies::DependencyManifest;
 use attestor::statement::{Derived, derive};
 use model::Digest;
 use model::isolation::Guarantee;
-use model::record::{GitId, Nonce, Record, Role};
-use model::relpath::RelPath;
+use model::record::{Asked, GitId, Nonce, Record, Role};
+use model::relpath::{Ident, RelPath};
 use serde_json::{Value, json};
 
 use crate::support::{NOW, dependency, record, wrapped};
@@ -81,7 +81,7 @@ fn the_same_record_gives_the_same_bytes_and_another_run_the_same_build_definitio
     run.claims.insert("CI_JOB_URL".into(), "https://ci.example.org/1".into());
     run.steps[0].cached_from = Some("an earlier run".into());
     run.steps[0].limits.insert("memory".into(), "2Gi".into());
-    run.byproducts.clear();
+    run.byproducts.retain(|one| one.name == "plan.json");
     let (one, two) = (raw_parts(&first), raw_parts(&second));
     assert_eq!(one.0, two.0, "subject and buildDefinition are the same bytes");
     assert_ne!(one.1, two.1);
@@ -126,6 +126,7 @@ fn the_examples_of_the_build_types_pages_are_what_is_written() {
 fn a_waived_guarantee_is_in_the_build_definition_and_changes_the_builder() {
     let mut waived = record();
     waived.order.waivers = BTreeSet::from([Guarantee::Syscalls, Guarantee::Files]);
+    waived.observed.waivers = waived.order.waivers.clone();
     let gone = |guarantee| guarantee == Guarantee::Syscalls;
     waived.observed.run.steps[0].enforced.mechanisms.retain(|one| !gone(one.guarantee));
     let statement = statement(&waived);
@@ -200,9 +201,39 @@ fn every_input_is_in_the_statement() {
     assert_eq!(statement.dependencies.len(), record.observed.dependencies.len());
 }
 
+type Build<'r> = (&'r mut RelPath, &'r mut String, &'r mut String, &'r mut String);
+
+fn parts(asked: &mut Asked) -> Build<'_> {
+    match asked {
+        Asked::Build { build_file, target, matrix, overrides } => {
+            (build_file, target, matrix, overrides)
+        }
+        Asked::Run { .. } => panic!("not wrapped"),
+    }
+}
+
+fn build(record: &mut Record) -> Build<'_> {
+    parts(&mut record.observed.asked)
+}
+
+fn ordered(record: &mut Record) -> Build<'_> {
+    parts(&mut record.order.asked)
+}
+
+/// Gives the artifact another name, everywhere.
+fn rename(record: &mut Record, name: &str) {
+    *build(record).1 = name.into();
+    *ordered(record).1 = name.into();
+    record.observed.subject.name = name.into();
+}
+
+fn parameter(error: &Refused, name: &str) -> bool {
+    matches!(error, Refused::Parameter { parameter, .. } if *parameter == name)
+}
+
 /// One way to spoil a good Record, and the refusal it must meet.
 type SpoiledRow = (&'static str, fn(&mut Record), fn(&Refused) -> bool);
-const SPOILED: [SpoiledRow; 22] = [
+const SPOILED: [SpoiledRow; 43] = [
     ("version", |r| r.version = 2, |e| matches!(e, Refused::Version { .. })),
     ("nonce", |r| r.observed.nonce = Nonce::from_bytes([2; 16]), |e| matches!(e, Refused::Nonce)),
     ("source", |r| r.observed.source.uri.push('x'), |e| matches!(e, Refused::Source { .. })),
@@ -223,11 +254,81 @@ const SPOILED: [SpoiledRow; 22] = [
         |r| r.order.deadline = r.observed.run.finished - 1,
         |e| matches!(e, Refused::Late { late_seconds: 1 }),
     ),
+    ("target", |r| build(r).1.push('x'), |e| parameter(e, "target")),
+    ("target of the order", |r| ordered(r).1.push('x'), |e| parameter(e, "target")),
+    ("matrix", |r| build(r).2.push_str("a=b"), |e| parameter(e, "matrix")),
+    ("overrides", |r| build(r).3.push_str("a=b"), |e| parameter(e, "overrides")),
+    (
+        "build file",
+        |r| *build(r).0 = RelPath::new("other.yaml").unwrap(),
+        |e| parameter(e, "build file"),
+    ),
+    ("another kind", |r| r.observed.asked = wrapped().observed.asked, |e| parameter(e, "kind")),
+    (
+        "waived unasked",
+        |r| {
+            r.observed.waivers.insert(Guarantee::Files);
+        },
+        |e| parameter(e, "waivers"),
+    ),
+    (
+        "asked and not waived",
+        |r| {
+            r.order.waivers.insert(Guarantee::Files);
+        },
+        |e| parameter(e, "waivers"),
+    ),
+    ("another file", |r| r.observed.subject.name = "other".into(), |e| parameter(e, "target")),
+    ("hidden letters", |r| rename(r, "hel\u{202e}lo"), |e| matches!(e, Refused::OddName { .. })),
+    ("control bytes", |r| rename(r, "hello\u{1b}[2J"), |e| matches!(e, Refused::OddName { .. })),
+    ("two lines", |r| rename(r, "hello\nother"), |e| matches!(e, Refused::OddName { .. })),
+    ("a space at the end", |r| rename(r, "hello "), |e| matches!(e, Refused::OddName { .. })),
+    ("sums", |r| rename(r, "SHA256SUMS"), |e| matches!(e, Refused::OddName { .. })),
+    ("no plan", |r| r.observed.run.byproducts.truncate(1), |e| matches!(e, Refused::NoPlan)),
+    (
+        "two plans",
+        |r| {
+            let plan = r.observed.run.byproducts[1].clone();
+            r.observed.run.byproducts.push(plan);
+        },
+        |e| matches!(e, Refused::NoPlan),
+    ),
+    (
+        "a step twice",
+        |r| {
+            let step = r.observed.run.steps[0].clone();
+            r.observed.run.steps.push(step);
+        },
+        |e| matches!(e, Refused::SameStep { .. }),
+    ),
+    (
+        "a limit of no step",
+        |r| {
+            r.observed.asked_limits.insert("other.memory".into(), "1Gi".into());
+        },
+        |e| matches!(e, Refused::UnknownStep { .. }),
+    ),
+    (
+        "another log",
+        |r| r.observed.run.byproducts[0].digest = Digest::of(b"x"),
+        |e| matches!(e, Refused::OtherLog { .. }),
+    ),
+    (
+        "a step before its run",
+        |r| r.observed.run.steps[0].started = NOW - 301,
+        |e| matches!(e, Refused::StepTimes { .. }),
+    ),
+    (
+        "a step longer than its run",
+        |r| r.observed.run.steps[0].wall_ms = 1000 * 400,
+        |e| matches!(e, Refused::StepTimes { .. }),
+    ),
     ("times", |r| r.observed.run.finished = NOW - 1, |e| matches!(e, Refused::Times)),
     (
         "network",
         |r| {
             r.order.waivers.insert(Guarantee::Network);
+            r.observed.waivers.insert(Guarantee::Network);
         },
         |e| matches!(e, Refused::NetworkWaived),
     ),
@@ -257,12 +358,8 @@ const SPOILED: [SpoiledRow; 22] = [
         |r| r.observed.run.backend = "none".into(),
         |e| matches!(e, Refused::Backend { .. }),
     ),
-    ("no name", |r| r.observed.subject.name.clear(), |e| matches!(e, Refused::SubjectName { .. })),
-    (
-        "path",
-        |r| r.observed.subject.name = "../hello".into(),
-        |e| matches!(e, Refused::SubjectName { .. }),
-    ),
+    ("no name", |r| rename(r, ""), |e| matches!(e, Refused::SubjectName { .. })),
+    ("path", |r| rename(r, "../hello"), |e| matches!(e, Refused::SubjectName { .. })),
     (
         "no build file",
         |r| r.observed.dependencies.retain(|d| d.role != Role::BuildFile),
@@ -307,6 +404,38 @@ fn a_record_that_contradicts_its_order_or_itself_is_refused() {
     }
 }
 
+/// S-J10, for a wrapped command: each parameter of its own.
+#[test]
+fn a_command_that_was_not_the_ordered_one_is_refused() {
+    for at in 0..6 {
+        let mut record = wrapped();
+        let Asked::Run { command, inputs, outputs, packages, environment, target } =
+            &mut record.observed.asked
+        else {
+            panic!()
+        };
+        let all = [command, inputs, outputs, packages, environment, target];
+        all.into_iter().nth(at).unwrap().push('x');
+        let error = derive(&record, &BuilderConfig::local()).unwrap_err();
+        assert!(matches!(error, Refused::Parameter { .. }), "{at}: {error:?}");
+    }
+}
+
+/// A step that was found ran at any time before; one that ran, ran within its run.
+#[test]
+fn a_found_step_may_be_older_than_its_run_but_not_younger() {
+    let mut record = record();
+    let step = &mut record.observed.run.steps[0];
+    step.cached_from = Some("an earlier run".into());
+    step.started = NOW - 1_000_000;
+    derived(&record);
+    for started in [-1, NOW + 1_000_000] {
+        record.observed.run.steps[0].started = started;
+        let error = derive(&record, &BuilderConfig::local()).unwrap_err();
+        assert!(matches!(error, Refused::StepTimes { .. }), "{error:?}");
+    }
+}
+
 #[test]
 fn a_times_of_no_calendar_is_refused_and_not_a_panic() {
     let mut record = record();
@@ -329,7 +458,13 @@ fn a_folder_below_the_repository_is_part_of_the_build_files_path() {
 fn a_thousand_steps_are_counted_and_not_all_listed() {
     let mut record = record();
     let step = record.observed.run.steps[0].clone();
-    record.observed.run.steps = vec![step; 1000];
+    let one = |number: u32| {
+        let mut one = step.clone();
+        let choice = (Ident::new("number").unwrap(), number.to_string());
+        one.id.choice.extend((number > 0).then_some(choice));
+        one
+    };
+    record.observed.run.steps = (0..1000).map(one).collect();
     let steps = &statement(&record)["predicate"]["runDetails"]["kiln_steps"];
     assert_eq!(steps["total"], 1000);
     assert_eq!(steps["listed"].as_array().unwrap().len(), 256);

@@ -13,7 +13,7 @@ use model::Digest;
 use model::digest::Blob;
 use model::record::{Nonce, Record, Subject};
 
-use crate::support::{ARTIFACT, Attestor, NOW, file, record};
+use crate::support::{ARTIFACT, Attestor, NOW, file, present, record};
 
 fn kind(answer: Answer) -> RefusedKind {
     match answer {
@@ -127,7 +127,7 @@ fn kill_at_any_moment_makes_no_second_envelope() {
     let mut attestor = Attestor::start(folder.path());
     attestor.generate(Algorithm::EcdsaP256);
     for round in 10..22_u8 {
-        let request = Request::Sign(Box::new(with_nonce(round)));
+        let request = Request::Sign(Box::new(present(with_nonce(round))));
         let artifact = file(ARTIFACT);
         let socket = attestor.socket().try_clone().unwrap();
         let asked = std::thread::spawn(move || {
@@ -156,7 +156,7 @@ fn other_bytes_than_observed_are_not_signed() {
     let folder = tempfile::tempdir().unwrap();
     let attestor = Attestor::start(folder.path());
     attestor.generate(Algorithm::EcdsaP256);
-    let request = || Request::Sign(Box::new(record()));
+    let request = || Request::Sign(Box::new(present(record())));
     let mut longer = ARTIFACT.to_vec();
     longer.push(b'x');
     for bytes in [&b""[..], b"other", &ARTIFACT[..5], &longer, &vec![0; 1 << 20]] {
@@ -198,6 +198,17 @@ fn a_refused_record_leaves_no_trace_in_the_journal() {
     network.order.waivers.insert(model::isolation::Guarantee::Network);
     for bad in [other_source, late, network] {
         assert_eq!(kind(attestor.sign(&bad)), RefusedKind::Record);
+    }
+    // By its own clock: from the future, and kept for longer than a day.
+    for away in [2 * 3600, -25 * 3600] {
+        let mut bad = record();
+        let run = &mut bad.observed.run;
+        for time in [&mut run.started, &mut run.finished, &mut run.steps[0].started] {
+            *time += away;
+        }
+        let Answer::Refused(refused) = attestor.sign(&bad) else { panic!("{away}") };
+        assert_eq!(refused.kind, RefusedKind::Record);
+        assert!(refused.causes[1].contains("this attestor's clock"), "{:?}", refused.causes);
     }
     assert_eq!(journal(folder.path()), [""; 0]);
     // The nonce is still free for the right one.

@@ -10,6 +10,8 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::time::SystemTime;
 
 use attestor::client;
 use attestor::pipe::{Answer, KeyInfo, Request, Signed};
@@ -33,7 +35,7 @@ pub const NOW: i64 = 1_795_346_700;
 /// One wrapped command, without a build file and outside git.
 pub fn wrapped() -> Record {
     let mut wrapped = record();
-    wrapped.order.asked = Asked::Run {
+    let asked = Asked::Run {
         command: "[\"make\",\"-C\",\"src\"]".into(),
         inputs: "[\"src\"]".into(),
         outputs: "[\"src/hello\"]".into(),
@@ -41,6 +43,7 @@ pub fn wrapped() -> Record {
         environment: "{}".into(),
         target: "hello".into(),
     };
+    (wrapped.order.asked, wrapped.observed.asked) = (asked.clone(), asked);
     for source in [&mut wrapped.order.source, &mut wrapped.observed.source] {
         source.uri = "local".into();
         source.commit = None;
@@ -79,7 +82,9 @@ pub fn record() -> Record {
     };
     let observed = Observed {
         nonce,
+        asked: order.asked.clone(),
         source,
+        waivers: BTreeSet::new(),
         platform: Platform::HERE,
         sandbox_profile: SANDBOX_PROFILE.into(),
         asked_limits: BTreeMap::from([("build.memory".into(), "4Gi".into())]),
@@ -136,15 +141,40 @@ fn run_details() -> RunDetails {
             left_processes: 0,
             network_attempts: Vec::new(),
         }],
-        byproducts: vec![Byproduct {
-            name: "build.log".into(),
-            digest: Digest::of(b"log"),
-            media_type: "text/plain".into(),
-            annotations: BTreeMap::new(),
-        }],
+        byproducts: vec![
+            byproduct("build.log", b"log", "text/plain"),
+            byproduct("plan.json", b"plan", "application/vnd.kiln.plan.v1+json"),
+        ],
         rebuild: Rebuild::HostBound,
         claims: BTreeMap::new(),
     }
+}
+
+fn byproduct(name: &str, bytes: &[u8], media_type: &str) -> Byproduct {
+    Byproduct {
+        name: name.into(),
+        digest: Digest::of(bytes),
+        media_type: media_type.into(),
+        annotations: BTreeMap::new(),
+    }
+}
+
+/// Moves a record of [`NOW`] to the present of this test run, always by the same span: the attestor
+/// process compares it with its own clock.
+pub fn present(mut record: Record) -> Record {
+    static SPAN: OnceLock<i64> = OnceLock::new();
+    let span = *SPAN.get_or_init(|| {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+        i64::try_from(now.as_secs()).unwrap() - NOW
+    });
+    let run = &mut record.observed.run;
+    for time in [&mut run.started, &mut run.finished] {
+        *time += span;
+    }
+    for step in &mut run.steps {
+        step.started += span;
+    }
+    record
 }
 
 pub fn dependency(role: Role, kind: &str, name: &str) -> Dependency {
@@ -224,7 +254,7 @@ impl Attestor {
     }
 
     pub fn sign(&self, record: &Record) -> Answer {
-        self.ask(&Request::Sign(Box::new(record.clone())), &[file(ARTIFACT)])
+        self.ask(&Request::Sign(Box::new(present(record.clone()))), &[file(ARTIFACT)])
     }
 
     pub fn signed(&self, record: &Record) -> Signed {
