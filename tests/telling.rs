@@ -98,3 +98,36 @@ fn a_report_that_is_none_is_a_note_and_the_test_passes() {
         assert!(document(&ran)["steps"]["unit"]["cases"].is_null());
     }
 }
+
+#[test]
+fn a_build_of_one_target_keeps_the_digests_of_the_others() {
+    let world = World::warm(Who::all()[0]);
+    world.write("src/input", &world.token);
+    let steps = |run: &str| {
+        file(&format!(
+            "steps:\n  - {{name: one, run: '{run}', outputs: {{out: one}}}}\n  - {{name: two, run: '{run}; cp one \
+             two', outputs: {{out: two}}}}\nartifacts: [{{file: one.out}}, {{file: two.out}}]\n"
+        ))
+    };
+    let sums = || {
+        let text = world.read("kiln-out/SHA256SUMS");
+        text.lines().filter_map(|line| line.split("  ").nth(1)).collect::<Vec<_>>().join(" ")
+    };
+    let checked = || {
+        let arguments = ["sh", "-c", "cd kiln-out && sha256sum --check --strict SHA256SUMS"];
+        world.run(&arguments, &[]).exits(0);
+    };
+    world.write("kiln.yaml", &steps("cp input one"));
+    world.kiln(&["build", "--no-sign", "one"]).exits(0);
+    assert_eq!(sums(), "one");
+    world.kiln(&["build", "--no-sign", "two"]).exits(0);
+    assert_eq!(sums(), "one two");
+    checked();
+    // One that was changed since is not what its line says.
+    std::fs::write(world.path("project/kiln-out/one"), "changed").expect("it can be written");
+    world.kiln(&["build", "--no-sign", "two"]).exits(0);
+    assert_eq!(sums(), "two");
+    world.kiln(&["build", "--no-sign"]).exits(0);
+    assert_eq!(sums(), "one two");
+    checked();
+}

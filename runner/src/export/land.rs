@@ -11,6 +11,7 @@ use model::{Blob, Digest, Name};
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
 
+use super::sums::{SUMS_BYTES_MAX, SUMS_NAME, read_sums};
 use crate::persist::{self, Flush, PersistError, retry};
 use crate::store::{self, Store};
 
@@ -162,6 +163,36 @@ impl OutFolder {
             Err(store::Error::Changed) => Ok(false),
             Err(source) => Err(ExportError::Store { at: self.path_of(name), source }),
         }
+    }
+
+    /// Returns what the list of digests in this folder says of `wanted` files that still are as it
+    /// says. What cannot be read says nothing: the list is written anew in any case.
+    pub fn listed(&self, wanted: &dyn Fn(&Name) -> bool) -> Vec<(Name, Digest)> {
+        let Ok(list) = Name::new(SUMS_NAME) else { return Vec::new() };
+        let read = self.open_file(&list).filter(|(_, size)| *size <= SUMS_BYTES_MAX);
+        let Some((file, size)) = read else { return Vec::new() };
+        let mut bytes = vec![0; usize::try_from(size).unwrap_or(0)];
+        let Ok(got) = retry(|| rustix::io::pread(&file, &mut bytes[..], 0)) else {
+            return Vec::new();
+        };
+        let text = String::from_utf8_lossy(&bytes[..got]).into_owned();
+        let is_so = |(name, digest): &(Name, Digest)| {
+            wanted(name)
+                && self.open_file(name).is_some_and(|(file, _)| {
+                    store::hash_file(&file, &mut |_| ()).is_ok_and(|there| there.digest == *digest)
+                })
+        };
+        read_sums(&text).into_iter().filter(is_so).collect()
+    }
+
+    /// Opens a regular file without following a link, and says how many bytes it has.
+    fn open_file(&self, name: &Name) -> Option<(OwnedFd, u64)> {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let opened = retry(|| rustix::fs::openat(&self.fd, name.as_str(), flags, Mode::empty()));
+        let file = opened.ok()?;
+        let stat = rustix::fs::fstat(&file).ok()?;
+        let regular = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
+        regular.then_some((file, stat.st_size.cast_unsigned()))
     }
 
     fn land_with(

@@ -5,7 +5,8 @@
 //! told. Nothing there is followed: a symlink in a file's place is replaced, one in the folder's place
 //! is refused.
 //!
-//! Deletes nothing: what is no artifact of this build is not kiln's to judge.
+//! Deletes nothing: what is no artifact of this build is not kiln's to judge. It stays in the list of
+//! digests as long as it has the bytes that are listed.
 //!
 //! Spec: decisions 12, 24; sha256sum(1).
 

@@ -92,6 +92,13 @@ fn the_sums_are_what_sha256sum_checks() {
     assert_eq!(landed, Landed::Written);
     let again = out.land_bytes(&name(SUMS_NAME), text.as_bytes(), None).unwrap();
     assert_eq!(again, Landed::Unchanged);
+    // Read back, each line counts only while its file is what it says.
+    let mut listed = out.listed(&|_| true);
+    listed.sort();
+    let mut expected = named.clone();
+    expected.sort();
+    assert_eq!(listed, expected);
+    assert_eq!(out.listed(&|name| name.as_str() == "a").len(), 1);
     let folder = out.path_of(&name(SUMS_NAME));
     let checked = std::process::Command::new("sha256sum")
         .args(["--check", "--strict", SUMS_NAME])
@@ -99,4 +106,25 @@ fn the_sums_are_what_sha256sum_checks() {
         .output()
         .unwrap();
     assert!(checked.status.success(), "{checked:?}");
+}
+
+#[test]
+fn a_list_of_digests_is_never_believed_alone() {
+    let Scene { scratch, store: _, out } = scene();
+    let hex = Digest::of(b"one").hex();
+    for (file, text) in [("same", "one"), ("changed", "two")] {
+        out.land_bytes(&name(file), text.as_bytes(), None).unwrap();
+    }
+    std::fs::write(scratch.path().join("outside"), "one").unwrap();
+    symlink(scratch.path().join("outside"), out.path_of(&name("link"))).unwrap();
+    std::fs::create_dir(out.path_of(&name("folder"))).unwrap();
+    let lines: String = ["same", "changed", "gone", "link", "folder", "../outside", ".", "", "a/b"]
+        .iter()
+        .map(|name| format!("{hex}  {name}\n"))
+        .collect();
+    let odd = format!("{lines}\\{hex}  sa\\me\n{hex} same\nsame\n\0\n{}  same\n", &hex[1..]);
+    out.land_bytes(&name(SUMS_NAME), odd.as_bytes(), None).unwrap();
+    assert_eq!(out.listed(&|_| true), [(name("same"), Digest::of(b"one"))]);
+    out.land_bytes(&name(SUMS_NAME), &vec![b'x'; 5 << 20], None).unwrap();
+    assert_eq!(out.listed(&|_| true), []);
 }

@@ -3,7 +3,7 @@
 //! Everything that would be written is compared first: what is right already is left alone, so a
 //! build that found all its results writes nothing and signs nothing (decision 24).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use model::digest::Digest;
@@ -286,7 +286,11 @@ fn put(job: &Job<'_>, out: &OutFolder, made: &[Made]) -> Result<Vec<String>, Vec
         }
     }
     if !made.is_empty() {
-        let sums = sums_text(made.iter().map(|made| (&made.artifact.name, &made.blob.digest)));
+        // Those of other targets stay listed while they are what their line says.
+        let other = |name: &Name| made.iter().all(|made| made.artifact.name != *name);
+        let mut sums: BTreeMap<Name, Digest> = out.listed(&other).into_iter().collect();
+        sums.extend(made.iter().map(|made| (made.artifact.name.clone(), made.blob.digest)));
+        let sums = sums_text(&sums);
         land_bytes(out, SUMS_NAME, sums.as_bytes())?;
     }
     Ok(notes)
