@@ -22,6 +22,7 @@ pub mod history;
 pub mod inputs;
 pub mod interrupt;
 pub mod junit;
+pub mod live;
 pub mod lock;
 pub mod manifest;
 pub mod persist;

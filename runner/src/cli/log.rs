@@ -1,6 +1,7 @@
 //! `kiln log`: output of steps, as it was written.
 //!
-//! On a terminal it is escaped; into a file or pipe it goes byte for byte.
+//! On a terminal it is escaped; into a file or pipe it goes byte for byte. With `--follow` that of a
+//! build that runs is shown while it is written, and a finished one at once.
 
 use model::step::StepId;
 use model::text;
@@ -8,26 +9,28 @@ use serde_json::json;
 
 use super::args::LogArgs;
 use super::show::{no_such, of_project};
-use super::{Ended, Session, stop};
+use super::{Ended, Session};
 use crate::diagnostic::{Code, Diagnostic, Exit, nearest};
 use crate::history::{self, Build, StepStory};
+use crate::live::{self, Followed};
+use crate::refusal;
 use crate::report::{self, State};
 use crate::store::Store;
 
 /// Largest log that is shown, in bytes: the largest that a step may ask to keep.
 const LOG_BYTES_MAX: u64 = 16 << 30;
 
+/// Longest line of a running step that is kept back until it is whole, in bytes.
+const LINE_BYTES_MAX: usize = 64 << 10;
+
 /// Prints the log of the steps picked.
 pub fn run(session: &Session, args: &LogArgs) -> Ended {
-    if args.follow {
-        return stop(
-            super::wrong_usage(
-                "`--follow` needs a build that runs, and builds run in the foreground",
-            )
-            .help("see the output while it is written:  kiln build -v"),
-        );
-    }
     let store = session.store()?;
+    if args.follow
+        && let Some(ended) = follow(session, &store, args)?
+    {
+        return Ok(ended);
+    }
     let builds = of_project(session, &store)?;
     let (build, step) = choose(&args.what, &builds)?;
     let picked: Vec<(&StepId, &StepStory)> = pick(build, step.as_deref())?;
@@ -51,6 +54,70 @@ pub fn run(session: &Session, args: &LogArgs) -> Ended {
         }
     }
     Ok(Exit::Done)
+}
+
+/// Shows what a build of this project that runs now writes, until it ends. Returns none where no such
+/// build runs, or where its documents are wanted: then the finished one is shown.
+fn follow(
+    session: &Session,
+    store: &Store,
+    args: &LogArgs,
+) -> Result<Option<Exit>, Vec<Diagnostic>> {
+    let project = session.project()?;
+    let running = live::running(store, &history::project_key(&project.folder))
+        .map_err(|error| vec![refusal::store(&error)])?;
+    let is =
+        |followed: &Followed, name: &str| name.len() >= 4 && followed.build().starts_with(name);
+    let named = args.what.first().and_then(|name| running.iter().find(|one| is(one, name)));
+    let (followed, step) = match (named, args.what.as_slice()) {
+        (Some(followed), what) => (followed, what.get(1)),
+        // A finished build that is named is shown, whatever runs.
+        (None, [_, _, ..]) => return Ok(None),
+        (None, [one]) if one.starts_with('^') => return Ok(None),
+        (None, what) => match running.first() {
+            Some(followed) => (followed, what.first()),
+            None => return Ok(None),
+        },
+    };
+    let steps: Vec<String> = followed
+        .steps()
+        .iter()
+        .filter(|id| {
+            step.is_none_or(|step| id.as_str() == step || id.split('[').next() == Some(step))
+        })
+        .cloned()
+        .collect();
+    // `failed`, `slowest` and what is no step are told once the build is over.
+    if steps.is_empty() || session.global.json {
+        followed.wait();
+        return Ok(None);
+    }
+    let (many, terminal) = (steps.len() > 1, session.context.terminal_out);
+    let mut line = Vec::new();
+    let unseen = followed.follow(
+        steps,
+        &mut |step| {
+            if many {
+                report::line(&format!("== {step}"));
+            }
+        },
+        &mut |bytes| match terminal {
+            false => report::raw(bytes),
+            true => {
+                // Whole lines, so that no letter is cut in two.
+                line.extend_from_slice(bytes);
+                let end = line.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+                let end = if line.len() > LINE_BYTES_MAX { line.len() } else { end };
+                let rest = line.split_off(end);
+                report::data(&text::escape_lines(&std::mem::replace(&mut line, rest)));
+            }
+        },
+    );
+    report::data(&text::escape_lines(&line));
+    for step in unseen {
+        report::line(&format!("   {step} wrote nothing here: found in the store, or not started"));
+    }
+    Ok(Some(Exit::Done))
 }
 
 fn choose<'a>(

@@ -19,10 +19,11 @@ use crate::cli::args::InputsLevel;
 use crate::diagnostic::{Code, Diagnostic};
 use crate::execute::local::{self, Workshop};
 use crate::history::{self, StepStory};
+use crate::live::{self, LiveLog};
 use crate::plan::Plan;
 use crate::plan::action::Known;
 use crate::project::Project;
-use crate::report::{State, Talk};
+use crate::report::{Event, State, Talk};
 use crate::schedule::{self, Ends};
 use crate::source::{Project as SourceFolder, Scanned, SourceContent};
 use crate::store::Store;
@@ -213,13 +214,27 @@ fn execute(
         bring: &bring,
         scanned: &scanned,
     };
+    let order = prepared.plan.order().unwrap_or_default();
+    if let Err(error) = live::announce(store, run, project_key(project), &order) {
+        tracing::debug!(%error, "this build cannot be followed");
+    }
     let jobs = session.global.jobs.map_or_else(cores, usize::from);
     Ok(schedule::run(
         &prepared.plan,
         jobs,
         talk,
         || cancel.is_triggered(),
-        |step, done, tell| local::execute(&shop, step, done, tell),
+        |step, done, tell| {
+            let log = LiveLog::new(store, &step.id);
+            local::execute(&shop, step, done, &|event| {
+                match &event {
+                    Event::Started { .. } => drop(log.start()),
+                    Event::Output { bytes, .. } => log.write(bytes),
+                    _ => {}
+                }
+                tell(event);
+            })
+        },
     ))
 }
 

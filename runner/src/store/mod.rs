@@ -15,7 +15,7 @@
 //! ├── state/NAME                caches that may vanish at any time
 //! ├── refs/NAME                 what `gc` must keep beside results and records
 //! ├── synced                    up to when everything is known to be on the disk
-//! ├── tmp/RUN/                  files in the making; locked by the run they belong to
+//! ├── tmp/RUN/                  files in the making, logs of running steps; locked by its run
 //! ├── trash/                    renamed away, about to be deleted
 //! └── quarantine/               objects whose bytes were not those of their name
 //! ```
@@ -44,6 +44,7 @@ mod lock;
 mod open;
 mod record;
 mod remove;
+mod run;
 mod scan;
 mod stamp;
 #[cfg(test)]
@@ -63,6 +64,7 @@ pub use error::{Error, Operation};
 pub use gc::{Collected, Keep};
 pub use open::{Info, Store, open};
 pub use record::{RecordEntry, UnixMillis};
+pub use run::{OtherRun, RunFile, is_free};
 pub use tree::TreeParts;
 pub use verify::{Damage, DamageKind, Depth, Report};
 pub use writer::ObjectWriter;
