@@ -131,3 +131,24 @@ fn a_build_of_one_target_keeps_the_digests_of_the_others() {
     assert_eq!(sums(), "one two");
     checked();
 }
+
+#[test]
+fn verbose_shows_the_set_up_and_more_of_it_the_program() {
+    let world = World::warm(Who::all()[0]);
+    world.write("src/input", &world.token);
+    let steps = "steps:\n  - {name: one, run: cp input out, env: {A: \"x\\e[31my\"}, outputs: {out: out}}\n";
+    world.write("kiln.yaml", &file(steps));
+    let told = |flag: &str| world.kiln(&["build", "--no-cache", "--no-sign", flag]).exits(0).stderr;
+    let (output, set_up, trace) = (told("-v"), told("-vv"), told("-vvv"));
+    assert!(!output.contains("set-up"), "{output}");
+    for words in ["step{id=one}", "set-up number=0", "Tmpfs", "Attach", "all processes are dead"] {
+        assert!(set_up.contains(words), "{words}: {set_up}");
+    }
+    // In the order in which it is done: the root is made before anything is attached below it.
+    let at = |words: &str| set_up.find(words).unwrap_or(usize::MAX);
+    assert!(at("set-up number=0") < at("set-up number=1"));
+    assert!(!set_up.contains("variable"), "{set_up}");
+    assert!(trace.contains("variable") && trace.contains("x\\x1b[31my"), "{trace}");
+    assert!(trace.contains("read back guarantee=network"), "{trace}");
+    assert!(!trace.contains('\u{1b}'));
+}

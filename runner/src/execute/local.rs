@@ -63,8 +63,10 @@ pub fn execute(
     done: &Done,
     tell: &dyn Fn(Event),
 ) -> Result<Ran, StepFailure> {
+    let _span = tracing::debug_span!("step", id = %step.id).entered();
     // 1. Know every input by digest, and so the Action.
     let (environment, mounts) = resolve(step, done)?;
+    tracing::trace!(environment = %environment.digest, ?mounts, "inputs");
     let load = |blob: &Blob| match (shop.scanned)(blob) {
         Some(folder) => Ok(folder),
         None => shop.store.load_directory(blob),
@@ -79,9 +81,11 @@ pub fn execute(
             .map_err(|error| refusal::store(step, &error))?
             .filter(|found| found.record.backend == shop.backend.name())
     {
+        tracing::debug!(action = %sealed.digest, made_by = found.record.run, "found");
         let (cases, _) = report::of_result(shop.store, step, &found.record);
         return Ok(ran(step, sealed, environment, found.record, None, cases));
     }
+    tracing::debug!(action = %sealed.digest, "to be run");
     // 3. Lay the inputs out, and have the sandbox started meanwhile.
     shop.backend.warm_up();
     let laid = lay_out(shop, step, environment, &mounts)?;
@@ -112,6 +116,9 @@ pub fn execute(
     keep(shop, step, &sealed, &result)?;
     for warning in warnings {
         tell(Event::Note(format!("step {}: {warning}", step.id)));
+    }
+    for (path, output) in &result.outputs {
+        tracing::debug!(path = %text::escape(path.as_str().as_bytes()), ?output, "captured");
     }
     let (cases, notes) = report::of_result(shop.store, step, &result);
     notes.into_iter().for_each(tell);

@@ -6,6 +6,7 @@
 
 mod ci;
 mod event;
+mod harmless;
 mod human;
 mod json;
 mod state;
@@ -61,7 +62,8 @@ pub fn diagnostics(found: &[Diagnostic], style: Style, quiet: u8, columns: usize
     }
 }
 
-/// Starts the one subscriber of `tracing` events: warnings by default, more with `-vv` and `-vvv`.
+/// Starts the one subscriber of `tracing` events: warnings by default, with `-vv` what steps are
+/// given and how their sandboxes are set up, with `-vvv` programs, variables and what was read back.
 pub fn subscribe(verbose: u8) {
     let level = match verbose {
         0 | 1 => tracing::Level::WARN,
@@ -70,7 +72,7 @@ pub fn subscribe(verbose: u8) {
     };
     let subscriber = tracing_subscriber::fmt()
         .with_max_level(level)
-        .with_writer(std::io::stderr)
+        .with_writer(|| harmless::Harmless)
         .without_time()
         .finish();
     // A second subscriber cannot be: this is called once, by the command line's first lines.

@@ -148,10 +148,14 @@ impl Store {
         make: &dyn Fn(BorrowedFd<'_>) -> Result<(), Error>,
     ) -> Result<Checkout, Error> {
         let name = subject.name();
+        let began = std::time::Instant::now();
         let mut touched = None;
         for _ in 0..TRIES_MAX {
             match self.find(&name)? {
-                Found::Sound(lease) => return self.hand_out(&name, lease, touched),
+                Found::Sound(lease) => {
+                    tracing::debug!(name, took = ?began.elapsed(), "checkout is as it was made");
+                    return self.hand_out(&name, lease, touched);
+                }
                 Found::Nothing => {}
                 Found::Touched => {
                     touched = Some(name.clone());
@@ -161,6 +165,7 @@ impl Store {
                 }
             }
             if let Some(lease) = self.make_checkout(&name, make)? {
+                tracing::debug!(name, took = ?began.elapsed(), "checkout is made");
                 return self.hand_out(&name, lease, touched);
             }
         }

@@ -25,6 +25,7 @@ mod setup;
 mod step;
 mod supervise;
 mod sys;
+mod tell;
 mod wire;
 
 pub use child::enter_child_if_asked;

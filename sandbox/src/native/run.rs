@@ -12,7 +12,7 @@ use super::enforced::enforced;
 use super::error::{Doing, Failure};
 use super::order::{Ordered, order};
 use super::supervise::{Bounds, Seen, Stop, watch};
-use super::{launch, wire};
+use super::{launch, tell, wire};
 use crate::cancel::Cancel;
 use crate::error::{Error, MountProblem};
 use crate::outcome::{Exit, Outcome, Stream, Usage, Writable};
@@ -39,10 +39,11 @@ pub fn run(
     let (parts, host) = (spec.parts(), Host::get());
     // 1.
     let ordered = order(parts, host)?;
+    tell::ordered(parts, &ordered);
     // 2. to 6.
     let done = carry_out(parts, host, &ordered, cancel, sink)?;
     // 7.
-    outcome(parts, host, ordered, done)
+    outcome(parts, host, ordered, done).inspect(tell::outcome)
 }
 
 /// A run that is over, every process of it dead.
