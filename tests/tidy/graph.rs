@@ -50,8 +50,8 @@ const LINES: [(&str, usize, usize); 5] = [
     ("model", 1_500, 1_600),
     ("sandbox", 3_400, 4_400),
     ("fetch", 3_200, 3_200),
-    ("attestor", 3_400, 3_900),
-    ("runner", 4_800, 20_000),
+    ("attestor", 3_400, 4_000),
+    ("runner", 4_800, 20_200),
 ];
 
 #[derive(Debug)]
