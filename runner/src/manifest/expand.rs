@@ -396,7 +396,7 @@ impl Expander<'_> {
             ArtifactKind::File { file, name, mode } => {
                 let name = match name {
                     Some(name) => self.name(&self.text(name, noted)?, name.span, noted)?,
-                    None => self.file_name(&file.value, noted)?,
+                    None => self.file_name(file, noted)?,
                 };
                 (name, ArtifactInstanceKind::File { file: self.output(&file.value), mode: *mode })
             }
@@ -440,21 +440,26 @@ impl Expander<'_> {
     }
 
     /// Returns the file name of an output: what an artifact that names none is called.
-    fn file_name(&self, file: &OutputRef, noted: &mut Noted<'_, '_, '_>) -> Option<Name> {
-        let output = self.manifest.step(&file.step)?.outputs.get(&file.output)?;
+    fn file_name(&self, file: &At<OutputRef>, noted: &mut Noted<'_, '_, '_>) -> Option<Name> {
+        let output = self.manifest.step(&file.value.step)?.outputs.get(&file.value.output)?;
         let path = self.inside(&output.path, "an output", noted)?;
-        path.split_last().map(|(_, name)| name)
+        let (_, name) = path.split_last()?;
+        self.name(name.as_str(), file.span, noted)
     }
 
     fn name(&self, text: &str, span: Span, noted: &mut Noted<'_, '_, '_>) -> Option<Name> {
-        let control = text.chars().any(char::is_control);
-        let found = Name::new(text).ok().filter(|_| !control);
+        // It is shown to people and signed, so nothing in it may hide or need an escape.
+        let plain = model::text::escape(text.as_bytes()) == text && text.trim() == text;
+        let found = Name::new(text).ok().filter(|_| plain);
         if found.is_none() {
             noted.add(
                 span,
                 Diagnostic::new(Code::WrongValue, "the name of an artifact is no file name")
-                    .expected("1 to 255 bytes, no `/`, no control character, not `.` or `..`")
-                    .got(quoted(text)),
+                    .expected(
+                        "1 to 255 bytes, no slash either way, nothing invisible, not `.` or `..`",
+                    )
+                    .got(quoted(text))
+                    .help("give the artifact a plain name:  name: …"),
             );
         }
         found

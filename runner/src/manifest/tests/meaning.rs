@@ -296,7 +296,7 @@ fn places_nest_and_never_meet() {
 #[test]
 fn names_of_artifacts_are_file_names_that_nothing_else_has() {
     let with = |artifacts: &str| {
-        format!("{}    outputs: {{o: o, d: d/}}\nartifacts: [{artifacts}]\n", step(""))
+        format!("{}    outputs: {{o: o, odd: 'a\\b', d: d/}}\nartifacts: [{artifacts}]\n", step(""))
     };
     expanded(&with("{file: build.o}, {file: build.o, name: p}"));
     for (artifacts, code) in [
@@ -308,6 +308,10 @@ fn names_of_artifacts_are_file_names_that_nothing_else_has() {
         ("{file: build.o, name: \"..\"}", Code::WrongValue),
         ("{file: build.o, name: \"\"}", Code::WrongValue),
         ("{file: build.o, name: \"a\\nb\"}", Code::WrongValue),
+        ("{file: build.o, name: 'a\\b'}", Code::WrongValue),
+        ("{file: build.o, name: \"a\\u202Eb\"}", Code::WrongValue),
+        ("{file: build.o, name: \" a\"}", Code::WrongValue),
+        ("{file: build.odd}", Code::WrongValue),
         ("{file: build.o, mode: \"0777\"}", Code::WrongValue),
         ("{file: build.o, mode: 0755}", Code::WrongType),
         ("{file: build}", Code::WrongValue),
