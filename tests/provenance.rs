@@ -2,10 +2,11 @@
 //! and is refused when anything was changed.
 
 use std::fs;
+use std::path::Path;
 
 use serde_json::Value;
 
-use crate::support::{Who, World, build_file};
+use crate::support::{Who, World, build_file, build_file_with};
 
 /// A signed build of one file.
 fn built(who: Who) -> World {
@@ -220,4 +221,51 @@ fn one_command_is_wrapped_without_a_build_file() {
         world.kiln(&["build", "--no-sign"]).exits(0);
         assert_eq!(world.read("kiln-out/made"), "a\n");
     }
+}
+
+/// Each option of a step is in its Action, in `buildDefinition`, and shown; leaving one out is seen.
+#[test]
+fn options_of_a_step_are_named_and_shown() {
+    let mut options = vec![("nested", "true"), ("fakeroot", "true"), ("cpus", "1")];
+    // Without it in the kernel the step is exit 7.
+    if Path::new("/proc/sys/abi/vsyscall32").exists() {
+        options.push(("abi32", "true"));
+    }
+    let mut actions = std::collections::BTreeSet::new();
+    for who in Who::all() {
+        let world = World::warm(who);
+        world.write("src/input", "the input\n");
+        world.key();
+        for (name, value) in options.iter().copied().chain([("", "")]) {
+            let more =
+                if name.is_empty() { String::new() } else { format!("    {name}: {value}\n") };
+            let artifacts = "[{file: attack.out}]";
+            let file = build_file_with("id -u > out", "{out: out}", artifacts, &more);
+            world.write("kiln.yaml", &file.replace("{local: src}", "{local: .}"));
+            world.kiln(&["lock"]).exits(0);
+            world.commit();
+            world.kiln(&["build", "--sign"]).exits(0);
+            let statement = world.statement("out");
+            let told = &statement["predicate"]["buildDefinition"]["internalParameters"]["options"];
+            let action = &statement["predicate"]["runDetails"]["kiln_steps"]["listed"][0]["action"];
+            actions.insert(action.to_string());
+            let (verified, inspected) = (
+                world.kiln(&["verify", "kiln-out/out"]).exits(0),
+                world.kiln(&["inspect", "kiln-out/out"]).exits(0),
+            );
+            if name.is_empty() {
+                assert!(told.is_null(), "{told}");
+                assert!(!verified.says("option ") && !inspected.says("option "));
+                continue;
+            }
+            assert_eq!(*told, serde_json::json!({ (format!("attack.{name}")): value }));
+            let words = format!("attack.{name}: {value}");
+            assert!(verified.says(&words), "{}", verified.stdout);
+            assert!(inspected.says(&words), "{}", inspected.stdout);
+            let root = if name == "fakeroot" { "0\n" } else { "1000\n" };
+            assert_eq!(world.read("kiln-out/out"), root);
+        }
+    }
+    // The same for root and user, another for each option and for none.
+    assert_eq!(actions.len(), options.len() + 1, "{actions:?}");
 }

@@ -247,6 +247,21 @@ impl Statement {
         self.external_parameters.get(name).and_then(Option::as_deref).unwrap_or_default()
     }
 
+    /// Returns what steps widened or pinned, `step.option` to value. A value that is no text is told as it
+    /// stands, so that nothing is hidden by being odd.
+    pub fn options(&self) -> BTreeMap<String, String> {
+        match self.internal_parameters.get("options") {
+            None => BTreeMap::new(),
+            Some(Value::Object(options)) => options
+                .iter()
+                .map(|(name, value)| {
+                    (name.clone(), value.as_str().map_or_else(|| value.to_string(), str::to_owned))
+                })
+                .collect(),
+            Some(other) => BTreeMap::from([("options".to_owned(), other.to_string())]),
+        }
+    }
+
     /// Returns the dependency manifest's entry, if the list of inputs moved there.
     pub fn manifest(&self) -> Option<&Dependency> {
         self.dependencies.iter().find(|one| one.media_type.as_deref() == Some(MANIFEST_MEDIA_TYPE))

@@ -84,6 +84,8 @@ pub struct Story {
     pub parameters: BTreeMap<String, String>,
     /// `internalParameters`, as they stand.
     pub internal_parameters: serde_json::Map<String, Value>,
+    /// What steps widened or pinned, `step.option` to value.
+    pub options: BTreeMap<String, String>,
     /// What went in.
     pub inputs: Inputs,
     /// Compilers and the like among the inputs.
@@ -239,6 +241,7 @@ fn story(
     Ok(Story {
         subjects: subjects(&statement),
         source: source(&statement, all),
+        options: statement.options(),
         inputs: inputs(&statement, all, listed.is_some()),
         tools: tools(all),
         waivers: waivers.map(str::to_owned).collect(),

@@ -93,6 +93,7 @@ fn spec(root: &Path) -> Spec {
         limits: Limits::default(),
         timeout: Millis(60_000),
         cpus: None,
+        widen: sandbox::Widen::default(),
         waived: BTreeSet::new(),
     })
     .expect("nothing is wrong with it")

@@ -120,6 +120,8 @@ pub struct Observed {
     pub sandbox_profile: String,
     /// Limits that the build file writes, `step.limit` to value; defaults are not listed.
     pub asked_limits: BTreeMap<String, String>,
+    /// What steps widen or pin, `step.option` to value; what is off is not listed.
+    pub options: BTreeMap<String, String>,
     /// The merged root of each environment that was used, by name.
     pub environments: BTreeMap<String, Digest>,
     /// Everything that went in. Sorted by role, name, digest; complete.

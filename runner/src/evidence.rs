@@ -16,7 +16,7 @@ use model::record::{
     Record, Role, RunDetails, SourceRef, StepRecord, Subject,
 };
 use model::relpath::RelPath;
-use model::step::{Epoch, Run, SANDBOX_PROFILE, SCRIPT_PATH, Step, StepId};
+use model::step::{Epoch, Run, SANDBOX_PROFILE, SCRIPT_PATH, Step, StepId, Widen};
 
 use crate::environment::Environment;
 use crate::execute::Ran;
@@ -137,6 +137,7 @@ pub fn record(
             platform: Platform::HERE,
             sandbox_profile: SANDBOX_PROFILE.to_owned(),
             asked_limits: steps.iter().flat_map(|step| asked_limits(step)).collect(),
+            options: steps.iter().flat_map(|step| options(step)).collect(),
             dependencies: dependencies(&steps, &environments, inputs),
             environments,
             subject: Subject { name: artifact.name.to_string(), blob },
@@ -278,6 +279,19 @@ fn asked_limits(step: &Step) -> Vec<(String, String)> {
         }
     }
     asked.into_iter().map(|(name, value)| (format!("{}.{name}", step.id), value)).collect()
+}
+
+/// Returns what a step widens or pins, under the step's name.
+fn options(step: &Step) -> Vec<(String, String)> {
+    let Widen { nested, fakeroot, abi32 } = step.widen;
+    let mut all: Vec<(&str, String)> =
+        [("nested", nested), ("fakeroot", fakeroot), ("abi32", abi32)]
+            .into_iter()
+            .filter(|(_, on)| *on)
+            .map(|(name, _)| (name, "true".to_owned()))
+            .collect();
+    all.extend(step.cpus.map(|cpus| ("cpus", cpus.to_string())));
+    all.into_iter().map(|(name, value)| (format!("{}.{name}", step.id), value)).collect()
 }
 
 /// Returns the limits that kiln itself keeps for a step. Those that the kernel keeps stand among the

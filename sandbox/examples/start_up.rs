@@ -24,6 +24,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         limits: Limits::default(),
         timeout: Millis(60_000),
         cpus: None,
+        widen: sandbox::Widen::default(),
         waived: BTreeSet::new(),
     };
     let spec = sandbox::Spec::check(parts)?;

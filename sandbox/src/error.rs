@@ -85,6 +85,14 @@ pub enum Error {
         /// The limit.
         limit: LimitName,
     },
+    /// An option of the step that this host cannot give (exit 7).
+    #[error("this host cannot give the step its option `{option}`: {why}")]
+    CannotWiden {
+        /// The option, as the build file names it.
+        option: &'static str,
+        /// What is missing.
+        why: &'static str,
+    },
     /// Fewer processors than `cpus` asks for (exit 7).
     #[error("{asked} processors asked for, {present} present")]
     TooFewProcessors {

@@ -15,7 +15,7 @@ use model::isolation::Guarantee;
 use model::limits::{Limits, Millis};
 use model::{AbsPath, Digest};
 
-pub use model::step::MountMode;
+pub use model::step::{MountMode, Widen};
 
 /// Most mounts of one step: far above any real build, far below the kernel's 100,000 of a namespace.
 pub const MOUNTS_MAX: usize = 4096;
@@ -70,6 +70,8 @@ pub struct Parts {
     pub timeout: Millis,
     /// How many processors it is pinned to.
     pub cpus: Option<NonZeroU32>,
+    /// What it widens, by name.
+    pub widen: Widen,
     /// Guarantees that may be missing.
     pub waived: BTreeSet<Guarantee>,
 }
@@ -290,6 +292,7 @@ mod tests {
             limits: Limits::default(),
             timeout: Millis(1000),
             cpus: None,
+            widen: Widen::default(),
             waived: BTreeSet::new(),
         }
     }

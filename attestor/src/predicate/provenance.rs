@@ -66,6 +66,8 @@ struct InternalParameters {
     sandbox_profile: String,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     limits: BTreeMap<String, String>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    options: BTreeMap<String, String>,
     environments: BTreeMap<String, DigestSet>,
 }
 
@@ -97,6 +99,7 @@ pub(crate) fn provenance(
                 platform: observed.platform.to_string(),
                 sandbox_profile: observed.sandbox_profile.clone(),
                 limits: observed.asked_limits.clone(),
+                options: observed.options.clone(),
                 environments,
             },
             resolved_dependencies: listed.entries,

@@ -46,8 +46,9 @@ fn a_statement_has_the_members_that_verifiers_want_and_no_other() {
     let internal = definition["internalParameters"].as_object().unwrap();
     assert_eq!(
         internal.keys().collect::<Vec<_>>(),
-        ["environments", "limits", "platform", "sandboxProfile"]
+        ["environments", "limits", "options", "platform", "sandboxProfile"]
     );
+    assert_eq!(internal["options"], json!({"build.cpus": "2", "build.nested": "true"}));
     let source = &definition["resolvedDependencies"][0];
     assert_eq!(source["annotations"]["role"], "source");
     assert_eq!(source["annotations"]["digestOf"], "reapi-v2-directory");

@@ -88,6 +88,10 @@ pub fn record() -> Record {
         platform: Platform::HERE,
         sandbox_profile: SANDBOX_PROFILE.into(),
         asked_limits: BTreeMap::from([("build.memory".into(), "4Gi".into())]),
+        options: BTreeMap::from([
+            ("build.cpus".into(), "2".into()),
+            ("build.nested".into(), "true".into()),
+        ]),
         environments: BTreeMap::from([("host".into(), Digest::of(b"root"))]),
         dependencies: vec![
             dependency(Role::Source, "local", "src"),

@@ -118,6 +118,9 @@ fn tell(story: &Story) -> String {
         };
         line(&mut out, guarantee, &told);
     }
+    for (name, value) in &story.options {
+        line(&mut out, "option", &format!("{}: {}", safe(name), safe(value)));
+    }
     if !story.waivers.is_empty() {
         line(&mut out, "waived", &safe(&story.waivers.join(", ")));
     }

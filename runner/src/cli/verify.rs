@@ -104,7 +104,13 @@ fn told(
         text::escape(commit.as_bytes()),
         text::escape(parameter("source").as_bytes())
     ));
+    let options = statement.options();
+    for (name, value) in &options {
+        let (name, value) = (text::escape(name.as_bytes()), text::escape(value.as_bytes()));
+        out.push_str(&format!("   option {name}: {value}\n"));
+    }
     let json = json!({
+        "options": options,
         "file": name, "digest": digest, "verified": true, "level": verified.level().number(), "key": verified.key().to_string(),
         "builder": statement.builder, "backend": statement.run_details.get("kiln_backend"), "source": parameter("source"), "commit": parameter("commit"), "checks": checks_json(verified.checks()),
     });

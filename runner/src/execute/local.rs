@@ -253,6 +253,7 @@ fn parts(step: &Step, environment: Blob, laid: &Laid) -> Parts {
         limits: step.limits,
         timeout: step.timeout,
         cpus: step.cpus,
+        widen: step.widen,
         waived: step.waived.clone(),
     }
 }

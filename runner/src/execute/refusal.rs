@@ -87,6 +87,8 @@ pub fn of_sandbox(step: &str, error: &sandbox::Error) -> Diagnostic {
         E::NotBuilt { .. } => Diagnostic::new(Code::BackendCannot, headline)
             .expected("native or docker")
             .help("leave --backend out"),
+        E::CannotWiden { option, .. } => Diagnostic::new(Code::BackendCannot, headline)
+            .help(format!("leave `{option}` out, or build on another host")),
         E::Program { program, .. } => Diagnostic::new(Code::CommandFailed, headline)
             .why(format!(
                 "`{program}` is not in the step's environment, or cannot be executed there"

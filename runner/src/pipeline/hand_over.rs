@@ -198,7 +198,7 @@ fn reduced(job: &Job<'_>) -> Vec<String> {
         .collect();
     absent
         .into_iter()
-        .map(|reason| format!("this host does not hold everything: {reason} (kiln doctor)"))
+        .map(|reason| format!("not every extra guarantee held: {reason} (kiln doctor)"))
         .collect()
 }
 

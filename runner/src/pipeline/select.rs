@@ -105,28 +105,19 @@ fn unknown(plan: &Plan, target: &str) -> Diagnostic {
 /// Refuses what the native backend cannot do, before anything runs.
 ///
 /// # Errors
-/// KILN-0506 for an option that is not built yet; the probe's own codes for a host that cannot sandbox.
+/// KILN-0506 for an option that contradicts the configuration; the probe's own codes for a host that
+/// cannot sandbox.
 pub fn offered(session: &Session, prepared: &Prepared) -> Result<(), Vec<Diagnostic>> {
     let mut wrong = Vec::new();
-    for step in prepared.plan.steps.values() {
-        for (name, on) in [
-            ("nested", step.widen.nested),
-            ("fakeroot", step.widen.fakeroot),
-            ("abi32", step.widen.abi32),
-        ] {
-            if on {
-                wrong.push(
-                    Diagnostic::new(
-                        Code::BackendCannot,
-                        format!(
-                            "step `{}` asks for `{name}`, which the native backend cannot do yet",
-                            step.id
-                        ),
-                    )
-                    .help(format!("leave `{name}` out")),
-                );
-            }
-        }
+    let landlock = session.config.require.contains(&Guarantee::Landlock);
+    for step in prepared.plan.steps.values().filter(|step| landlock && step.widen.nested) {
+        let headline =
+            format!("step `{}` is `nested`, and the configuration requires `landlock`", step.id);
+        wrong.push(
+            Diagnostic::new(Code::BackendCannot, headline)
+                .why("rules of Landlock on files forbid every mount that a nested step could make")
+                .help("leave `nested` out, or take `landlock` out of `require` in config.toml"),
+        );
     }
     let waived =
         prepared.plan.steps.values().next().map(|step| step.waived.clone()).unwrap_or_default();

@@ -93,7 +93,7 @@ fn prepare(socket: &OwnedFd) -> Result<First, Failure> {
         set_parent_process_death_signal(Some(Signal::KILL)).or_fail(Doing::TieLife, "")?;
     }
     // 4.
-    namespaces::enter(order.may_miss.network)?;
+    namespaces::enter(order.widen, order.may_miss.network)?;
     // 5.
     let sources = match sources {
         Some(sources) => sources,

@@ -7,9 +7,12 @@ use model::isolation::{Enforced, Guarantee};
 use model::limits::Bytes;
 
 use super::cgroup::{Host, Wanted};
-use super::seccomp;
 use super::wire::Facts;
-use crate::spec::Parts;
+use super::{lists, seccomp};
+use crate::spec::{Parts, Widen};
+
+/// Why a nested step has no rules of Landlock on files.
+const NESTED_LANDLOCK: &str = "a step is nested, and rules on files would forbid its mounts";
 
 /// Writes down what held.
 pub fn enforced(
@@ -20,9 +23,14 @@ pub fn enforced(
     work: Bytes,
 ) -> Enforced {
     let mut out = Enforced::default();
-    core(&mut out, facts);
-    limits(&mut out, parts, host, wanted, work);
+    core(&mut out, facts, parts);
+    limits(&mut out, facts, parts, host, (wanted, work));
     match facts.landlock {
+        Some(abi) if parts.widen.nested => {
+            out.add(Guarantee::Landlock, "landlock", format!("ABI {abi}, scopes only"));
+            absent(&mut out, Guarantee::Landlock, NESTED_LANDLOCK);
+        }
+        None if parts.widen.nested => absent(&mut out, Guarantee::Landlock, NESTED_LANDLOCK),
         Some(abi) => {
             out.add(Guarantee::Landlock, "landlock", format!("ABI {abi}, all its rights on files"))
         }
@@ -33,7 +41,7 @@ pub fn enforced(
     out
 }
 
-fn core(out: &mut Enforced, facts: &Facts) {
+fn core(out: &mut Enforced, facts: &Facts, parts: &Parts) {
     let has = |name: &str| facts.namespaces.contains_key(name);
     out.add(Guarantee::Files, "mount-namespace", "own root by pivot_root, read-only");
     if facts.views_copied {
@@ -51,8 +59,14 @@ fn core(out: &mut Enforced, facts: &Facts) {
     }
     out.add(Guarantee::Processes, "pid-namespace", "killed with its first process");
     out.add(Guarantee::Processes, "ipc-namespace", "private");
-    if facts.no_capabilities {
-        out.add(Guarantee::Identity, "no-capabilities", "all sets and the bounding set empty");
+    match facts.capabilities {
+        Some(0) => {
+            out.add(Guarantee::Identity, "no-capabilities", "all sets and the bounding set empty");
+        }
+        Some(_) if parts.widen.fakeroot => {
+            out.add(Guarantee::Identity, "capabilities", lists::FAKEROOT_NAMES.join(" "));
+        }
+        Some(_) | None => {}
     }
     out.add(Guarantee::Identity, "uts-namespace", facts.host.clone());
     if has("time") {
@@ -68,15 +82,28 @@ fn core(out: &mut Enforced, facts: &Facts) {
         out.add(Guarantee::Syscalls, "no-new-privileges", "set");
     }
     if facts.filter {
-        out.add(
-            Guarantee::Syscalls,
-            "seccomp",
-            format!("{} calls allowed", seccomp::allowed_count()),
-        );
+        out.add(Guarantee::Syscalls, "seccomp", seccomp_detail(parts.widen));
     }
 }
 
-fn limits(out: &mut Enforced, parts: &Parts, host: &Host, wanted: Wanted, work: Bytes) {
+fn seccomp_detail(widen: Widen) -> String {
+    let mut text = format!("{} calls allowed", seccomp::allowed_count(widen.nested));
+    if widen.nested {
+        text.push_str(", among them those for own namespaces and mounts (nested)");
+    }
+    if widen.abi32 {
+        text.push_str(", and 32-bit programs by a table of their own (abi32)");
+    }
+    text
+}
+
+fn limits(
+    out: &mut Enforced,
+    facts: &Facts,
+    parts: &Parts,
+    host: &Host,
+    (wanted, work): (Wanted, Bytes),
+) {
     let kind = host.kind().unwrap_or("rlimit");
     if host.limits_memory() {
         out.add(Guarantee::Limits, kind, format!("memory {}", wanted.memory));
@@ -90,6 +117,10 @@ fn limits(out: &mut Enforced, parts: &Parts, host: &Host, wanted: Wanted, work: 
     }
     if let Some(cpu) = wanted.cpu {
         out.add(Guarantee::Limits, kind, format!("cpu {cpu}"));
+    }
+    if parts.cpus.is_some() {
+        let plural = if facts.processors == 1 { "" } else { "s" };
+        out.add(Guarantee::Limits, "affinity", format!("{} processor{plural}", facts.processors));
     }
     out.add(Guarantee::Limits, "rlimit", format!("files {}", parts.limits.files.value));
     out.add(Guarantee::Limits, "tmpfs", format!("disk {work}"));

@@ -99,7 +99,9 @@ fn build_root(
     let private =
         rustix::mount::MountPropagationFlags::PRIVATE | rustix::mount::MountPropagationFlags::REC;
     rustix::mount::mount_change("/", private).or_fail(Doing::Private, "/")?;
-    namespaces::forbid_more()?;
+    if !order.widen.nested {
+        namespaces::forbid_more()?;
+    }
     let mut stage = apply::make_base(sources, bodies)?;
     // Overlay reads its three paths relative to the working folder.
     rustix::process::fchdir(&stage.base).or_fail(Doing::Point, "base")?;
@@ -157,8 +159,12 @@ fn check(order: &Order, facts: &Facts) -> Result<(), Failure> {
             "identity",
             own("user")
                 && own("uts")
-                && facts.no_capabilities
+                && facts.capabilities == Some(seal::kept(order.widen).bits())
                 && facts.host == namespaces::HOST_NAME,
+        ),
+        (
+            "limits",
+            order.processors.as_ref().is_none_or(|some| facts.processors as usize == some.len()),
         ),
         ("syscalls", facts.no_new_privileges && (facts.filter || order.may_miss.syscalls)),
     ];

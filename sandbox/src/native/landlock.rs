@@ -15,6 +15,7 @@ use landlock::{
     RulesetAttr, RulesetCreated, RulesetCreatedAttr, RulesetError, Scope,
 };
 use model::AbsPath;
+use model::step::Widen;
 
 use super::error::{Doing, Failure, Naming};
 use super::lists;
@@ -32,10 +33,26 @@ pub fn usable() -> Option<i32> {
 }
 
 /// Restricts this process and its children; returns the interface enforced, none where it is absent.
-pub fn restrict(writable: &[AbsPath]) -> Result<Option<i32>, Failure> {
+///
+/// A nested step keeps the scopes only: rules on files forbid every change of mounts.
+pub fn restrict(widen: Widen, writable: &[AbsPath]) -> Result<Option<i32>, Failure> {
     let Some(running) = usable() else { return Ok(None) };
-    enforce(ABI::from(running), writable).or_fail(Doing::Landlock, "")?;
+    let abi = ABI::from(running);
+    if widen.nested {
+        if Scope::from_all(abi).is_empty() {
+            return Ok(None);
+        }
+        scope_only(abi).or_fail(Doing::Landlock, "scopes")?;
+    } else {
+        enforce(abi, writable).or_fail(Doing::Landlock, "")?;
+    }
     Ok(Some(running))
+}
+
+fn scope_only(abi: ABI) -> io::Result<()> {
+    let ruleset = Ruleset::default().set_compatibility(CompatLevel::HardRequirement);
+    let created = ruleset.scope(Scope::from_all(abi)).and_then(Ruleset::create).map_err(refused)?;
+    created.restrict_self().map(drop).map_err(refused)
 }
 
 fn enforce(abi: ABI, writable: &[AbsPath]) -> io::Result<()> {

@@ -3,6 +3,8 @@
 //! A list that stands in code between mount calls is a list that nobody reads. Profile `kiln/1`.
 //! Absent names are skipped, since kernels differ; nothing else is.
 
+use rustix::thread::CapabilitySet;
+
 /// Device nodes: name, major, minor (Documentation/admin-guide/devices.txt of Linux).
 pub const DEVICES: [(&str, u32, u32); 5] = [
     // Everything redirects to it.
@@ -60,6 +62,20 @@ pub const PROC_MASKED: [&str; 17] = [
     // The host's memory as another dump.
     "vmcore",
 ];
+
+/// Capabilities that the option `fakeroot` keeps, inside the step's own user namespace: those by which
+/// a package's install script changes owners and modes of its own files. With one id mapped they
+/// reach nothing that belongs to somebody else.
+pub const FAKEROOT: CapabilitySet = CapabilitySet::CHOWN
+    .union(CapabilitySet::DAC_OVERRIDE)
+    .union(CapabilitySet::FOWNER)
+    .union(CapabilitySet::FSETID)
+    .union(CapabilitySet::SETGID)
+    .union(CapabilitySet::SETUID);
+
+/// The same, in words.
+pub const FAKEROOT_NAMES: [&str; 6] =
+    ["chown", "dac_override", "fowner", "fsetid", "setgid", "setuid"];
 
 /// Names in `/proc` that may be read and never written.
 pub const PROC_READ_ONLY: [&str; 4] = ["bus", "fs", "irq", "sys"];

@@ -9,6 +9,7 @@
 use std::fs::OpenOptions;
 use std::io::{self, Write};
 
+use model::step::Widen;
 use nix::sched::{CloneFlags, unshare};
 use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
@@ -19,11 +20,18 @@ use super::error::{Doing, Failure, Naming};
 use super::sys;
 
 /// The one user and group inside.
-pub const INNER_ID: u32 = 1000;
+const INNER_ID: u32 = 1000;
+/// The one user and group inside a step with the option `fakeroot`.
+const INNER_ROOT: u32 = 0;
 /// The host name inside.
 pub const HOST_NAME: &str = "localhost";
 /// The domain inside: the kernel's own word for none.
 pub const DOMAIN_NAME: &str = "(none)";
+
+/// Returns the one user and group inside.
+pub fn inner_id(widen: Widen) -> u32 {
+    if widen.fakeroot { INNER_ROOT } else { INNER_ID }
+}
 
 /// Gives up root for the ids of the step's user on the host.
 pub fn drop_ids(outer: (u32, u32)) -> Result<(), Failure> {
@@ -37,7 +45,8 @@ pub fn drop_ids(outer: (u32, u32)) -> Result<(), Failure> {
 }
 
 /// Makes all namespaces; the next process started is the first of the new pid namespace.
-pub fn enter(may_miss_network: bool) -> Result<(), Failure> {
+pub fn enter(widen: Widen, may_miss_network: bool) -> Result<(), Failure> {
+    let inner = inner_id(widen);
     let (uid, gid) = (nix::unistd::geteuid(), nix::unistd::getegid());
     let time = CloneFlags::from_bits_retain(libc::CLONE_NEWTIME);
     // A kernel without time namespaces (before 5.6, or built so) refuses the pair, not the user one.
@@ -50,8 +59,8 @@ pub fn enter(may_miss_network: bool) -> Result<(), Failure> {
         Err(cause) => return Err(Doing::UserNamespace.failed("", &cause.into())),
     };
     put("/proc/self/setgroups", "deny").or_fail(Doing::IdMap, "setgroups")?;
-    put("/proc/self/uid_map", &format!("{INNER_ID} {uid} 1\n")).or_fail(Doing::IdMap, "uid_map")?;
-    put("/proc/self/gid_map", &format!("{INNER_ID} {gid} 1\n")).or_fail(Doing::IdMap, "gid_map")?;
+    put("/proc/self/uid_map", &format!("{inner} {uid} 1\n")).or_fail(Doing::IdMap, "uid_map")?;
+    put("/proc/self/gid_map", &format!("{inner} {gid} 1\n")).or_fail(Doing::IdMap, "gid_map")?;
     if shifted {
         put("/proc/self/timens_offsets", &offsets()).or_fail(Doing::ClockOffsets, "")?;
     }

@@ -20,10 +20,13 @@ use super::seccomp;
 use super::setup::{self, Kind, Op, Seen};
 use super::wire::{MayMiss, Order, Program};
 use crate::error::{Error, LimitName, MountProblem};
-use crate::spec::Parts;
+use crate::spec::{Parts, Widen};
 
 /// Least size of the writable space that is chosen without being asked for.
 const WORK_BYTES_MIN: u64 = 64 << 20;
+
+/// There only if the kernel was built with `CONFIG_IA32_EMULATION`.
+const RUNS_32_BIT: &str = "/proc/sys/abi/vsyscall32";
 
 /// The order and what the build process keeps to itself.
 pub struct Ordered {
@@ -39,6 +42,10 @@ pub struct Ordered {
 
 /// Decides everything about a step.
 pub fn order(parts: &Parts, host: &Host) -> Result<Ordered, Error> {
+    if parts.widen.abi32 && !Path::new(RUNS_32_BIT).exists() {
+        let why = "the kernel was built without 32-bit programs";
+        return Err(Error::CannotWiden { option: "abi32", why });
+    }
     let wanted = wanted(parts, host)?;
     let work = work_bytes(&parts.limits, wanted.memory);
     let plan = setup::plan(parts, &look(parts, work)?)?;
@@ -85,10 +92,11 @@ fn finish(
         outer: outer_owner(),
         processors: processors(parts)?,
         writable: plan.writable,
+        widen: parts.widen,
         program,
         may_miss,
         host_namespaces: host_namespaces().clone(),
-        filter: filter().to_vec(),
+        filter: filter(parts.widen).to_vec(),
     };
     Ok(Ordered { order, places, wanted, work })
 }
@@ -203,8 +211,11 @@ fn host_namespaces() -> &'static BTreeMap<String, String> {
     })
 }
 
-/// The filter program, built once.
-fn filter() -> &'static [seccomp::Instruction] {
-    static PROGRAM: OnceLock<Vec<seccomp::Instruction>> = OnceLock::new();
-    PROGRAM.get_or_init(seccomp::program)
+/// The filter program, built once for each way to widen it.
+fn filter(widen: Widen) -> &'static [seccomp::Instruction] {
+    static PROGRAMS: [OnceLock<Vec<seccomp::Instruction>>; 8] = [const { OnceLock::new() }; 8];
+    let Widen { nested, fakeroot, abi32 } = widen;
+    let program =
+        &PROGRAMS[usize::from(nested) + 2 * usize::from(abi32) + 4 * usize::from(fakeroot)];
+    program.get_or_init(|| seccomp::program(widen))
 }

@@ -17,7 +17,7 @@ use super::order::order_without_environment;
 use super::run::{carry_out, explain};
 use crate::cancel::Cancel;
 use crate::error::Error;
-use crate::spec::Parts;
+use crate::spec::{Parts, Widen};
 
 /// Longest time of a rehearsal, which takes milliseconds.
 const TIMEOUT: Millis = Millis(10_000);
@@ -54,6 +54,7 @@ fn parts() -> Parts {
         limits: Limits::default(),
         timeout: TIMEOUT,
         cpus: None,
+        widen: Widen::default(),
         waived: BTreeSet::new(),
     }
 }

@@ -8,16 +8,18 @@
 
 use std::fs;
 
+use model::step::Widen;
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use rustix::thread::{
-    CapabilitiesSecureBits, CapabilitySet, CapabilitySets, clear_ambient_capability_set,
-    no_new_privs, remove_capability_from_bounding_set, set_capabilities,
+    CapabilitiesSecureBits, CapabilitySet, CapabilitySets, capabilities,
+    clear_ambient_capability_set, configure_capability_in_ambient_set, no_new_privs,
+    remove_capability_from_bounding_set, sched_getaffinity, set_capabilities,
     set_capabilities_secure_bits, set_no_new_privs,
 };
 
 use super::error::{Doing, Failure, Naming};
 use super::wire::{Facts, Order};
-use super::{landlock, sys};
+use super::{landlock, lists, sys};
 
 /// Seals this process and returns what the kernel says it now is.
 pub fn seal(order: &Order) -> Result<Facts, Failure> {
@@ -26,12 +28,12 @@ pub fn seal(order: &Order) -> Result<Facts, Failure> {
     // 2. No other process may look into this one, not even one of the same user.
     set_dumpable_behavior(DumpableBehavior::NotDumpable)
         .or_fail(Doing::Capabilities, "dumpable")?;
-    // 3. No capability, now or by any later exec.
-    drop_capabilities()?;
+    // 3. No capability but those asked for, now or by any later exec.
+    drop_capabilities(kept(order.widen))?;
     // 4. No privilege by a set-user-id file.
     set_no_new_privs(true).or_fail(Doing::NoNewPrivileges, "")?;
     // 5. A second line for files.
-    facts.landlock = landlock::restrict(&order.writable)?;
+    facts.landlock = landlock::restrict(order.widen, &order.writable)?;
     // 6. The listed system calls and no others.
     let program: Vec<libc::sock_filter> = order
         .filter
@@ -48,7 +50,24 @@ pub fn seal(order: &Order) -> Result<Facts, Failure> {
     Ok(facts)
 }
 
-fn drop_capabilities() -> Result<(), Failure> {
+/// Returns the capabilities that the step keeps inside its user namespace: none, unless it is `fakeroot`.
+pub fn kept(widen: Widen) -> CapabilitySet {
+    if widen.fakeroot { lists::FAKEROOT } else { CapabilitySet::empty() }
+}
+
+/// Empties all five sets but for what is kept. A kept one is ambient, so it survives an exec although
+/// user 0 gets nothing by being user 0.
+fn drop_capabilities(kept: CapabilitySet) -> Result<(), Failure> {
+    clear_ambient_capability_set().or_fail(Doing::Capabilities, "ambient")?;
+    if !kept.is_empty() {
+        let own = capabilities(None).or_fail(Doing::Capabilities, "sets")?;
+        set_capabilities(None, CapabilitySets { inheritable: kept, ..own })
+            .or_fail(Doing::Capabilities, "inheritable")?;
+        for capability in kept.iter() {
+            configure_capability_in_ambient_set(capability, true)
+                .or_fail(Doing::Capabilities, "ambient")?;
+        }
+    }
     let bits = CapabilitiesSecureBits::NO_ROOT
         | CapabilitiesSecureBits::NO_ROOT_LOCKED
         | CapabilitiesSecureBits::NO_SETUID_FIXUP
@@ -57,8 +76,7 @@ fn drop_capabilities() -> Result<(), Failure> {
         | CapabilitiesSecureBits::NO_CAP_AMBIENT_RAISE
         | CapabilitiesSecureBits::NO_CAP_AMBIENT_RAISE_LOCKED;
     set_capabilities_secure_bits(bits).or_fail(Doing::Capabilities, "securebits")?;
-    clear_ambient_capability_set().or_fail(Doing::Capabilities, "ambient")?;
-    for capability in every_capability() {
+    for capability in every_capability().filter(|capability| !kept.contains(*capability)) {
         match remove_capability_from_bounding_set(capability) {
             Ok(()) => {}
             // The kernel knows fewer capabilities than there are bits.
@@ -66,8 +84,7 @@ fn drop_capabilities() -> Result<(), Failure> {
             Err(cause) => return Err(Doing::Capabilities.failed("bounding", &cause.into())),
         }
     }
-    let none = CapabilitySet::empty();
-    let sets = CapabilitySets { effective: none, permitted: none, inheritable: none };
+    let sets = CapabilitySets { effective: kept, permitted: kept, inheritable: kept };
     set_capabilities(None, sets).or_fail(Doing::Capabilities, "sets")
 }
 
@@ -101,10 +118,13 @@ fn read_rights(facts: &mut Facts) -> Result<(), Failure> {
     let status =
         fs::read_to_string("/proc/self/status").or_fail(Doing::ReadBack, "/proc/self/status")?;
     let value = |key: &str| status.lines().find_map(|line| line.strip_prefix(key)).map(str::trim);
-    let empty = |set: &str| value(set).is_some_and(|bits| bits.bytes().all(|digit| digit == b'0'));
-    facts.no_capabilities =
-        ["CapInh:", "CapPrm:", "CapEff:", "CapBnd:", "CapAmb:"].iter().all(|set| empty(set));
+    let bits = |set: &str| value(set).and_then(|bits| u64::from_str_radix(bits, 16).ok());
+    facts.capabilities = bits("CapInh:").filter(|first| {
+        ["CapPrm:", "CapEff:", "CapBnd:", "CapAmb:"].iter().all(|set| bits(set) == Some(*first))
+    });
     facts.filter = value("Seccomp:") == Some("2");
+    let allowed = sched_getaffinity(None).or_fail(Doing::ReadBack, "affinity")?;
+    facts.processors = allowed.count();
     let root = rustix::fs::statvfs("/").or_fail(Doing::ReadBack, "/")?;
     facts.root_read_only = root.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY);
     Ok(())

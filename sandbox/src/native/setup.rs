@@ -409,6 +409,7 @@ mod tests {
             limits: model::limits::Limits::default(),
             timeout: model::limits::Millis(1),
             cpus: None,
+            widen: model::step::Widen::default(),
             waived: BTreeSet::new(),
         }
     }

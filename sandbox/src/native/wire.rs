@@ -16,6 +16,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
 use model::AbsPath;
+use model::step::Widen;
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
     SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
@@ -44,6 +45,8 @@ pub struct Order {
     pub processors: Option<Vec<usize>>,
     /// Places where Landlock allows writing.
     pub writable: Vec<AbsPath>,
+    /// What the step widens.
+    pub widen: Widen,
     /// The step's own.
     pub program: Program,
     /// What may be missing.
@@ -122,12 +125,14 @@ pub struct Facts {
     pub uid_map: String,
     /// Host name and domain.
     pub host: String,
-    /// Whether all capability sets are empty.
-    pub no_capabilities: bool,
+    /// The bits of the capability sets, if all five agree.
+    pub capabilities: Option<u64>,
     /// Whether no-new-privileges is set.
     pub no_new_privileges: bool,
     /// Whether a filter is installed.
     pub filter: bool,
+    /// How many processors it may use.
+    pub processors: u32,
     /// The Landlock interface enforced, and none where it is not.
     pub landlock: Option<i32>,
     /// Whether the root is read-only.

@@ -14,12 +14,20 @@ mod escape;
 mod harness;
 mod hermetic;
 mod limits;
+mod options;
 mod place;
 mod views;
 
 fn main() -> std::process::ExitCode {
     sandbox::enter_child_if_asked();
-    let tests: Vec<harness::Test> =
-        [views::TESTS, escape::TESTS, hermetic::TESTS, determinism::TESTS, limits::TESTS].concat();
+    let tests: Vec<harness::Test> = [
+        views::TESTS,
+        escape::TESTS,
+        options::TESTS,
+        hermetic::TESTS,
+        determinism::TESTS,
+        limits::TESTS,
+    ]
+    .concat();
     harness::run(&tests)
 }

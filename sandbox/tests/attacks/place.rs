@@ -11,7 +11,7 @@ use std::process::Command;
 use model::AbsPath;
 use model::limits::{Limits, Millis};
 use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, utimensat};
-use sandbox::{Cancel, Error, Exit, Mount, MountMode, Outcome, Parts, Spec, Stream};
+use sandbox::{Cancel, Error, Exit, Mount, MountMode, Outcome, Parts, Spec, Stream, Widen};
 use tempfile::TempDir;
 
 /// Programs of the environment: a shell, the core tools that the scripts use, and perl, which can
@@ -129,6 +129,7 @@ impl Place {
             limits: Limits::default(),
             timeout: Millis(60_000),
             cpus: None,
+            widen: Widen::default(),
             waived: BTreeSet::new(),
         }
     }
@@ -202,7 +203,8 @@ pub fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-fn libraries_of(program: &Path) -> Vec<PathBuf> {
+/// Returns the libraries that a program of the host is linked with.
+pub fn libraries_of(program: &Path) -> Vec<PathBuf> {
     let told = Command::new("ldd").arg(program).output().expect("ldd");
     let told = String::from_utf8_lossy(&told.stdout).into_owned();
     told.split_whitespace().filter(|word| word.starts_with('/')).map(PathBuf::from).collect()

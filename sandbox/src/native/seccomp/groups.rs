@@ -69,8 +69,6 @@ pub const GROUPS: &[Group] = &[
             libc::SYS_faccessat,
             libc::SYS_faccessat2,
             libc::SYS_fchdir,
-            libc::SYS_fchown,
-            libc::SYS_fchownat,
             libc::SYS_fgetxattr,
             libc::SYS_flistxattr,
             libc::SYS_fremovexattr,
@@ -383,6 +381,16 @@ pub const GROUPS: &[Group] = &[
         calls: &[libc::SYS_ioctl],
     },
     Group {
+        why: "One id is mapped, so any other would be EINVAL; an ordinary user is told EPERM, and userland fakeroot relies on it.",
+        verdict: Verdict::If(Check::OwnIds { first: 1, none: u32::MAX }),
+        calls: &[libc::SYS_fchown],
+    },
+    Group {
+        why: "The same, by name.",
+        verdict: Verdict::If(Check::OwnIds { first: 2, none: u32::MAX }),
+        calls: &[libc::SYS_fchownat],
+    },
+    Group {
         why: "Only execution domains that weaken nothing.",
         verdict: Verdict::If(Check::OneOf {
             argument: 0,
@@ -437,7 +445,6 @@ pub const NATIVE_GROUPS: &[Group] = &[
             libc::SYS_access,
             libc::SYS_alarm,
             libc::SYS_arch_prctl,
-            libc::SYS_chown,
             libc::SYS_dup2,
             libc::SYS_epoll_create,
             libc::SYS_epoll_wait,
@@ -447,7 +454,6 @@ pub const NATIVE_GROUPS: &[Group] = &[
             libc::SYS_getdents,
             libc::SYS_getpgrp,
             libc::SYS_inotify_init,
-            libc::SYS_lchown,
             libc::SYS_link,
             libc::SYS_lstat,
             libc::SYS_mkdir,
@@ -467,6 +473,11 @@ pub const NATIVE_GROUPS: &[Group] = &[
             libc::SYS_utimes,
             libc::SYS_vfork,
         ],
+    },
+    Group {
+        why: "Older forms of fchownat.",
+        verdict: Verdict::If(Check::OwnIds { first: 1, none: u32::MAX }),
+        calls: &[libc::SYS_chown, libc::SYS_lchown],
     },
     Group {
         why: "Older form of openat.",

@@ -9,11 +9,16 @@
 //! to every number there is, where stacked single-verdict filters need three programs and an order
 //! among them. It is short enough to be run in a test over the same table.
 //!
+//! Two options of a step widen the list, each in a file of its own: `nested.rs` and `i386.rs`.
+//!
 //! The filter cannot see through pointers: `openat2` can ask for mode bits that it refuses elsewhere.
 //! Refusal at capture is the control, this is early feedback.
 //! See seccomp(2) and Documentation/userspace-api/seccomp_filter.rst of Linux.
 
 mod groups;
+#[cfg(target_arch = "x86_64")]
+mod i386;
+mod nested;
 mod program;
 mod table;
 

@@ -8,6 +8,9 @@
 
 use std::collections::BTreeMap;
 
+use model::step::Widen;
+
+use super::super::namespaces;
 use super::table::{self, Check, NEWEST, Verdict};
 
 /// One instruction: code, jump if true, jump if false, operand (`struct sock_filter`).
@@ -16,6 +19,7 @@ pub type Instruction = (u16, u8, u8, u32);
 // Codes of classic BPF, linux/bpf_common.h.
 const LOAD: u16 = 0x20;
 const AND: u16 = 0x54;
+const JUMP: u16 = 0x05;
 const JUMP_EQUAL: u16 = 0x15;
 const JUMP_GREATER: u16 = 0x25;
 const JUMP_ANY_BIT: u16 = 0x45;
@@ -37,17 +41,35 @@ const NATIVE: u32 = 0xc000_003e;
 #[cfg(target_arch = "aarch64")]
 const NATIVE: u32 = 0xc000_00b7;
 
-/// Returns the filter program of the profile.
-pub fn program() -> Vec<Instruction> {
-    let verdicts = table::verdicts();
-    let mut out = vec![
-        (LOAD, 0, 0, ARCHITECTURE),
-        (JUMP_EQUAL, 1, 0, NATIVE),
-        (RETURN, 0, 0, KILL_PROCESS),
-        (LOAD, 0, 0, NUMBER),
-    ];
-    for (end, verdict) in segments(&verdicts) {
-        let block = block(verdict);
+/// `AUDIT_ARCH_I386` of linux/audit.h.
+#[cfg(target_arch = "x86_64")]
+const I386: u32 = 0x4000_0003;
+
+/// Returns the filter program of the profile, with what the step widens.
+pub fn program(widen: Widen) -> Vec<Instruction> {
+    let own = namespaces::inner_id(widen);
+    let native = table_of(&table::verdicts(widen.nested), own);
+    let start = [(JUMP_EQUAL, 1, 0, NATIVE), (RETURN, 0, 0, KILL_PROCESS)];
+    let mut out = vec![(LOAD, 0, 0, ARCHITECTURE)];
+    #[cfg(target_arch = "x86_64")]
+    if widen.abi32 {
+        let over = u32::try_from(start.len() + native.len()).unwrap_or(u32::MAX);
+        out.extend([(JUMP_EQUAL, 0, 1, I386), (JUMP, 0, 0, over)]);
+        out.extend(start);
+        out.extend(native);
+        out.extend(table_of(&table::verdicts_i386(), own));
+        return out;
+    }
+    out.extend(start);
+    out.extend(native);
+    out
+}
+
+/// Returns the instructions for the calls of one architecture.
+fn table_of(verdicts: &BTreeMap<u32, Verdict>, own: u32) -> Vec<Instruction> {
+    let mut out = vec![(LOAD, 0, 0, NUMBER)];
+    for (end, verdict) in segments(verdicts) {
+        let block = block(verdict, own);
         let skip = u8::try_from(block.len()).unwrap_or(u8::MAX);
         out.push((JUMP_GREATER, skip, 0, end));
         out.extend(block);
@@ -69,11 +91,11 @@ fn segments(verdicts: &BTreeMap<u32, Verdict>) -> Vec<(u32, Verdict)> {
     runs
 }
 
-fn block(verdict: Verdict) -> Vec<Instruction> {
+fn block(verdict: Verdict, own: u32) -> Vec<Instruction> {
     match verdict {
         Verdict::Allow => vec![(RETURN, 0, 0, ALLOW)],
         Verdict::Errno(errno) => vec![refuse(errno)],
-        Verdict::If(check) => check_block(check),
+        Verdict::If(check) => check_block(check, own),
     }
 }
 
@@ -86,7 +108,7 @@ fn low(argument: u8) -> u32 {
     16 + 8 * u32::from(argument)
 }
 
-fn check_block(check: Check) -> Vec<Instruction> {
+fn check_block(check: Check, own: u32) -> Vec<Instruction> {
     let allow = (RETURN, 0, 0, ALLOW);
     match check {
         Check::NoBits { argument, bits } => vec![
@@ -127,6 +149,17 @@ fn check_block(check: Check) -> Vec<Instruction> {
             (AND, 0, 0, libc::S_IFMT),
             (JUMP_EQUAL, 1, 0, libc::S_IFCHR),
             (JUMP_EQUAL, 0, 1, libc::S_IFBLK),
+            refuse(libc::EPERM),
+            allow,
+        ],
+        Check::OwnIds { first, none } => vec![
+            (LOAD, 0, 0, low(first)),
+            (JUMP_EQUAL, 2, 0, none),
+            (JUMP_EQUAL, 1, 0, own),
+            refuse(libc::EPERM),
+            (LOAD, 0, 0, low(first + 1)),
+            (JUMP_EQUAL, 2, 0, none),
+            (JUMP_EQUAL, 1, 0, own),
             refuse(libc::EPERM),
             allow,
         ],
@@ -173,6 +206,7 @@ mod tests {
                     accumulator = u32::from_le_bytes(data[place..place + 4].try_into().unwrap());
                 }
                 AND => accumulator &= k,
+                JUMP => at += k as usize,
                 JUMP_EQUAL => at += branch(accumulator == k),
                 JUMP_GREATER => at += branch(accumulator > k),
                 JUMP_ANY_BIT => at += branch(accumulator & k != 0),
@@ -183,7 +217,7 @@ mod tests {
     }
 
     fn native(number: libc::c_long, arguments: [u64; 6]) -> u32 {
-        answer(&program(), NATIVE, u32::try_from(number).unwrap(), arguments)
+        answer(&program(Widen::default()), NATIVE, u32::try_from(number).unwrap(), arguments)
     }
 
     const EPERM: u32 = ERRNO | 1;
@@ -192,7 +226,7 @@ mod tests {
 
     #[test]
     fn every_number_gets_the_verdict_of_the_table() {
-        let (program, verdicts) = (program(), table::verdicts());
+        let (program, verdicts) = (program(Widen::default()), table::verdicts(false));
         for number in 0..=NEWEST {
             let got = answer(&program, NATIVE, number, [0; 6]);
             match verdicts.get(&number) {
@@ -208,15 +242,88 @@ mod tests {
 
     #[test]
     fn unknown_and_x32_numbers_do_not_exist() {
-        let program = program();
-        for number in [NEWEST + 1, 600, 1 << 30, (1 << 30) + 1, (1 << 30) + 520, u32::MAX] {
-            assert_eq!(answer(&program, NATIVE, number, [0; 6]), ENOSYS, "{number}");
+        let all = Widen { nested: true, fakeroot: true, abi32: true };
+        for (program, number) in [program(Widen::default()), program(all)]
+            .iter()
+            .flat_map(|program| UNKNOWN.map(|number| (program, number)))
+        {
+            assert_eq!(answer(program, NATIVE, number, [0; 6]), ENOSYS, "{number}");
+        }
+    }
+
+    const UNKNOWN: [u32; 6] = [NEWEST + 1, 600, 1 << 30, (1 << 30) + 1, (1 << 30) + 520, u32::MAX];
+
+    #[test]
+    fn nested_allows_namespaces_and_mounts_and_nothing_else() {
+        let (plain, nested) = (table::verdicts(false), table::verdicts(true));
+        let changed: Vec<u32> =
+            (0..=NEWEST).filter(|number| plain.get(number) != nested.get(number)).collect();
+        assert_eq!(changed.len(), 24);
+        let program = program(Widen { nested: true, ..Widen::default() });
+        for number in &changed {
+            assert_eq!(answer(&program, NATIVE, *number, [u64::MAX; 6]), ALLOW, "{number}");
+        }
+        for number in [
+            libc::SYS_bpf,
+            libc::SYS_open_by_handle_at,
+            libc::SYS_init_module,
+            libc::SYS_kexec_load,
+        ] {
+            assert_eq!(answer(&program, NATIVE, u32::try_from(number).unwrap(), [0; 6]), EPERM);
+        }
+    }
+
+    #[test]
+    #[cfg(target_arch = "x86_64")]
+    fn every_32_bit_number_gets_the_verdict_of_its_own_table() {
+        let program = program(Widen { abi32: true, nested: true, fakeroot: false });
+        let verdicts = table::verdicts_i386();
+        for number in 0..=NEWEST {
+            let got = answer(&program, I386, number, [0; 6]);
+            match verdicts.get(&number) {
+                None => assert_eq!(got, EPERM, "{number}"),
+                Some(Verdict::Allow) => assert_eq!(got, ALLOW, "{number}"),
+                Some(Verdict::Errno(errno)) => {
+                    assert_eq!(got, ERRNO | errno.unsigned_abs(), "{number}");
+                }
+                Some(Verdict::If(_)) => {}
+            }
+        }
+        for number in UNKNOWN {
+            assert_eq!(answer(&program, I386, number, [0; 6]), ENOSYS, "{number}");
+        }
+        // socketcall, keyctl, io_uring_setup, clone3; mount, umount2, setns, ptrace, vm86, modify_ldt,
+        // iopl, bpf, open_by_handle_at, kexec_load, reboot, clock_settime64, adjtimex.
+        for number in [102, 288, 425, 435] {
+            assert_eq!(answer(&program, I386, number, [0; 6]), ENOSYS, "{number}");
+        }
+        for number in [21, 52, 346, 166, 123, 110, 357, 342, 283, 88, 404, 124] {
+            assert_eq!(answer(&program, I386, number, [0; 6]), EPERM, "{number}");
+        }
+        for (number, arguments, want) in [
+            (120, [0x1000_0011, 0, 0, 0, 0, 0], EPERM),
+            (120, [0x0120_0011, 0, 0, 0, 0, 0], ALLOW),
+            (182, [0, 1000, 0xffff, 0, 0, 0], ALLOW),
+            (182, [0, 0, 0, 0, 0, 0], EPERM),
+            (212, [0, 1000, 0xffff_ffff, 0, 0, 0], ALLOW),
+            (212, [0, 0xffff, 0, 0, 0, 0], EPERM),
+            (359, [38, 5, 0, 0, 0, 0], NO_FAMILY),
+            (359, [2, 1, 0, 0, 0, 0], ALLOW),
+            (15, [0, 0o4755, 0, 0, 0, 0], EPERM),
+            (54, [0, 0x5412, 0, 0, 0, 0], EPERM),
+            (14, [0, 0o20666, 0, 0, 0, 0], EPERM),
+        ] {
+            assert_eq!(answer(&program, I386, number, arguments), want, "{number}");
         }
     }
 
     #[test]
     fn another_architecture_is_killed() {
-        assert_eq!(answer(&program(), 0x4000_0003, 0, [0; 6]), KILL_PROCESS);
+        for widen in [Widen::default(), Widen { nested: true, ..Widen::default() }] {
+            assert_eq!(answer(&program(widen), 0x4000_0003, 1, [0; 6]), KILL_PROCESS);
+        }
+        let abi32 = Widen { abi32: true, ..Widen::default() };
+        assert_eq!(answer(&program(abi32), 0x4000_0028, 1, [0; 6]), KILL_PROCESS, "32-bit ARM");
     }
 
     #[test]
@@ -229,6 +336,13 @@ mod tests {
             (libc::SYS_unshare, first(0x400), ALLOW),
             (libc::SYS_unshare, first(0x80), EPERM),
             (libc::SYS_unshare, first(0x2_0000), EPERM),
+            (libc::SYS_chown, [0, 1000, 1000, 0, 0, 0], ALLOW),
+            (libc::SYS_chown, [0, 0xffff_ffff, u64::MAX, 0, 0, 0], ALLOW),
+            (libc::SYS_chown, [0, 1000, 0, 0, 0, 0], EPERM),
+            (libc::SYS_lchown, [0, 0, 1000, 0, 0, 0], EPERM),
+            (libc::SYS_fchown, [0, 7, 8, 0, 0, 0], EPERM),
+            (libc::SYS_fchownat, [0, 0, 1000, 0xffff_ffff, 0, 0], ALLOW),
+            (libc::SYS_fchownat, [0, 0, 65_534, 1000, 0, 0], EPERM),
             (libc::SYS_ioctl, second(0x5401), ALLOW),
             (libc::SYS_ioctl, second(0x5412), EPERM),
             (libc::SYS_ioctl, second(0xffff_ffff_0000_5412), EPERM),
@@ -263,11 +377,15 @@ mod tests {
 
     #[test]
     fn no_jump_leaves_the_program() {
-        let program = program();
-        assert!(program.len() < 4096, "the kernel takes no more");
-        for (at, (code, jt, jf, _)) in program.iter().enumerate() {
-            if code & 0x07 == 0x05 {
-                assert!(at + 1 + usize::from(*jt.max(jf)) < program.len());
+        let all = Widen { nested: true, fakeroot: true, abi32: true };
+        for program in [program(Widen::default()), program(all)] {
+            assert!(program.len() < 4096, "the kernel takes no more");
+            for (at, (code, jt, jf, k)) in program.iter().enumerate() {
+                if *code == JUMP {
+                    assert!(at + 1 + (*k as usize) < program.len());
+                } else if code & 0x07 == 0x05 {
+                    assert!(at + 1 + usize::from(*jt.max(jf)) < program.len());
+                }
             }
         }
     }

@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 
 use super::groups::{GROUPS, NATIVE_GROUPS};
+use super::nested;
 
 /// What happens to one call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,6 +34,8 @@ pub enum Check {
     CreateMode { flags: u8, mode: u8 },
     /// No set-id bit and no device; else EPERM.
     NodeMode { mode: u8 },
+    /// The ids at `first` and after it are the step's own or `none`, which leaves them; else EPERM.
+    OwnIds { first: u8, none: u32 },
     /// A listed family, or routing netlink; else EAFNOSUPPORT.
     Socket { family: u8, protocol: u8 },
 }
@@ -66,8 +69,8 @@ pub const PERSONALITIES: [u32; 9] =
 /// `TIOCSTI` and `TIOCLINUX` of asm-generic/ioctls.h: both put text into a terminal's input.
 pub const TERMINAL_INPUT: [u32; 2] = [0x5412, 0x541c];
 
-/// Returns the verdict of each number that has one.
-pub fn verdicts() -> BTreeMap<u32, Verdict> {
+/// Returns the verdict of each number that has one; `nested` says whether that option is on.
+pub fn verdicts(nested: bool) -> BTreeMap<u32, Verdict> {
     let mut all = BTreeMap::new();
     for group in GROUPS.iter().chain(NATIVE_GROUPS) {
         debug_assert!(!group.why.is_empty());
@@ -75,12 +78,25 @@ pub fn verdicts() -> BTreeMap<u32, Verdict> {
             all.insert(u32::try_from(*number).unwrap_or(u32::MAX), group.verdict);
         }
     }
+    for number in nested::ALLOWED.iter().filter(|_| nested) {
+        all.insert(u32::try_from(*number).unwrap_or(u32::MAX), Verdict::Allow);
+    }
     all
 }
 
+/// Returns the verdict of each number of the 32-bit interface that has one.
+#[cfg(target_arch = "x86_64")]
+pub fn verdicts_i386() -> BTreeMap<u32, Verdict> {
+    let calls = super::i386::GROUPS.iter().flat_map(|group| {
+        debug_assert!(!group.why.is_empty());
+        group.calls.iter().map(|(_, number)| (*number, group.verdict))
+    });
+    calls.collect()
+}
+
 /// Returns how many calls get through, some only with the right arguments.
-pub fn allowed_count() -> usize {
-    verdicts().values().filter(|verdict| !matches!(verdict, Verdict::Errno(_))).count()
+pub fn allowed_count(nested: bool) -> usize {
+    verdicts(nested).values().filter(|verdict| !matches!(verdict, Verdict::Errno(_))).count()
 }
 
 #[cfg(test)]
@@ -98,7 +114,7 @@ mod tests {
 
     #[test]
     fn calls_that_change_the_host_are_in_no_group() {
-        let verdicts = verdicts();
+        let verdicts = verdicts(false);
         for number in [
             libc::SYS_mount,
             libc::SYS_umount2,
