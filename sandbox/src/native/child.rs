@@ -104,6 +104,7 @@ fn prepare(socket: &OwnedFd) -> Result<First, Failure> {
         (word, _) if word == GO_ON => {}
         _ => return Err(Doing::Talk.failed("", &io::ErrorKind::UnexpectedEof.into())),
     }
+    namespaces::enter_group()?;
     match sys::clone_beside().or_fail(Doing::FirstProcess, "")? {
         sys::Twin::Original => sys::exit_now(0),
         sys::Twin::New => Ok(First { order, sources, bodies }),

@@ -44,7 +44,7 @@ pub fn drop_ids(outer: (u32, u32)) -> Result<(), Failure> {
     set_dumpable_behavior(DumpableBehavior::Dumpable).or_fail(Doing::DropIds, "dumpable")
 }
 
-/// Makes all namespaces; the next process started is the first of the new pid namespace.
+/// Makes all namespaces but that of control groups; the next process started is the first of the new pid namespace.
 pub fn enter(widen: Widen, may_miss_network: bool) -> Result<(), Failure> {
     let inner = inner_id(widen);
     let (uid, gid) = (nix::unistd::geteuid(), nix::unistd::getegid());
@@ -72,8 +72,14 @@ pub fn enter(widen: Widen, may_miss_network: bool) -> Result<(), Failure> {
     }
     unshare(CloneFlags::CLONE_NEWPID | CloneFlags::CLONE_NEWIPC)
         .or_fail(Doing::PidNamespace, "")?;
-    unshare(CloneFlags::CLONE_NEWUTS | CloneFlags::CLONE_NEWCGROUP)
-        .or_fail(Doing::NameNamespaces, "")
+    unshare(CloneFlags::CLONE_NEWUTS).or_fail(Doing::NameNamespaces, "host name")
+}
+
+/// Makes the control-group namespace, whose root is the group that this process is in at this moment.
+/// So it comes after the admission: earlier, `/proc/self/cgroup` would tell the group's name, or not,
+/// by whoever was faster.
+pub fn enter_group() -> Result<(), Failure> {
+    unshare(CloneFlags::CLONE_NEWCGROUP).or_fail(Doing::NameNamespaces, "control group")
 }
 
 /// Forbids user namespaces below this one: the step has no use for them, and each widens the

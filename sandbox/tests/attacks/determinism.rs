@@ -11,6 +11,7 @@ pub const TESTS: &[Test] = &[
     ("s_c03_process_numbers_are_fixed", process_numbers_are_fixed),
     ("s_c06_addresses_are_fixed", addresses_are_fixed),
     ("s_c08_the_callers_umask_is_not_inherited", the_callers_umask_is_not_inherited),
+    ("the_control_group_has_no_name", the_control_group_has_no_name),
     ("s_c10_uptime_starts_at_zero", uptime_starts_at_zero),
     ("output_can_be_reopened_by_name", output_can_be_reopened_by_name),
     ("signals_of_the_caller_are_not_inherited", signals_of_the_caller_are_not_inherited),
@@ -103,6 +104,17 @@ fn the_callers_umask_is_not_inherited(place: &Place) -> Done {
         }));
         rustix::process::umask(before);
         assert_eq!(printed.expect("a run"), want, "umask {mask:o}");
+    }
+    Done::Passed
+}
+
+/// Whether the step entered its group before or after its namespace is seen here.
+fn the_control_group_has_no_name(place: &Place) -> Done {
+    for _ in 0..20 {
+        let printed = ran(place.program(&["/bin/cat", "/proc/self/cgroup"])).ok();
+        for line in printed.lines() {
+            assert!(line.ends_with(":/"), "{printed}");
+        }
     }
     Done::Passed
 }
