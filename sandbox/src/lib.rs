@@ -96,6 +96,9 @@ pub fn run(
     cancel: &Cancel,
     sink: &mut dyn FnMut(Stream, &[u8]),
 ) -> Result<Outcome, Error> {
+    if let (Some(option), Backend::Docker(_) | Backend::Confined) = (spec.widens(), backend) {
+        return Err(Error::CannotWiden { option, why: "only the backend native has it" });
+    }
     match backend {
         Backend::Native => native::run(spec, cancel, sink),
         Backend::Docker(engine) => docker::run(spec, engine, cancel, sink),

@@ -174,6 +174,13 @@ impl Spec {
         Ok(Spec(parts))
     }
 
+    /// Returns the first option that widens something, if there is one.
+    pub fn widens(&self) -> Option<&'static str> {
+        let Widen { nested, fakeroot, abi32 } = self.0.widen;
+        let all = [("nested", nested), ("fakeroot", fakeroot), ("abi32", abi32)];
+        all.into_iter().find(|(_, on)| *on).map(|(name, _)| name)
+    }
+
     /// Returns what was asked for.
     pub fn parts(&self) -> &Parts {
         &self.0

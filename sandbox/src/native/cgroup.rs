@@ -9,6 +9,9 @@
 //! v1  <controller>/<own group>/kiln-PID-N/{cgroup.procs,pids.max,memory.limit_in_bytes,…}
 //! ```
 //!
+//! A nested step may mount control groups from its own downwards, and without root they are its user's
+//! own. So on version 2 it lies one group below its limits: `kiln-PID-N/step`.
+//!
 //! Does not kill: the end of the pid namespace does that. An empty group is the second proof of it.
 //! See cgroups(7).
 
@@ -27,6 +30,10 @@ const PREFIX: &str = "kiln-";
 const PERIOD_US: u64 = 100_000;
 /// Longest wait for a group to be seen empty after its last process was reaped.
 const EMPTY_WAIT: Duration = Duration::from_secs(1);
+/// Name of the group below the limits.
+const BELOW: &str = "step";
+/// Most groups that a nested step may make, and how deep: more than any of its programs needs.
+const NESTED_GROUPS: (&str, &str) = ("64", "16");
 
 /// What this host lets us limit by control groups.
 #[derive(Debug, Clone, Default)]
@@ -47,6 +54,8 @@ pub struct Wanted {
     pub pids: Count,
     /// Processor time.
     pub cpu: Option<MilliCpus>,
+    /// Whether the step lies one group below its limits.
+    pub below: bool,
 }
 
 /// The groups of one step. Dropping it removes them.
@@ -55,6 +64,7 @@ pub struct Group {
     folders: Vec<PathBuf>,
     memory: Option<PathBuf>,
     v2: bool,
+    below: Option<PathBuf>,
 }
 
 impl Host {
@@ -94,7 +104,7 @@ impl Host {
 /// # Errors
 /// When the host refuses what it allowed before.
 pub fn make(host: &Host, wanted: Wanted) -> io::Result<Group> {
-    let mut group = Group { folders: Vec::new(), memory: None, v2: host.v2.is_some() };
+    let mut group = Group { folders: Vec::new(), memory: None, v2: host.v2.is_some(), below: None };
     let cpu = host.cpu.as_ref().filter(|_| wanted.cpu.is_some());
     let mut parents: Vec<&PathBuf> =
         [host.pids.as_ref(), host.memory.as_ref(), cpu].into_iter().flatten().collect();
@@ -122,6 +132,14 @@ pub fn make(host: &Host, wanted: Wanted) -> io::Result<Group> {
             put(&folder.join("cpu.cfs_period_us"), &PERIOD_US.to_string())?;
             put(&folder.join("cpu.cfs_quota_us"), &quota.to_string())?;
         }
+    }
+    if let Some(folder) = folder(&host.v2).filter(|_| wanted.below) {
+        put(&folder.join("cgroup.max.descendants"), NESTED_GROUPS.0)?;
+        put(&folder.join("cgroup.max.depth"), NESTED_GROUPS.1)?;
+        let below = folder.join(BELOW);
+        fs::create_dir(&below)?;
+        group.folders.push(below.clone());
+        group.below = Some(below);
     }
     Ok(group)
 }
@@ -156,9 +174,11 @@ fn limit_memory(folder: &Path, memory: Bytes, v2: bool) -> io::Result<()> {
 impl Group {
     /// Puts a process, and so all it will start, into the groups.
     pub fn admit(&self, pid: u32) -> io::Result<()> {
-        self.folders
-            .iter()
-            .try_for_each(|folder| put(&folder.join("cgroup.procs"), &pid.to_string()))
+        let all = match &self.below {
+            Some(below) => std::slice::from_ref(below),
+            None => &self.folders,
+        };
+        all.iter().try_for_each(|folder| put(&folder.join("cgroup.procs"), &pid.to_string()))
     }
 
     /// Returns how many processes were killed because memory ran out.
@@ -189,7 +209,10 @@ impl Group {
                 Ok(()) => drop(self.folders.pop()),
                 Err(cause) if cause.kind() == io::ErrorKind::NotFound => drop(self.folders.pop()),
                 // The kernel lets go of a reaped process a moment after the reaping.
-                Err(_) if Instant::now() < deadline => std::thread::yield_now(),
+                Err(_) if Instant::now() < deadline => {
+                    clear(folder);
+                    std::thread::yield_now();
+                }
                 Err(_) => {
                     let text = fs::read_to_string(folder.join("cgroup.procs")).unwrap_or_default();
                     return Err(text.lines().filter_map(|line| line.parse().ok()).collect());
@@ -197,6 +220,17 @@ impl Group {
             }
         }
         Ok(())
+    }
+}
+
+/// Removes the groups below a group, which a nested step may have made: at most as deep as it may.
+fn clear(folder: &Path) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            clear(&entry.path());
+            // Refused while something lives in it; whoever called tries again.
+            let _ = fs::remove_dir(entry.path());
+        }
     }
 }
 
@@ -292,6 +326,7 @@ fn sweep(folder: &Path) {
                 && !Path::new("/proc").join(pid).exists()
         });
         if gone {
+            clear(&entry.path());
             // Refused only while something lives in it, and then it is not ours to remove.
             let _ = fs::remove_dir(entry.path());
         }

@@ -125,6 +125,7 @@ fn wanted(parts: &Parts, host: &Host) -> Result<Wanted, Error> {
         memory: limits.memory.map_or(half, |limit| limit.value),
         pids: limits.pids.value,
         cpu: limits.cpu.map(|limit| limit.value).filter(|_| host.limits_cpu()),
+        below: parts.widen.nested,
     })
 }
 

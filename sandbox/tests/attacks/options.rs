@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use model::isolation::Guarantee;
-use sandbox::{Error, Exit, Parts, Widen};
+use sandbox::{Backend, Cancel, Engine, Error, Exit, Parts, Spec, Widen};
 
 use crate::harness::{Done, Test};
 use crate::place::{Place, at, ran, read_only, try_run, view};
@@ -25,6 +25,7 @@ pub const TESTS: &[Test] = &[
     ("bwrap_works_in_a_nested_step_only", bwrap_works_in_a_nested_step_only),
     ("i386_runs_with_the_option_only", i386_runs_with_the_option_only),
     ("abi32_has_a_table_of_its_own", abi32_has_a_table_of_its_own),
+    ("other_backends_refuse_what_they_cannot_widen", other_backends_refuse_what_they_cannot_widen),
     ("cpus_pin_the_affinity_and_are_told", cpus_pin_the_affinity_and_are_told),
     ("more_cpus_than_there_are_is_refused", more_cpus_than_there_are_is_refused),
 ];
@@ -383,6 +384,22 @@ fn abi32_has_a_table_of_its_own(place: &Place) -> Done {
         place.perl("my $r = syscall(0x40000000 + 39); print $r == -1 ? $!+0 : 'ok'"),
     ));
     assert_eq!(printed.ok(), "38");
+    Done::Passed
+}
+
+fn other_backends_refuse_what_they_cannot_widen(place: &Place) -> Done {
+    for (option, widen) in [("nested", NESTED), ("fakeroot", FAKEROOT), ("abi32", ABI32)] {
+        let spec = Spec::check(with(widen, place.script("true"))).expect("a sensible request");
+        let cancel = Cancel::new().expect("a button");
+        let engine = Engine { sockets: Vec::new(), staging: "/".into() };
+        for backend in [Backend::Docker(engine), Backend::Confined] {
+            let refused = sandbox::run(&spec, &backend, &cancel, &mut |_, _| {});
+            assert!(
+                matches!(&refused, Err(Error::CannotWiden { option: named, .. }) if *named == option),
+                "{refused:?}"
+            );
+        }
+    }
     Done::Passed
 }
 
