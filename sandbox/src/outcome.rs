@@ -3,12 +3,14 @@
 //! An `Outcome` exists only after every process of the step is proven dead, so whoever holds one
 //! may read the writable places without a race.
 
+use std::fmt;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use model::AbsPath;
 use model::isolation::Enforced;
 use model::limits::Bytes;
+use serde::{Deserialize, Serialize};
 
 /// How a step ended. Only `Exited(0)` is a success.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,11 +52,31 @@ pub struct Usage {
     pub memory_peak: Option<Bytes>,
 }
 
-/// One attempt to reach out of the sandbox, seen by the resolver stub.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+/// One attempt to reach out of the sandbox: a look-up, or a connection by address. All texts come from
+/// the step and are escaped for display.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct NetworkAttempt {
-    /// The host name that was asked for, escaped for display.
+    /// The host name that was asked for, or the address.
     pub host: String,
+    /// The port, if it was a connection.
+    pub port: Option<u16>,
+    /// The name of the process, empty if it was gone before it could be asked for.
+    pub process: String,
+    /// The first words of its command line.
+    pub command: String,
+}
+
+/// `HOST`, `ADDRESS:PORT`, each with ` by PROCESS` where that is known: as the Record has it.
+impl fmt::Display for NetworkAttempt {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.port {
+            None => out.write_str(&self.host)?,
+            Some(port) if self.host.contains(':') => write!(out, "[{}]:{port}", self.host)?,
+            Some(port) => write!(out, "{}:{port}", self.host)?,
+        }
+        if self.process.is_empty() { Ok(()) } else { write!(out, " by {}", self.process) }
+    }
 }
 
 /// One place where the step could write, to be read now that the step is dead.
@@ -79,7 +101,7 @@ pub struct Outcome {
     pub left_processes: u32,
     /// Whether output beyond the log limit was dropped.
     pub log_cut: bool,
-    /// Names it tried to resolve, sorted, each once.
+    /// Where it wanted to go, sorted, each once.
     pub network_attempts: Vec<NetworkAttempt>,
     /// The work folder `/build` and each view, parents before children.
     pub views: Vec<Writable>,

@@ -320,11 +320,7 @@ fn result(
         outputs,
         enforced: outcome.enforced.clone(),
         left_processes: outcome.left_processes,
-        network_attempts: outcome
-            .network_attempts
-            .iter()
-            .map(|attempt| attempt.host.clone())
-            .collect(),
+        network_attempts: outcome.network_attempts.iter().map(ToString::to_string).collect(),
     }
 }
 

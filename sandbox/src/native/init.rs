@@ -7,7 +7,7 @@
 //! 4. hands out descriptors of the writable places;
 //! 5. seals itself;
 //! 6. starts the step, always as process 2;
-//! 7. waits, answers the stub, obeys;
+//! 7. waits, hears what the step wants of a network, obeys;
 //! 8. kills the rest and ends.
 //!
 //! When it ends, for whatever reason, the kernel kills all that is left in the namespace. So no
@@ -25,6 +25,7 @@ use rustix::process::{
     set_parent_process_death_signal, wait,
 };
 
+use super::attempts::Attempts;
 use super::error::{Doing, Failure, Naming};
 use super::resolver::Resolver;
 use super::wire::{DESCRIPTORS_MAX, Facts, Order, TERMINATE, Word, receive, say};
@@ -57,7 +58,7 @@ fn live(
     let (opened, copied) = build_root(order, sources, bodies)?;
     // 3.
     namespaces::set_names()?;
-    let mut resolver = match namespaces::loopback().and_then(|()| Resolver::bind()) {
+    let resolver = match namespaces::loopback().and_then(|()| Resolver::bind()) {
         Ok(resolver) => Some(resolver),
         Err(_) if order.may_miss.network => None,
         Err(failure) => return Err(failure),
@@ -71,7 +72,7 @@ fn live(
     drop(opened);
     // 5.
     let signals = block_child_signal().or_fail(Doing::ResetSignals, "")?;
-    let mut facts = seal::seal(order)?;
+    let (mut facts, listener) = seal::seal(order)?;
     facts.views_copied = copied;
     check(order, &facts)?;
     say(socket.as_fd(), &Word::Sealed(facts), &[]).or_fail(Doing::Talk, "")?;
@@ -82,7 +83,8 @@ fn live(
     }
     step::leave_output().or_fail(Doing::StepProcess, "output")?;
     // 7.
-    let status = attend(&signals, socket, resolver.as_mut(), main)?;
+    let mut attempts = Attempts::new(resolver, listener);
+    let status = attend(&signals, socket, &mut attempts, main)?;
     // 8.
     let left = kill_rest();
     let word = Word::Ended { status, left, full: work_space_is_full() };
@@ -187,39 +189,55 @@ fn block_child_signal() -> io::Result<SignalFd> {
 fn attend(
     signals: &SignalFd,
     socket: &OwnedFd,
-    mut resolver: Option<&mut Resolver>,
+    attempts: &mut Attempts,
     main: i32,
 ) -> Result<i32, Failure> {
     loop {
-        let ready = {
-            let mut wait =
-                vec![PollFd::new(signals, PollFlags::IN), PollFd::new(socket, PollFlags::IN)];
-            wait.extend(
-                resolver
-                    .as_ref()
-                    .map(|stub| PollFd::from_borrowed_fd(stub.socket().as_fd(), PollFlags::IN)),
-            );
-            match poll(&mut wait, None) {
-                Ok(_) => wait.iter().map(|one| !one.revents().is_empty()).collect::<Vec<_>>(),
-                Err(rustix::io::Errno::INTR) => continue,
-                Err(cause) => return Err(Doing::Watch.failed("", &cause.into())),
-            }
-        };
-        if ready.first() == Some(&true) {
+        let [ended, told, question, call] = wait_for(signals, socket, attempts)?;
+        if ended {
             while let Ok(Some(_)) = signals.read_signal() {}
             if let Some(status) = reap_ended(main) {
                 return Ok(status);
             }
         }
-        if ready.get(1) == Some(&true) {
+        if told {
             obey(socket);
         }
-        if ready.get(2) == Some(&true)
-            && let Some(host) = resolver.as_mut().and_then(|stub| stub.answer())
-        {
-            say(socket.as_fd(), &Word::Asked { host }, &[]).or_fail(Doing::Talk, "")?;
+        let heard = [
+            question.then(|| attempts.answer_question()).flatten(),
+            call.then(|| attempts.answer_call()).flatten(),
+        ];
+        for attempt in heard.into_iter().flatten() {
+            say(socket.as_fd(), &Word::Wanted(attempt), &[]).or_fail(Doing::Talk, "")?;
         }
     }
+}
+
+/// Sleeps until something happens; says what did.
+fn wait_for(
+    signals: &SignalFd,
+    socket: &OwnedFd,
+    attempts: &Attempts,
+) -> Result<[bool; 4], Failure> {
+    let [stub, filter] = attempts.ears();
+    let watched = [Some(signals.as_fd()), Some(socket.as_fd()), stub, filter];
+    let (mut places, mut fds) = (Vec::with_capacity(4), Vec::with_capacity(4));
+    for (place, fd) in watched.into_iter().enumerate() {
+        if let Some(fd) = fd {
+            places.push(place);
+            fds.push(PollFd::from_borrowed_fd(fd, PollFlags::IN));
+        }
+    }
+    let mut ready = [false; 4];
+    match poll(&mut fds, None) {
+        Ok(_) => {}
+        Err(rustix::io::Errno::INTR) => return Ok(ready),
+        Err(cause) => return Err(Doing::Watch.failed("", &cause.into())),
+    }
+    for (place, fd) in places.into_iter().zip(&fds) {
+        ready[place] = !fd.revents().is_empty();
+    }
+    Ok(ready)
 }
 
 /// Reaps every child that has ended; returns the status of the main one if it is among them.

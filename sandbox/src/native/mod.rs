@@ -4,6 +4,7 @@
 //! in `init.rs`. What both say to each other is in `wire.rs`.
 
 mod apply;
+mod attempts;
 mod cgroup;
 mod child;
 mod copy;

@@ -7,13 +7,13 @@
 //! Only UDP: a client that insists on TCP gets a refused connection, which is as prompt.
 //! See RFC 1035, sections 4.1.1 and 4.1.2.
 
-use std::collections::BTreeSet;
+use std::io::IoSlice;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::fd::OwnedFd;
 
 use rustix::net::{
-    AddressFamily, RecvFlags, SendFlags, SocketAddrAny, SocketFlags, SocketType, bind, recvfrom,
-    sendto, socket_with,
+    AddressFamily, RecvFlags, SendAncillaryBuffer, SendFlags, SocketFlags, SocketType, bind,
+    recvfrom, sendmsg_addr, socket_with,
 };
 
 use super::error::{Doing, Failure, Naming};
@@ -24,13 +24,10 @@ const PORT: u16 = 53;
 const QUESTION_BYTES_MAX: usize = 512;
 /// Longest name told, in bytes of the escaped text (a name itself has at most 255).
 const NAME_BYTES_MAX: usize = 1024;
-/// Most names told of one step; later ones are still refused, but not told.
-const NAMES_MAX: usize = 256;
 
-/// The stub's socket and the names it has told.
+/// The stub's socket.
 pub struct Resolver {
     socket: OwnedFd,
-    told: BTreeSet<String>,
 }
 
 impl Resolver {
@@ -41,7 +38,7 @@ impl Resolver {
         let socket = socket.or_fail(Doing::Resolver, "")?;
         bind(&socket, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, PORT))
             .or_fail(Doing::Resolver, "127.0.0.1:53")?;
-        Ok(Resolver { socket, told: BTreeSet::new() })
+        Ok(Resolver { socket })
     }
 
     /// Returns the socket to wait on.
@@ -49,21 +46,31 @@ impl Resolver {
         &self.socket
     }
 
-    /// Answers one waiting question; returns its name if it is a new one.
-    pub fn answer(&mut self) -> Option<String> {
+    /// Takes one waiting question.
+    pub fn hear(&self) -> Option<Question> {
         let mut question = [0; QUESTION_BYTES_MAX];
         let (length, _, from) =
             recvfrom(&self.socket, &mut question[..], RecvFlags::DONTWAIT).ok()?;
-        let question = question.get(..length)?;
-        let (reply, name) = refuse(question)?;
-        if let Some(SocketAddrAny { .. }) = &from {
-            let to = SocketAddrV4::try_from(from?).ok()?;
-            // A client that has gone away is no concern of ours.
-            let _ = sendto(&self.socket, &reply, SendFlags::DONTWAIT, &to);
-        }
-        let fresh = self.told.len() < NAMES_MAX && self.told.insert(name.clone());
-        fresh.then_some(name)
+        let (reply, name) = refuse(question.get(..length)?)?;
+        Some(Question { name, from: SocketAddrV4::try_from(from?).ok()?, reply })
     }
+
+    /// Refuses a question. A client that has gone away is no concern of ours.
+    pub fn refuse(&self, question: &Question) {
+        // Not `sendto`: that call waits for a word of this very process, see `attempts`.
+        let none = &mut SendAncillaryBuffer::default();
+        let reply = [IoSlice::new(&question.reply)];
+        let _ = sendmsg_addr(&self.socket, &question.from, &reply, none, SendFlags::DONTWAIT);
+    }
+}
+
+/// One question that waits for its answer.
+pub struct Question {
+    /// The name asked for, escaped.
+    pub name: String,
+    /// Where it came from.
+    pub from: SocketAddrV4,
+    reply: Vec<u8>,
 }
 
 /// Returns the reply to a question and the name asked for, escaped; none if it is no question.

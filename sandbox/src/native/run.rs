@@ -136,7 +136,7 @@ fn outcome(parts: &Parts, host: &Host, ordered: Ordered, done: Done) -> Result<O
         usage: Usage { wall: seen.wall, cpu: seen.cpu, memory_peak },
         left_processes: seen.ended.map_or(0, |(_, left, _)| left),
         log_cut: seen.log_cut,
-        network_attempts: seen.asked.into_iter().collect(),
+        network_attempts: seen.attempts.into_iter().collect(),
         views: views.map(|(at, dir)| Writable { at, dir }).collect(),
     })
 }

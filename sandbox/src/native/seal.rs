@@ -7,6 +7,8 @@
 //! Does not catch: a capability that a kernel newer than this list knows; the empty sets cover it.
 
 use std::fs;
+use std::io;
+use std::os::fd::OwnedFd;
 
 use model::step::Widen;
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
@@ -19,10 +21,10 @@ use rustix::thread::{
 
 use super::error::{Doing, Failure, Naming};
 use super::wire::{Facts, Order};
-use super::{landlock, lists, sys};
+use super::{landlock, lists, seccomp, sys};
 
-/// Seals this process and returns what the kernel says it now is.
-pub fn seal(order: &Order) -> Result<Facts, Failure> {
+/// Seals this process; returns what the kernel says it now is, and where calls that wait are heard.
+pub fn seal(order: &Order) -> Result<(Facts, Option<OwnedFd>), Failure> {
     // 1. Names that only an unsealed process can read, read after the root has changed.
     let mut facts = read_names();
     // 2. No other process may look into this one, not even one of the same user.
@@ -40,14 +42,26 @@ pub fn seal(order: &Order) -> Result<Facts, Failure> {
         .iter()
         .map(|&(code, jt, jf, k)| libc::sock_filter { code, jt, jf, k })
         .collect();
-    match sys::install_filter(&program) {
-        Ok(()) => {}
-        Err(_) if order.may_miss.syscalls => {}
+    let listener = match filter(&program) {
+        Ok(listener) => listener,
+        Err(_) if order.may_miss.syscalls => None,
         Err(cause) => return Err(Doing::Filter.failed("", &cause)),
-    }
+    };
     // 7. What the kernel says.
     read_rights(&mut facts)?;
-    Ok(facts)
+    Ok((facts, listener))
+}
+
+/// Installs the filter. Where no call can wait for us, as inside a sandbox that listens itself, those
+/// calls go through unheard; no guarantee rests on hearing them.
+fn filter(program: &[libc::sock_filter]) -> io::Result<Option<OwnedFd>> {
+    match sys::install_filter_with_listener(program) {
+        Ok(listener) => Ok(Some(listener)),
+        Err(_) => {
+            let program: Vec<_> = program.iter().copied().map(seccomp::unheard).collect();
+            sys::install_filter(&program).map(|()| None)
+        }
+    }
 }
 
 /// Returns the capabilities that the step keeps inside its user namespace: none, unless it is `fakeroot`.

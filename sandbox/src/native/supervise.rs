@@ -71,8 +71,8 @@ pub struct Seen {
     pub stop: Option<Stop>,
     /// Whether output was dropped.
     pub log_cut: bool,
-    /// Names asked for.
-    pub asked: BTreeSet<NetworkAttempt>,
+    /// Where it wanted to go.
+    pub attempts: BTreeSet<NetworkAttempt>,
     /// From the seal to the end.
     pub wall: Duration,
     /// Processor time.
@@ -302,7 +302,7 @@ impl Run {
                 self.seen.facts = Some(facts);
             }
             Word::Failed(failure) => self.seen.failure = Some(failure),
-            Word::Asked { host } => drop(self.seen.asked.insert(NetworkAttempt { host })),
+            Word::Wanted(attempt) => drop(self.seen.attempts.insert(attempt)),
             Word::Ended { status, left, full } => {
                 self.seen.ended = Some((status, left, full));
                 // It ends at once; one that does not is helped.

@@ -172,6 +172,92 @@ pub fn install_filter(program: &[libc::sock_filter]) -> io::Result<()> {
     check(result).map(drop)
 }
 
+/// Installs a filter program as [`install_filter`] does; returns where the calls that wait are heard.
+pub fn install_filter_with_listener(program: &[libc::sock_filter]) -> io::Result<OwnedFd> {
+    let length =
+        u16::try_from(program.len()).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
+    let whole = libc::sock_fprog { len: length, filter: program.as_ptr().cast_mut() };
+    let listen = libc::SECCOMP_FILTER_FLAG_NEW_LISTENER;
+    // A call that was heard is not to be interrupted by a signal; kernels before 5.19 cannot promise it.
+    for flags in [listen | libc::SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV, listen] {
+        // SAFETY: as in `install_filter`.
+        let result = unsafe {
+            libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, &raw const whole)
+        };
+        match check(result) {
+            Ok(number) => return Ok(adopt(RawFd::try_from(number).unwrap_or(-1))),
+            Err(cause) if cause.raw_os_error() == Some(libc::EINVAL) => {}
+            Err(cause) => return Err(cause),
+        }
+    }
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+/// A call of the step's that waits for a word.
+pub struct Call {
+    /// Its number at the listener.
+    pub id: u64,
+    /// The thread that made it.
+    pub process: u32,
+    /// Whether it is `connect`; else it is `sendto`.
+    pub is_connect: bool,
+    /// Its arguments.
+    pub arguments: [u64; 6],
+}
+
+/// Takes one waiting call.
+pub fn next_call(listener: BorrowedFd<'_>) -> io::Result<Call> {
+    /// The two numbers of `connect`: of this machine, and of 32-bit programs on x86.
+    const CONNECT: [libc::c_long; 2] = [libc::SYS_connect, 362];
+    // SAFETY: plain old data, for which all zeroes is a valid value; the kernel wants it zeroed.
+    let mut call: libc::seccomp_notif = unsafe { std::mem::zeroed() };
+    // SAFETY: the request writes one `seccomp_notif`, which lives through the call.
+    let result =
+        unsafe { libc::ioctl(listener.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_RECV, &raw mut call) };
+    check(result.into())?;
+    Ok(Call {
+        id: call.id,
+        process: call.pid,
+        is_connect: CONNECT.contains(&call.data.nr.into()),
+        arguments: call.data.args,
+    })
+}
+
+/// Says whether a call still waits, and so its thread's number is still its own.
+pub fn call_waits(listener: BorrowedFd<'_>, id: u64) -> bool {
+    // SAFETY: the request reads one number, which lives through the call.
+    let result = unsafe {
+        libc::ioctl(listener.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_ID_VALID, &raw const id)
+    };
+    result == 0
+}
+
+/// Lets a waiting call go to the kernel.
+pub fn let_call_go_on(listener: BorrowedFd<'_>, id: u64) -> io::Result<()> {
+    let flags = u32::try_from(libc::SECCOMP_USER_NOTIF_FLAG_CONTINUE).unwrap_or(1);
+    let mut answer = libc::seccomp_notif_resp { id, val: 0, error: 0, flags };
+    // SAFETY: the request reads one `seccomp_notif_resp`, which lives through the call.
+    let result = unsafe {
+        libc::ioctl(listener.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_SEND, &raw mut answer)
+    };
+    check(result.into()).map(drop)
+}
+
+/// Reads memory of another process; returns how many bytes could be read.
+pub fn read_other(process: u32, address: u64, into: &mut [u8]) -> io::Result<usize> {
+    let invalid = |_| io::Error::from(io::ErrorKind::InvalidInput);
+    let address = usize::try_from(address).map_err(invalid)?;
+    let own = libc::iovec { iov_base: into.as_mut_ptr().cast(), iov_len: into.len() };
+    let other =
+        libc::iovec { iov_base: std::ptr::without_provenance_mut(address), iov_len: into.len() };
+    let process = libc::pid_t::try_from(process).map_err(invalid)?;
+    // SAFETY: the kernel writes at most `into.len()` bytes to `into`; the other address is a number to
+    // it, looked up in the other process, and an error if nothing is there.
+    let result =
+        unsafe { libc::process_vm_readv(process, &raw const own, 1, &raw const other, 1, 0) };
+    usize::try_from(result).map_err(|_| io::Error::last_os_error())
+}
+
 /// Returns the newest Landlock interface of the running kernel, 0 where there is none.
 pub fn landlock_abi() -> i32 {
     /// `LANDLOCK_CREATE_RULESET_VERSION` of `linux/landlock.h`.

@@ -3,7 +3,7 @@
 //! One socket pair of whole messages. The order travels in a sealed memory file, because it may
 //! hold files of megabytes and a message may not. Everything else is one small JSON message, some
 //! with descriptors. The first process of the step is ours until it is dead, so these messages are
-//! trusted; the names that it heard at the resolver stub are not, and are escaped.
+//! trusted; what it heard of the step is not, and is escaped.
 //!
 //! ```text
 //! order file: length of the head (8 bytes, little endian) · head (JSON) · bodies of added files
@@ -25,6 +25,7 @@ use serde::{Deserialize, Serialize};
 
 use super::error::Failure;
 use super::setup::Op;
+use crate::outcome::NetworkAttempt;
 
 /// Longest message, in bytes: far below the default socket buffer (212,992).
 pub const MESSAGE_BYTES_MAX: usize = 64 << 10;
@@ -97,11 +98,8 @@ pub enum Word {
     Sealed(Facts),
     /// Something failed.
     Failed(Failure),
-    /// The step asked for the address of a name.
-    Asked {
-        /// The name, escaped.
-        host: String,
-    },
+    /// The step wanted something of a network.
+    Wanted(NetworkAttempt),
     /// The main process ended and nothing else lives.
     Ended {
         /// Its exit code, or the negative number of the signal.

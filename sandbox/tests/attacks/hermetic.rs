@@ -14,6 +14,8 @@ use crate::place::{Place, at, ran, view};
 pub const TESTS: &[Test] = &[
     ("s_b01_step_cannot_reach_the_network", step_cannot_reach_the_network),
     ("s_b02_look_ups_are_refused_at_once_and_told", look_ups_are_refused_at_once_and_told),
+    ("s_b01_connections_by_address_are_told", connections_by_address_are_told),
+    ("s_b01_odd_and_flooding_connections_do_no_harm", odd_and_flooding_connections_do_no_harm),
     ("s_b02_odd_and_flooding_questions_do_no_harm", odd_and_flooding_questions_do_no_harm),
     ("s_b03_the_hosts_loopback_is_not_the_steps", the_hosts_loopback_is_not_the_steps),
     ("s_b04_the_hosts_files_are_absent", the_hosts_files_are_absent),
@@ -47,10 +49,64 @@ fn look_ups_are_refused_at_once_and_told(place: &Place) -> Done {
          print defined gethostbyname('other.kiln.example') ? 'FOUND' : 'none', \"\\n\";",
     ));
     assert!(start.elapsed() < Duration::from_secs(4), "refused at once, not after a time-out");
-    let hosts: Vec<&str> =
-        ended.outcome.network_attempts.iter().map(|attempt| attempt.host.as_str()).collect();
-    assert_eq!(hosts, ["canary.kiln.example", "other.kiln.example"]);
+    let told: Vec<String> =
+        ended.outcome.network_attempts.iter().map(ToString::to_string).collect();
+    assert_eq!(told, ["canary.kiln.example by perl", "other.kiln.example by perl"]);
     assert_eq!(ended.ok(), "control\nnone\nnone\n");
+    Done::Passed
+}
+
+/// Each way to an address is refused by the kernel at once and told with who wanted it; what stays inside
+/// is neither.
+fn connections_by_address_are_told(place: &Place) -> Done {
+    let script = "use Socket; my $v6 = pack('S n N a16 N', AF_INET6, 443, 0, \"\\x20\\x01\\x0d\\xb8\" . \"\\0\" x 11 . \"\\1\", 0); \
+        my $mapped = pack('S n N a16 N', AF_INET6, 81, 0, \"\\0\" x 10 . \"\\xff\\xff\" . inet_aton('192.0.2.9'), 0); \
+        socket(U, PF_UNIX, SOCK_STREAM, 0); print connect(U, pack_sockaddr_un('/tmp/none')) ? 'ok' : $!+0, ' '; \
+        socket(L, PF_INET, SOCK_STREAM, 0); bind(L, sockaddr_in(8080, INADDR_LOOPBACK)); listen(L, 1); \
+        socket(C, PF_INET, SOCK_STREAM, 0); print connect(C, sockaddr_in(8080, INADDR_LOOPBACK)) ? 'ok' : $!+0, ' '; print defined send(C, 'x', 0) ? 'ok' : $!+0, ' '; \
+        socket(D, PF_INET, SOCK_DGRAM, 0); print defined send(D, 'x', 0, sockaddr_in(8081, INADDR_LOOPBACK)) ? 'ok' : $!+0, \"\\n\"; \
+        socket(my $a, PF_INET, SOCK_STREAM, 0); print connect($a, sockaddr_in(80, inet_aton('192.0.2.1'))) ? 'ok' : $!+0, ' '; \
+        socket(my $b, PF_INET, SOCK_DGRAM, 0); print connect($b, sockaddr_in(123, inet_aton('192.0.2.2'))) ? 'ok' : $!+0, ' '; \
+        print defined send($b, 'x', 0, sockaddr_in(53, inet_aton('192.0.2.3'))) ? 'ok' : $!+0, ' '; \
+        socket(my $c, PF_INET6, SOCK_STREAM, 0); print connect($c, $v6) ? 'ok' : $!+0, ' '; print connect($c, $mapped) ? 'ok' : $!+0, ' '; \
+        socket(my $d, PF_INET6, SOCK_DGRAM, 0); print defined send($d, 'x', 0, $v6) ? 'ok' : $!+0, \"\\n\"; \
+        $0 = \"odd\\e[31m\\nname\"; socket(my $e, PF_INET, SOCK_STREAM, 0); connect($e, sockaddr_in(22, inet_aton('169.254.169.254')));";
+    let start = Instant::now();
+    let ended = ran(place.perl(script));
+    assert!(start.elapsed() < Duration::from_secs(4), "at once");
+    let told: Vec<String> =
+        ended.outcome.network_attempts.iter().map(ToString::to_string).collect();
+    let command = ended.outcome.network_attempts.iter().find(|one| one.host == "192.0.2.1");
+    assert!(command.is_some_and(|one| one.command.starts_with("/usr/bin/perl -e use")));
+    assert_eq!(ended.ok(), "2 ok ok ok\n101 101 101 101 101 101\n");
+    let want = [
+        "169.254.169.254:22 by odd\\x1b[31m\\x0aname",
+        "192.0.2.1:80 by perl",
+        "192.0.2.2:123 by perl",
+        "192.0.2.3:53 by perl",
+        "192.0.2.9:81 by perl",
+        "[2001:db8::1]:443 by perl",
+    ];
+    assert_eq!(told, want);
+    Done::Passed
+}
+
+fn odd_and_flooding_connections_do_no_harm(place: &Place) -> Done {
+    // Wrong pointers and lengths, a caller killed while it waits, a filter of the step's own, and a flood
+    // from four processes at once; after each the first process still answers.
+    let script = "use Socket; $| = 1; my $good = sockaddr_in(80, inet_aton('192.0.2.1')); socket(S, PF_INET, SOCK_STREAM, 0); my $fd = fileno(S); \
+        for my $try ([0, 16], [1, 16], [0xffffffffffffff00, 16], [$good, 0], [$good, 1], [$good, -1], [$good, 0x7fffffff], [\"\\2\", 200], ['x' x 200, 200]) { syscall(42, $fd, @$try) } \
+        syscall(42, 99, $good, 16); my $x = 'x'; syscall(44, $fd, $x, 1, 0, 1, 16); syscall(44, $fd, $x, 1, 0, $good, -5); \
+        my $prog = pack('S C C L', 6, 0, 0, 0x7fff0000); my $f = pack('S x6 P', 1, $prog); \
+        my $r = syscall(317, 1, 8, $f); print $r == -1 ? $!+0 : 'LISTENS', ' '; $r = syscall(317, 1, 0, $f); print $r == -1 ? $!+0 : 'ok', \"\\n\"; \
+        my @all; for my $n (1 .. 4) { my $p = fork; if (!$p) { for my $i (1 .. 2000) { socket(my $s, PF_INET, SOCK_DGRAM, 0); connect($s, sockaddr_in($i, inet_aton(\"198.51.100.$n\"))) } exit 0 } push @all, $p } \
+        for (1 .. 50) { my $p = fork; if (!$p) { while (1) { connect(S, $good) } } kill 9, $p; waitpid($p, 0) } \
+        waitpid($_, 0) for @all; print defined gethostbyname('after.example') ? 'FOUND' : 'none', ' '; \
+        socket(my $s, PF_INET, SOCK_STREAM, 0); print connect($s, $good) ? 'ok' : $!+0";
+    let ended = ran(place.perl(script));
+    assert_eq!(ended.outcome.network_attempts.len(), 256);
+    // 16: the one listener there can be is kiln's.
+    assert_eq!(ended.ok(), "16 ok\nnone 101");
     Done::Passed
 }
 

@@ -290,7 +290,6 @@ pub const GROUPS: &[Group] = &[
             libc::SYS_accept,
             libc::SYS_accept4,
             libc::SYS_bind,
-            libc::SYS_connect,
             libc::SYS_getpeername,
             libc::SYS_getsockname,
             libc::SYS_getsockopt,
@@ -300,10 +299,19 @@ pub const GROUPS: &[Group] = &[
             libc::SYS_recvmsg,
             libc::SYS_sendmmsg,
             libc::SYS_sendmsg,
-            libc::SYS_sendto,
             libc::SYS_setsockopt,
             libc::SYS_shutdown,
         ],
+    },
+    Group {
+        why: "The first process looks where it goes, to tell of it; it refuses nothing.",
+        verdict: Verdict::Wait,
+        calls: &[libc::SYS_connect],
+    },
+    Group {
+        why: "The same, if it names an address.",
+        verdict: Verdict::If(Check::NoPointer { argument: 4 }),
+        calls: &[libc::SYS_sendto],
     },
     Group {
         why: "System V and POSIX queues, private to the ipc namespace.",

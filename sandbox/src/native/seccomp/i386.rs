@@ -342,7 +342,6 @@ pub const GROUPS: &[Group] = &[
         calls: &[
             ("accept4", 364),
             ("bind", 361),
-            ("connect", 362),
             ("getpeername", 368),
             ("getsockname", 367),
             ("getsockopt", 365),
@@ -353,10 +352,19 @@ pub const GROUPS: &[Group] = &[
             ("recvmsg", 372),
             ("sendmmsg", 345),
             ("sendmsg", 370),
-            ("sendto", 369),
             ("setsockopt", 366),
             ("shutdown", 373),
         ],
+    },
+    Group {
+        why: "The first process looks where it goes, to tell of it; it refuses nothing.",
+        verdict: Verdict::Wait,
+        calls: &[("connect", 362)],
+    },
+    Group {
+        why: "The same, if it names an address.",
+        verdict: Verdict::If(Check::NoPointer { argument: 4 }),
+        calls: &[("sendto", 369)],
     },
     Group {
         why: "System V and POSIX queues, private to the ipc namespace.",

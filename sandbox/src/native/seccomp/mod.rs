@@ -22,5 +22,5 @@ mod nested;
 mod program;
 mod table;
 
-pub use program::{Instruction, program};
+pub use program::{Instruction, program, unheard};
 pub use table::allowed_count;

@@ -17,6 +17,8 @@ pub enum Verdict {
     Allow,
     /// It fails with this number.
     Errno(i32),
+    /// It waits for a word of the first process, and then goes to the kernel.
+    Wait,
     /// It depends on its arguments.
     If(Check),
 }
@@ -34,6 +36,8 @@ pub enum Check {
     CreateMode { flags: u8, mode: u8 },
     /// No set-id bit and no device; else EPERM.
     NodeMode { mode: u8 },
+    /// The pointer is null; else as [`Verdict::Wait`].
+    NoPointer { argument: u8 },
     /// The ids at `first` and after it are the step's own or `none`, which leaves them; else EPERM.
     OwnIds { first: u8, none: u32 },
     /// A listed family, or routing netlink; else EAFNOSUPPORT.
