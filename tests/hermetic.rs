@@ -152,6 +152,48 @@ fn step_cannot_reach_the_network() {
     }
 }
 
+/// The failed step says who wanted what and which input would serve; the passing one keeps it.
+#[test]
+fn a_blocked_network_is_told_with_process_and_remedy() {
+    for who in Who::all() {
+        let world = World::warm(who);
+        let script = |address: &str, end: &str| {
+            format!(
+                "cp /usr/bin/python3 /tmp/cargo\n/tmp/cargo -c 'import socket\ntry: socket.create_connection((\"{address}\", 443))\n\
+                 except OSError as error: open(\"out\", \"w\").write(str(error.errno))'\n{end}"
+            )
+        };
+        world.write("src/empty", "");
+        let file =
+            |script: &str| crate::support::build_file(script, "{out: out}", "[{file: attack.out}]");
+        world.write("kiln.yaml", &file(&script("192.0.2.1", "exit 101")));
+        world.kiln(&["lock"]).exits(0);
+        let ran = world.kiln(&["build", "--no-sign"]).exits(1);
+        let (_, message) = ran.stderr.split_once("error[").expect("an error");
+        let want = "KILN-0403]: step `attack` tried to reach the network
+  --> kiln.yaml:9:7
+   |
+ 9 |       cp /usr/bin/python3 /tmp/cargo
+   |       ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+  expected: all inputs present before the step starts
+  got:      a connection to 192.0.2.1:443 by process `cargo`; then exit status
+            101
+why: it looks like a crate download, and the network is off in every step
+help: add under `sources`:   crates: {lockfile: Cargo.lock}
+      and to the step:       mount: {src: ., crates: .crates}
+help: whole log:  kiln log ^0 attack
+";
+        assert_eq!(message.trim_end(), want.trim_end());
+        world.write("kiln.yaml", &file(&script("2001:db8::7", "")));
+        world.key();
+        let ran = world.kiln(&["build", "--sign", "--allow-dirty"]).exits(0);
+        assert!(ran.says("asked in vain for [2001:db8::7]:443 by cargo"), "{}", ran.stderr);
+        assert_eq!(world.read("kiln-out/out"), "101", "refused at once, as unreachable");
+        let step = &world.statement("out")["predicate"]["runDetails"]["kiln_steps"]["listed"][0];
+        assert_eq!(step["networkAttempts"], serde_json::json!(["[2001:db8::7]:443 by cargo"]));
+    }
+}
+
 #[test]
 fn two_steps_share_nothing() {
     let script = "for f in /tmp /var/tmp /dev/shm /build /run; do\n  if [ -e $f/marker ]; then echo \

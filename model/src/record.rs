@@ -254,7 +254,7 @@ pub struct StepRecord {
     pub limits: BTreeMap<String, String>,
     /// Processes that had to be killed at the end.
     pub left_processes: u32,
-    /// Hosts that it asked for in vain.
+    /// Where it wanted to go in vain: `HOST` or `ADDRESS:PORT`, and ` by PROCESS` where that is known.
     pub network_attempts: Vec<String>,
 }
 

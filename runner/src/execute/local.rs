@@ -373,11 +373,20 @@ fn with_cases(words: Option<String>, cases: Option<&Cases>) -> Option<String> {
     if all.is_empty() { None } else { Some(all.join("; ")) }
 }
 
+/// Most network attempts that a note on a passing step names.
+const ATTEMPTS_SHOWN: usize = 3;
+
 /// Says in a few words what is worth knowing of a step that passed.
 fn note(result: &StepResult) -> Option<String> {
     let mut words = Vec::new();
     if !result.network_attempts.is_empty() {
-        words.push(format!("asked in vain for {}", result.network_attempts.join(", ")));
+        let some = result.network_attempts.iter().take(ATTEMPTS_SHOWN);
+        let more = match result.network_attempts.len().saturating_sub(ATTEMPTS_SHOWN) {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        let some = some.map(String::as_str).collect::<Vec<_>>().join(", ");
+        words.push(format!("asked in vain for {some}{more}"));
     }
     if result.left_processes > 0 {
         words.push(format!("{} left processes killed", result.left_processes));

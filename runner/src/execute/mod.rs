@@ -2,6 +2,7 @@
 
 pub mod capture;
 pub mod local;
+mod network;
 mod refusal;
 mod report;
 
@@ -42,7 +43,7 @@ pub struct StepResult {
     pub enforced: Enforced,
     /// Processes that had to be killed at its end.
     pub left_processes: u32,
-    /// Hosts that it asked for in vain.
+    /// Where it wanted to go in vain: `HOST` or `ADDRESS:PORT`, and ` by PROCESS` where that is known.
     pub network_attempts: Vec<String>,
 }
 

@@ -8,6 +8,7 @@ use sandbox::{Cause, Exit, Outcome, SpecError};
 
 use super::StepFailure;
 use super::capture::CaptureError;
+use super::network;
 use crate::diagnostic::{Code, Diagnostic};
 use crate::plan::action::{ActionError, Sealed};
 use crate::report::State;
@@ -201,16 +202,10 @@ pub fn exit(
 }
 
 fn command_failed(step: &Step, outcome: &Outcome, how: &str) -> Diagnostic {
-    let hosts: Vec<&str> =
-        outcome.network_attempts.iter().map(|attempt| attempt.host.as_str()).collect();
-    if hosts.is_empty() {
-        return Diagnostic::new(Code::CommandFailed, format!("step `{}` failed: {how}", step.id))
-            .help(format!("whole log:  kiln log ^0 {}", step.id));
+    if !outcome.network_attempts.is_empty() {
+        return network::wanted(step, &outcome.network_attempts, how);
     }
-    Diagnostic::new(Code::NetworkAttempted, format!("step `{}` tried to reach the network", step.id))
-        .expected("all inputs present before the step starts")
-        .got(format!("a look-up of {}; then {how}", hosts.join(", ")))
-        .help("bring what it wanted in as a source, or into the environment; the network is off in every step")
+    Diagnostic::new(Code::CommandFailed, format!("step `{}` failed: {how}", step.id))
         .help(format!("whole log:  kiln log ^0 {}", step.id))
 }
 
