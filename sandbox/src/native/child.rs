@@ -22,7 +22,7 @@ use rustix::thread::CpuSet;
 
 use super::error::{Doing, Failure, Naming};
 use super::wire::{GO_ON, Order, Word, receive, say, unpack};
-use super::{apply, init, namespaces, sys};
+use super::{apply, inherited, init, namespaces, sys};
 
 /// What the child is called instead of a program's name. Nobody starts kiln under it by accident.
 pub const MARK: &str = "kiln: sandbox child";
@@ -68,6 +68,7 @@ fn prepare(socket: &OwnedFd) -> Result<First, Failure> {
     sys::reset_signals().or_fail(Doing::ResetSignals, "")?;
     set_parent_process_death_signal(Some(Signal::KILL)).or_fail(Doing::TieLife, "")?;
     rustix::process::umask(Mode::from(0o022));
+    inherited::set_back();
     // Already a leader only if somebody started us by hand.
     let _ = rustix::process::setsid();
     // A step of many inputs needs many descriptors here; its own limit is set later.

@@ -51,6 +51,8 @@ fn live(
 ) -> Result<(), Failure> {
     // 1.
     set_parent_process_death_signal(Some(Signal::KILL)).or_fail(Doing::TieLife, "")?;
+    // Else the name is that of a descriptor. It tells nothing of the host, and failing harms nobody.
+    let _ = rustix::thread::set_name(c"kiln");
     let own = pidfd_open(getpid(), PidfdFlags::empty()).or_fail(Doing::FirstProcess, "pidfd")?;
     say(socket.as_fd(), &Word::First, &[own.as_fd()]).or_fail(Doing::Talk, "")?;
     drop(own);

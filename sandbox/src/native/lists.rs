@@ -27,7 +27,7 @@ pub const DEVICE_LINKS: [(&str, &str); 4] = [
 ];
 
 /// Names in `/proc` that would tell of the host or act on it: covered by something blank.
-pub const PROC_MASKED: [&str; 17] = [
+pub const PROC_MASKED: [&str; 18] = [
     // Talks to the firmware.
     "acpi",
     // Names the host's sound cards.
@@ -42,6 +42,8 @@ pub const PROC_MASKED: [&str; 17] = [
     "kallsyms",
     // The host's memory.
     "kcore",
+    // How many keys each user of the host has.
+    "key-users",
     // The host's key rings.
     "keys",
     // The host's kernel log.

@@ -10,6 +10,7 @@ mod child;
 mod copy;
 mod enforced;
 mod error;
+mod inherited;
 mod init;
 mod landlock;
 mod launch;

@@ -24,6 +24,10 @@ const NO_RANDOMIZE: u64 = 0x004_0000;
 const STACK_BYTES: u64 = 8 << 20;
 /// Memory that may be locked: the kernel's default since 5.16.
 const LOCKED_BYTES: u64 = 8 << 20;
+/// Bytes in POSIX message queues: the kernel's default (mq_overview(7)).
+const QUEUE_BYTES: u64 = 819_200;
+/// Signals that wait. The kernel's default follows the host's memory; no build comes near this.
+const PENDING_SIGNALS: u64 = 4096;
 /// Hard limit of open files, as far as the host's own allows.
 const FILES_HARD: u64 = 4096;
 /// Not 0, since a host that pipes core dumps to a program ignores 0; a pipe honours 1 (core(5)).
@@ -70,14 +74,21 @@ fn limits(program: &Program) -> Result<(), Failure> {
     for resource in [Resource::Nice, Resource::Rtprio] {
         fix(resource, 0, Some(0))?;
     }
-    for resource in [Resource::As, Resource::Cpu, Resource::Data, Resource::Fsize, Resource::Locks]
-    {
+    fix(Resource::Msgqueue, QUEUE_BYTES, Some(QUEUE_BYTES))?;
+    fix(Resource::Sigpending, PENDING_SIGNALS, Some(PENDING_SIGNALS))?;
+    for resource in [
+        Resource::As,
+        Resource::Cpu,
+        Resource::Data,
+        Resource::Fsize,
+        Resource::Locks,
+        Resource::Rss,
+        Resource::Rttime,
+    ] {
         fix(resource, u64::MAX, None)?;
     }
-    match program.processes {
-        Some(most) => fix(Resource::Nproc, most, Some(most)),
-        None => Ok(()),
-    }
+    let most = program.processes.unwrap_or(u64::MAX);
+    fix(Resource::Nproc, most, program.processes)
 }
 
 /// Sets a limit to `soft` and `hard`, or to the inherited hard one where that is lower.

@@ -153,6 +153,31 @@ pub fn loopback_up(socket: BorrowedFd<'_>) -> io::Result<()> {
     check(result.into()).map(drop)
 }
 
+/// Puts this process into the ordinary scheduling class.
+pub fn ordinary_scheduling() -> io::Result<()> {
+    // SAFETY: plain old data, for which all zeroes is a valid value.
+    let parameters: libc::sched_param = unsafe { std::mem::zeroed() };
+    // SAFETY: the kernel reads one `sched_param`, which lives through the call. 0 is this process.
+    let result = unsafe { libc::sched_setscheduler(0, libc::SCHED_OTHER, &raw const parameters) };
+    check(result.into()).map(drop)
+}
+
+/// Lets the priority of input and output follow the nice value, as it does by default.
+pub fn ordinary_input_output_priority() -> io::Result<()> {
+    /// `IOPRIO_WHO_PROCESS` and `IOPRIO_CLASS_NONE` of linux/ioprio.h.
+    const NONE: (libc::c_int, libc::c_int) = (1, 0);
+    // SAFETY: no pointer is passed. 0 is this process.
+    check(unsafe { libc::syscall(libc::SYS_ioprio_set, NONE.0, 0, NONE.1) }).map(drop)
+}
+
+/// Lets memory come from where the kernel likes.
+pub fn ordinary_memory_policy() -> io::Result<()> {
+    let none: *const libc::c_ulong = std::ptr::null();
+    // SAFETY: the default policy wants no set of nodes, and gets none.
+    let result = unsafe { libc::syscall(libc::SYS_set_mempolicy, libc::MPOL_DEFAULT, none, 0) };
+    check(result).map(drop)
+}
+
 /// Fixes the execution domain of this process and what it executes.
 pub fn set_personality(persona: u64) -> io::Result<()> {
     // SAFETY: no pointer is passed.

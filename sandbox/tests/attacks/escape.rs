@@ -154,7 +154,7 @@ fn environment_cannot_replace_kilns_own_folders(place: &Place) -> Done {
 }
 
 fn masked_and_read_only_paths_hold(place: &Place) -> Done {
-    let script = "for f in acpi asound cmdline config.gz interrupts kallsyms kcore keys kmsg latency_stats modules \
+    let script = "for f in acpi asound cmdline config.gz interrupts kallsyms kcore key-users keys kmsg latency_stats modules \
                   sched_debug scsi sysrq-trigger timer_list timer_stats vmcore; do p=/proc/$f; \
                     if [ -d $p ]; then for e in $p/*; do [ -e $e ] && echo full $p; done; \
                     elif [ -e $p ]; then [ -n \"$(head -c 1 $p 2>/dev/null)\" ] && echo full $p; \

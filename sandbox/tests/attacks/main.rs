@@ -9,6 +9,7 @@
 //! ignored, never as passed.
 #![allow(clippy::expect_used, reason = "a test fails by panicking")]
 
+mod callers;
 mod determinism;
 mod escape;
 mod harness;
@@ -20,12 +21,18 @@ mod views;
 
 fn main() -> std::process::ExitCode {
     sandbox::enter_child_if_asked();
+    let mut words = std::env::args().skip(1);
+    if words.next().as_deref() == Some(callers::PROBE) {
+        callers::probe(words.next().as_deref() == Some("backwards"));
+        return std::process::ExitCode::SUCCESS;
+    }
     let tests: Vec<harness::Test> = [
         views::TESTS,
         escape::TESTS,
         options::TESTS,
         hermetic::TESTS,
         determinism::TESTS,
+        callers::TESTS,
         limits::TESTS,
     ]
     .concat();

@@ -1,0 +1,68 @@
+//! Sets back what the step would inherit from whoever started kiln, as far as this process may.
+//!
+//! Each is set to the kernel's own default, without asking what it was. Going down needs no right, going
+//! up may: a user with a nice value, an idle scheduling class or a lowered hard limit keeps it, and
+//! `docs/threat-model.md` lists those; a test compares two callers with the list.
+//!
+//! Never fails: what may not be changed stays, and is on the list.
+
+use std::io::Write;
+use std::num::NonZeroU64;
+
+use rustix::process::{Resource, Rlimit, getrlimit, setpriority_process, setrlimit};
+use rustix::thread::{disable_transparent_huge_pages, set_current_timer_slack};
+
+use super::sys;
+
+/// Slack of timers, in nanoseconds: the kernel's default (proc_pid_timerslack_ns(5)).
+const TIMER_SLACK_NS: u64 = 50_000;
+/// Which memory a core dump holds: the kernel's default (core(5)).
+const COREDUMP_FILTER: &[u8] = b"0x33";
+/// Resources whose hard limit only a privileged process may raise, and which the step's own limits are cut
+/// from later.
+const RESOURCES: [Resource; 14] = [
+    Resource::As,
+    Resource::Core,
+    Resource::Cpu,
+    Resource::Data,
+    Resource::Fsize,
+    Resource::Locks,
+    Resource::Memlock,
+    Resource::Msgqueue,
+    Resource::Nproc,
+    Resource::Rss,
+    Resource::Rttime,
+    Resource::Sigpending,
+    Resource::Stack,
+    Resource::Nofile,
+];
+/// The kernel's own ceiling of open files, where it was not moved (`fs.nr_open`).
+const FILES_MAX: u64 = 1 << 20;
+
+/// Sets everything back.
+pub fn set_back() {
+    // The class first: a nice value means nothing in another one.
+    let _ = sys::ordinary_scheduling();
+    let _ = setpriority_process(None, 0);
+    let _ = sys::ordinary_input_output_priority();
+    let _ = sys::ordinary_memory_policy();
+    let _ = set_current_timer_slack(NonZeroU64::new(TIMER_SLACK_NS));
+    let _ = disable_transparent_huge_pages(false);
+    let filter = std::fs::OpenOptions::new().write(true).open("/proc/self/coredump_filter");
+    let _ = filter.and_then(|mut filter| filter.write_all(COREDUMP_FILTER));
+    if rustix::process::geteuid().is_root() {
+        RESOURCES.into_iter().for_each(raise);
+    }
+}
+
+/// Raises a hard limit as far as it goes; the soft one stays.
+fn raise(resource: Resource) {
+    let current = getrlimit(resource).current;
+    let maximum = (resource == Resource::Nofile).then_some(FILES_MAX);
+    if let (Resource::Nofile, Some(hard)) = (resource, getrlimit(resource).maximum)
+        && hard >= FILES_MAX
+    {
+        return;
+    }
+    let _ = setrlimit(resource, Rlimit { current, maximum });
+}
