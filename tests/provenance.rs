@@ -269,3 +269,20 @@ fn options_of_a_step_are_named_and_shown() {
     // The same for root and user, another for each option and for none.
     assert_eq!(actions.len(), options.len() + 1, "{actions:?}");
 }
+
+/// Landlock and mounts of one's own exclude each other, so asking for both is told before anything runs.
+#[test]
+fn a_nested_step_is_refused_where_landlock_is_required() {
+    let world = World::warm(Who::all()[0]);
+    let file = |more| build_file_with("true > out", "{out: out}", "", more);
+    world.write("src/input", "");
+    fs::create_dir_all(world.path("config/kiln")).expect("a folder");
+    fs::write(world.path("config/kiln/config.toml"), "require = [\"landlock\"]\n").expect("a file");
+    world.write("kiln.yaml", &file("    nested: true\n"));
+    world.kiln(&["lock"]).exits(0);
+    let refused = world.kiln(&["build", "--no-sign"]).exits(7);
+    assert!(refused.says("KILN-0506") && refused.says("`nested`"), "{}", refused.stderr);
+    fs::remove_file(world.path("config/kiln/config.toml")).expect("it is there");
+    let noted = world.kiln(&["build", "--no-sign"]).exits(0);
+    assert!(noted.says("a step is nested"), "{}", noted.stderr);
+}

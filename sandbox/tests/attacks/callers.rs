@@ -54,8 +54,19 @@ const BY_STORE: &[Line] = &[
 ];
 /// Fewer processors.
 const BY_PROCESSORS: &[Line] = &[("status Cpus_allowed*", "number of processors", false)];
-/// Lowered hard limits that nobody here may raise.
-const BY_LIMITS: &[Line] = &[("limit *", LIMITS, true), ("status SigQ", LIMITS, true)];
+/// Lowered hard limits that nobody here may raise. Pending signals are lowered as well, but not below what a
+/// step gets.
+const BY_LIMITS: &[Line] = &[
+    ("limit Max core file size", LIMITS, true),
+    ("limit Max file locks", LIMITS, true),
+    ("limit Max locked memory", LIMITS, true),
+    ("limit Max msgqueue size", LIMITS, true),
+    ("limit Max open files", LIMITS, true),
+    ("limit Max processes", "most processes of a user", false),
+    ("limit Max realtime timeout", LIMITS, true),
+    ("limit Max resident set", LIMITS, true),
+    ("limit Max stack size", LIMITS, true),
+];
 /// Less of a turn, which an unprivileged process cannot take back.
 const BY_NICE: &[Line] = &[
     ("nice", "nice value and idle class of an unprivileged caller", true),
@@ -172,7 +183,7 @@ fn check((one, other): (&BTreeMap<String, String>, &BTreeMap<String, String>), l
 fn odd(user: &str, folder: &Path) -> String {
     format!(
         "umask 077; cd /; echo 0x7f > /proc/self/coredump_filter; exec {user} prlimit --nofile=2000:3000 --stack=4000000:6000000 \
-         --sigpending=100:100 --msgqueue=1000:1000 --memlock=65536:65536 --core=0:0 --rss=1000000000:1000000000 \
+         --sigpending=5000:5000 --msgqueue=1000:1000 --memlock=65536:65536 --core=0:0 --rss=1000000000:1000000000 \
          --nproc=20000:20000 --locks=50:50 --rttime=9000000:9000000 taskset -c 0 setarch -R -B nice -n 10 ionice -c 3 chrt --idle 0 \
          env -i TMPDIR={} FOO=bar LANG=de_DE.UTF-8 TZ=Asia/Tokyo HOME=/nowhere",
         folder.display()
