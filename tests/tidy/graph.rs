@@ -50,8 +50,8 @@ const LINES: [(&str, usize, usize); 5] = [
     ("model", 1_500, 1_600),
     ("sandbox", 3_400, 5_700),
     ("fetch", 3_200, 3_200),
-    ("attestor", 3_400, 4_000),
-    ("runner", 4_800, 20_200),
+    ("attestor", 3_400, 4_050),
+    ("runner", 4_800, 20_400),
 ];
 
 #[derive(Debug)]
