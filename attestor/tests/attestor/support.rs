@@ -49,6 +49,7 @@ pub fn wrapped() -> Record {
         source.commit = None;
     }
     wrapped.observed.asked_limits.clear();
+    wrapped.observed.options.clear();
     let observed = &mut wrapped.observed;
     observed.dependencies.retain(|one| one.role != Role::BuildFile);
     for one in &mut observed.dependencies {
