@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use model::AbsPath;
 use model::isolation::Guarantee;
 
+use crate::docker::EngineError;
 use crate::native::Doing;
 
 /// Why a guarantee cannot be kept on this host.
@@ -107,6 +108,9 @@ pub enum Error {
         /// Its name.
         backend: &'static str,
     },
+    /// The container engine cannot run it (exit 7).
+    #[error(transparent)]
+    Engine(#[from] EngineError),
     /// A place inside cannot take what should go there.
     #[error("cannot put anything at {at}")]
     Place {

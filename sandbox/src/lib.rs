@@ -37,7 +37,7 @@ pub mod probe;
 mod spec;
 
 pub use cancel::Cancel;
-pub use docker::Engine;
+pub use docker::{Engine, EngineError, Facts as EngineFacts, Staging, look as look_at_engine};
 pub use error::{Cause, Error, LimitName, MountProblem};
 pub use native::{Doing, cool_down, enter_child_if_asked, outer_owner};
 pub use outcome::{Exit, NetworkAttempt, Outcome, Stream, Usage, Writable};

@@ -12,6 +12,8 @@ use model::isolation::Enforced;
 use model::limits::Bytes;
 use serde::{Deserialize, Serialize};
 
+use crate::docker::Staging;
+
 /// How a step ended. Only `Exited(0)` is a success.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
@@ -105,4 +107,6 @@ pub struct Outcome {
     pub network_attempts: Vec<NetworkAttempt>,
     /// The work folder `/build` and each view, parents before children.
     pub views: Vec<Writable>,
+    /// What the views lie in, where it has to outlive the step; it goes when this is dropped.
+    pub staging: Option<Staging>,
 }

@@ -5,6 +5,7 @@
 
 use model::isolation::Guarantee;
 use model::text;
+use sandbox::EngineError;
 use sandbox::probe::{self, Note, Report, State};
 use serde_json::{Value, json};
 
@@ -22,7 +23,8 @@ const FREE_BYTES_MIN: u64 = 1 << 30;
 /// One thing that was looked at besides the guarantees.
 struct Look {
     name: &'static str,
-    good: bool,
+    /// None for what is absent and needed only by who asks for it.
+    good: Option<bool>,
     detail: String,
     help: Option<String>,
 }
@@ -33,7 +35,7 @@ pub fn run(session: &Session, args: &DoctorArgs) -> Ended {
         return fix(name);
     }
     let found = probe::probe();
-    let looks = [store(session), clock(session)];
+    let looks = [store(session), clock(session), engine(session)];
     let required: Vec<Guarantee> = session
         .config
         .require
@@ -86,7 +88,7 @@ fn told(session: &Session, found: &Report, looks: &[Look]) -> String {
     for look in looks {
         out.push_str(&format!(
             " {} {:<10} {}\n",
-            session.style.verdict(Some(look.good)),
+            session.style.verdict(look.good),
             look.name,
             text::escape(look.detail.as_bytes())
         ));
@@ -146,7 +148,7 @@ fn diagnostics(found: &Report, required: &[Guarantee]) -> Vec<Diagnostic> {
 fn store(session: &Session) -> Look {
     let look = |good, detail: String, help: Option<&str>| Look {
         name: "store",
-        good,
+        good: Some(good),
         detail,
         help: help.map(str::to_owned),
     };
@@ -174,10 +176,27 @@ fn clock(session: &Session) -> Look {
     let good = now >= CLOCK_SECONDS_MIN;
     Look {
         name: "clock",
-        good,
+        good: Some(good),
         detail: shown,
         help: (!good).then(|| "set it: provenance and key validity depend on it".to_owned()),
     }
+}
+
+/// Looks for the container engine of `--backend docker`. A host without one lacks nothing else.
+fn engine(session: &Session) -> Look {
+    let (good, detail, help) = match sandbox::look_at_engine(&session.engine()) {
+        Ok(facts) => {
+            let at = facts.socket.display();
+            (Some(true), format!("{} at {at}, for --backend docker", facts.words()), None)
+        }
+        Err(error) => {
+            let told = crate::execute::engine(&error, error.to_string());
+            let absent = matches!(&error, EngineError::NoEngine { source: None, .. });
+            let good = if absent { None } else { Some(false) };
+            (good, error.to_string(), told.help.into_iter().next())
+        }
+    };
+    Look { name: "engine", good, detail, help }
 }
 
 fn document(found: &Report, looks: &[Look], wrong: &[Diagnostic]) -> Value {

@@ -6,7 +6,7 @@ mod network;
 mod refusal;
 mod report;
 
-pub use refusal::missing;
+pub use refusal::{engine, missing};
 
 use std::collections::BTreeMap;
 

@@ -4,7 +4,7 @@ use model::digest::Blob;
 use model::isolation::Guarantee;
 use model::relpath::{Ident, RelPath};
 use model::step::{Step, StepId};
-use sandbox::{Cause, Exit, Outcome, SpecError};
+use sandbox::{Cause, EngineError, Exit, Outcome, SpecError};
 
 use super::StepFailure;
 use super::capture::CaptureError;
@@ -90,6 +90,7 @@ pub fn of_sandbox(step: &str, error: &sandbox::Error) -> Diagnostic {
             .help("leave --backend out"),
         E::CannotWiden { option, .. } => Diagnostic::new(Code::BackendCannot, headline)
             .help(format!("leave `{option}` out, or build on another host")),
+        E::Engine(cause) => engine(cause, headline),
         E::Program { program, .. } => Diagnostic::new(Code::CommandFailed, headline)
             .why(format!(
                 "`{program}` is not in the step's environment, or cannot be executed there"
@@ -108,6 +109,39 @@ pub fn of_sandbox(step: &str, error: &sandbox::Error) -> Diagnostic {
     match std::error::Error::source(error) {
         Some(cause) => diagnostic.caused_by(cause),
         None => diagnostic,
+    }
+}
+
+/// Returns what a person reads of a container engine that cannot run a step.
+pub fn engine(cause: &EngineError, headline: String) -> Diagnostic {
+    let cannot = |code| Diagnostic::new(code, headline);
+    match cause {
+        EngineError::NoEngine { tried, .. } if tried.iter().any(|path| path.is_relative()) => {
+            cannot(Code::BackendCannot)
+                .expected("the socket of an engine on this host: unix:///PATH")
+                .why("whoever reaches an engine over the network is root there")
+                .help("unset DOCKER_HOST, or let it name a socket")
+        }
+        EngineError::NoEngine { .. } => cannot(Code::BackendCannot)
+            .help("start it:  systemctl start docker  or  systemctl start podman.socket")
+            .help("as another user than root, be in the group `docker`, or use a Podman of your own:  systemctl --user start podman.socket")
+            .help("name another socket:  DOCKER_HOST=unix:///PATH"),
+        EngineError::MappedUsers => cannot(Code::BackendCannot)
+            .help("use an engine without `userns-remap`, or a rootless Podman, which maps the caller"),
+        EngineError::Caller { .. } => cannot(Code::BackendCannot)
+            .help("run as root or as user 1000, or use a rootless Podman, which maps the caller")
+            .help("or allow it to be absent:  kiln build --allow-missing identity"),
+        EngineError::Differs { asked, got, .. } => {
+            let (asked, got) = (asked.clone(), got.clone());
+            cannot(Code::SandboxFailed)
+                .expected(asked)
+                .got(got)
+                .why("a container is run only if it is what was asked for in every field")
+                .help("update the engine, or look for what changes its requests")
+        }
+        EngineError::Refused { .. } | EngineError::Silent { .. } | EngineError::Own { .. } => {
+            cannot(Code::SandboxFailed).help("see what the engine can do:  kiln doctor")
+        }
     }
 }
 

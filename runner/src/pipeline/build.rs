@@ -143,7 +143,7 @@ pub fn build(
     let mut prepared = prepare(session, project, wish.from, &wish.waived, &store, talk)?;
     select::restrict(&mut prepared.plan, &wish.targets, &wish.matrix)?;
     prepared.plan.order().map_err(|error| one(Diagnostic::new(Code::Cycle, error.to_string())))?;
-    select::offered(session, &prepared)?;
+    select::offered(session, &prepared, &wish.backend)?;
     // 4. Decide about signing, before anything runs.
     let signing = wish.signing.decide(session, &store, &prepared, wish)?;
     hand_over::check_folder(session, project, wish)?;

@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 
 use model::isolation::Guarantee;
-use model::step::StepId;
+use model::step::{Step, StepId};
 use model::text;
+use sandbox::{Backend, Engine};
 
 use super::prepare::Prepared;
 use crate::cli::Session;
@@ -102,32 +103,57 @@ fn unknown(plan: &Plan, target: &str) -> Diagnostic {
     }
 }
 
-/// Refuses what the native backend cannot do, before anything runs.
+/// Refuses what the backend cannot do, before anything runs.
 ///
 /// # Errors
-/// KILN-0506 for an option that contradicts the configuration; the probe's own codes for a host that
-/// cannot sandbox.
-pub fn offered(session: &Session, prepared: &Prepared) -> Result<(), Vec<Diagnostic>> {
+/// KILN-0506 for an option that the backend cannot offer or the configuration contradicts; the probe's
+/// own codes for a host that cannot sandbox.
+pub fn offered(
+    session: &Session,
+    prepared: &Prepared,
+    backend: &Backend,
+) -> Result<(), Vec<Diagnostic>> {
     let mut wrong = Vec::new();
     let landlock = session.config.require.contains(&Guarantee::Landlock);
-    for step in prepared.plan.steps.values().filter(|step| landlock && step.widen.nested) {
-        let headline =
-            format!("step `{}` is `nested`, and the configuration requires `landlock`", step.id);
-        wrong.push(
-            Diagnostic::new(Code::BackendCannot, headline)
-                .why("rules of Landlock on files forbid every mount that a nested step could make")
-                .help("leave `nested` out, or take `landlock` out of `require` in config.toml"),
-        );
+    for step in prepared.plan.steps.values() {
+        if landlock && step.widen.nested {
+            let headline = format!(
+                "step `{}` is `nested`, and the configuration requires `landlock`",
+                step.id
+            );
+            wrong.push(
+                Diagnostic::new(Code::BackendCannot, headline)
+                    .why("rules of Landlock on files forbid every mount that a nested step could make")
+                    .help("leave `nested` out, or take `landlock` out of `require` in config.toml"),
+            );
+        }
+        wrong.extend(native_only(backend, step));
     }
     let waived =
         prepared.plan.steps.values().next().map(|step| step.waived.clone()).unwrap_or_default();
-    wrong.extend(missing(session, &waived));
+    wrong.extend(missing(session, &waived, backend));
     if wrong.is_empty() { Ok(()) } else { Err(wrong) }
+}
+
+/// Refuses options that only the native backend has, on any other.
+fn native_only(backend: &Backend, step: &Step) -> Option<Diagnostic> {
+    let options = [
+        ("nested", step.widen.nested),
+        ("fakeroot", step.widen.fakeroot),
+        ("abi32", step.widen.abi32),
+    ];
+    let (option, _) = options.into_iter().find(|(_, on)| *on && *backend != Backend::Native)?;
+    let headline =
+        format!("the {} backend cannot do `{option}` of step `{}`", backend.name(), step.id);
+    Some(
+        Diagnostic::new(Code::BackendCannot, headline)
+            .help(format!("leave `{option}` or --backend out")),
+    )
 }
 
 /// Returns what the host lacks of what the configuration requires. A missing core guarantee is refused
 /// by the sandbox itself, with its cause, so nothing is rehearsed where nothing extra is required.
-fn missing(session: &Session, waived: &BTreeSet<Guarantee>) -> Vec<Diagnostic> {
+fn missing(session: &Session, waived: &BTreeSet<Guarantee>, backend: &Backend) -> Vec<Diagnostic> {
     let required: Vec<Guarantee> = session
         .config
         .require
@@ -138,6 +164,9 @@ fn missing(session: &Session, waived: &BTreeSet<Guarantee>) -> Vec<Diagnostic> {
     if required.is_empty() {
         return Vec::new();
     }
+    if let Backend::Docker(engine) = backend {
+        return lacking(engine, &required);
+    }
     let found = sandbox::probe::probe();
     let kept = |guarantee: Guarantee| {
         found.findings.iter().any(|finding| {
@@ -145,18 +174,31 @@ fn missing(session: &Session, waived: &BTreeSet<Guarantee>) -> Vec<Diagnostic> {
                 && matches!(finding.state, sandbox::probe::State::Kept(_))
         })
     };
-    required
-        .into_iter()
-        .filter(|guarantee| !kept(*guarantee))
-        .map(|guarantee| {
-            Diagnostic::new(
-                Code::SandboxFailed,
-                format!("this host cannot keep `{guarantee}`, which the configuration requires"),
-            )
-            .help("see why:  kiln doctor")
-            .help(format!("or take `{guarantee}` out of `require` in config.toml"))
-        })
-        .collect()
+    required.into_iter().filter(|guarantee| !kept(*guarantee)).map(not_kept).collect()
+}
+
+fn not_kept(guarantee: Guarantee) -> Diagnostic {
+    Diagnostic::new(
+        Code::SandboxFailed,
+        format!("this host cannot keep `{guarantee}`, which the configuration requires"),
+    )
+    .help("see why:  kiln doctor")
+    .help(format!("or take `{guarantee}` out of `require` in config.toml"))
+}
+
+/// The same for a container engine, which says itself what it can limit. None applies Landlock.
+fn lacking(engine: &Engine, required: &[Guarantee]) -> Vec<Diagnostic> {
+    let facts = match sandbox::look_at_engine(engine) {
+        Ok(facts) => facts,
+        Err(error) => return vec![crate::execute::engine(&error, error.to_string())],
+    };
+    let kept = |guarantee: Guarantee| match guarantee {
+        Guarantee::Landlock => false,
+        Guarantee::Limits => facts.limits_memory && facts.limits_pids && facts.limits_cpu,
+        Guarantee::Syscalls => facts.filters,
+        Guarantee::Files | Guarantee::Network | Guarantee::Processes | Guarantee::Identity => true,
+    };
+    required.iter().copied().filter(|guarantee| !kept(*guarantee)).map(not_kept).collect()
 }
 
 /// Refuses a build file whose local sources are not there, without reading them: what `kiln lock`

@@ -1,13 +1,38 @@
-//! The backend that lets a container engine keep the guarantees: not built yet.
+//! The backend that lets a container engine keep the guarantees: Docker, or Podman behind the same
+//! interface.
 //!
-//! Until it is, it runs nothing and says so; nothing else steps in for it.
+//! kiln asks for everything by name, reads back what the engine made of it, and refuses a container
+//! that differs in any field. Inputs are copies in one staging folder, the only thing the engine
+//! binds; the environment is an image made from the checkout that the native backend mounts. Outputs
+//! are read through descriptors of the staging folder, after the container has stopped, never with
+//! the engine's help. `docs/backends.md` lists what differs from the native backend.
+//!
+//! Whoever reaches the engine's socket is root on the host, so the isolation rests on the daemon.
+//! That is why this backend has a builder.id of its own.
+//!
+//! The one async rim of this crate: a runtime of one thread is made in `run.rs` and dropped there.
+
+mod client;
+mod error;
+mod image;
+mod layout;
+mod observe;
+mod request;
+mod run;
+mod seccomp;
+mod staging;
+mod sweep;
+mod watch;
 
 use std::path::PathBuf;
 
-use crate::cancel::Cancel;
-use crate::error::Error;
-use crate::outcome::{Outcome, Stream};
-use crate::spec::Spec;
+pub use client::{Facts, look};
+pub use error::EngineError;
+pub use run::run;
+pub use staging::Staging;
+
+/// The user and group that every step is, inside.
+const USER: u32 = 1000;
 
 /// A container engine, and where kiln keeps what it shares with it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,17 +41,4 @@ pub struct Engine {
     pub sockets: Vec<PathBuf>,
     /// The folder in which staging folders are made; kiln's own, readable by nobody else.
     pub staging: PathBuf,
-}
-
-/// Refuses.
-///
-/// # Errors
-/// Always [`Error::NotBuilt`].
-pub fn run(
-    _spec: &Spec,
-    _engine: &Engine,
-    _cancel: &Cancel,
-    _sink: &mut dyn FnMut(Stream, &[u8]),
-) -> Result<Outcome, Error> {
-    Err(Error::NotBuilt { backend: "docker" })
 }

@@ -131,20 +131,21 @@ fn wanted(parts: &Parts, host: &Host) -> Result<Wanted, Error> {
 
 /// The writable space lies in memory. What was asked for is given; a default is cut to half of the
 /// memory limit, so that a full disk is seen as a full disk and not as the end of memory.
-fn work_bytes(limits: &Limits, memory: Bytes) -> Bytes {
+pub fn work_bytes(limits: &Limits, memory: Bytes) -> Bytes {
     if limits.disk.asked {
         return limits.disk.value;
     }
     Bytes(limits.disk.value.0.min((memory.0 / 2).max(WORK_BYTES_MIN)))
 }
 
-fn memory_bytes() -> u64 {
+/// Returns the memory of this host.
+pub fn memory_bytes() -> u64 {
     let info = rustix::system::sysinfo();
     info.totalram.saturating_mul(info.mem_unit.into())
 }
 
 /// Returns the first processors that this process may use, if the step is to be pinned.
-fn processors(parts: &Parts) -> Result<Option<Vec<usize>>, Error> {
+pub fn processors(parts: &Parts) -> Result<Option<Vec<usize>>, Error> {
     let Some(asked) = parts.cpus else { return Ok(None) };
     let set = rustix::thread::sched_getaffinity(None).unwrap_or_default();
     let present = (0..rustix::thread::CpuSet::MAX_CPU).filter(|processor| set.is_set(*processor));
@@ -156,7 +157,8 @@ fn processors(parts: &Parts) -> Result<Option<Vec<usize>>, Error> {
     Ok(Some(chosen))
 }
 
-fn look(parts: &Parts, work: Bytes) -> Result<Seen, Error> {
+/// Looks at the environment's top folder and at each source.
+pub fn look(parts: &Parts, work: Bytes) -> Result<Seen, Error> {
     let unusable = |path: &Path| {
         let path = path.to_owned();
         move |source: io::Error| Error::Source { path, source }

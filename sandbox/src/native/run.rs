@@ -138,6 +138,7 @@ fn outcome(parts: &Parts, host: &Host, ordered: Ordered, done: Done) -> Result<O
         log_cut: seen.log_cut,
         network_attempts: seen.attempts.into_iter().collect(),
         views: views.map(|(at, dir)| Writable { at, dir }).collect(),
+        staging: None,
     })
 }
 

@@ -111,7 +111,7 @@ pub struct Plan {
 }
 
 /// Top folders that are kiln's own.
-const OWN: [&str; 5] = ["build", "dev", "kiln", "proc", "tmp"];
+pub const OWN: [&str; 5] = ["build", "dev", "kiln", "proc", "tmp"];
 /// Size of the root's own tmpfs: it holds links, mount points and added files.
 const ROOT_BYTES: u64 = 64 << 20;
 /// One inode for so many bytes of writable space, as ext4 has it by default.
@@ -382,7 +382,7 @@ fn inside_root(at: &AbsPath) -> String {
 }
 
 /// Returns `/below` for a path that is clean because it is written here or is a `Name`.
-fn place(below: &str) -> AbsPath {
+pub fn place(below: &str) -> AbsPath {
     AbsPath::from_root(RelPath::new(below).unwrap_or_default())
 }
 

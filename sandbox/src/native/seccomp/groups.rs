@@ -9,18 +9,18 @@ use super::table::{
 
 // Calls that the `libc` crate has no name for yet; but for the first, one number on every architecture.
 #[cfg(target_arch = "x86_64")]
-const SYS_IO_PGETEVENTS: libc::c_long = 333;
+pub const SYS_IO_PGETEVENTS: libc::c_long = 333;
 #[cfg(target_arch = "aarch64")]
-const SYS_IO_PGETEVENTS: libc::c_long = 292;
-const SYS_CACHESTAT: libc::c_long = 451;
-const SYS_MAP_SHADOW_STACK: libc::c_long = 453;
-const SYS_FUTEX_WAKE: libc::c_long = 454;
-const SYS_FUTEX_WAIT: libc::c_long = 455;
-const SYS_FUTEX_REQUEUE: libc::c_long = 456;
-const SYS_SETXATTRAT: libc::c_long = 463;
-const SYS_GETXATTRAT: libc::c_long = 464;
-const SYS_LISTXATTRAT: libc::c_long = 465;
-const SYS_REMOVEXATTRAT: libc::c_long = 466;
+pub const SYS_IO_PGETEVENTS: libc::c_long = 292;
+pub const SYS_CACHESTAT: libc::c_long = 451;
+pub const SYS_MAP_SHADOW_STACK: libc::c_long = 453;
+pub const SYS_FUTEX_WAKE: libc::c_long = 454;
+pub const SYS_FUTEX_WAIT: libc::c_long = 455;
+pub const SYS_FUTEX_REQUEUE: libc::c_long = 456;
+pub const SYS_SETXATTRAT: libc::c_long = 463;
+pub const SYS_GETXATTRAT: libc::c_long = 464;
+pub const SYS_LISTXATTRAT: libc::c_long = 465;
+pub const SYS_REMOVEXATTRAT: libc::c_long = 466;
 
 /// Calls that every architecture has.
 pub const GROUPS: &[Group] = &[

@@ -18,9 +18,11 @@
 mod groups;
 #[cfg(target_arch = "x86_64")]
 mod i386;
+mod names;
 mod nested;
 mod program;
 mod table;
 
+pub use names::name;
 pub use program::{Instruction, program, unheard};
-pub use table::allowed_count;
+pub use table::{Check, FAMILIES, MAKES_A_FILE, NEWEST, SET_ID, Verdict, allowed_count, verdicts};

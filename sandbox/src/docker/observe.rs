@@ -1,0 +1,405 @@
+//! Compares the container that the engine made with the one that was asked for, field by field.
+//!
+//! What was written must come back. What was not written must come back empty, or as one of the
+//! defaults listed here with its reason; a field that is in no list and not empty is a difference,
+//! so that an engine's addition, a proxy's or a later version's is refused and not overlooked.
+//!
+//! Pure: two values in, the first difference out; or what was read back as `Enforced`.
+
+use bollard::models::{ContainerCreateBody, ContainerInspectResponse, HostConfig};
+use model::isolation::{Enforced, Guarantee};
+use serde_json::{Map, Value};
+
+use super::client::Facts;
+use super::error::EngineError;
+use super::request::{Asked, User};
+use crate::native::seccomp;
+use crate::spec::Parts;
+
+/// What an engine may say of a field that was not asked for, besides nothing: field, value, reason.
+const DEFAULTS: [(&str, &str, &str); 15] = [
+    ("CgroupParent", "\"\"", "no parent was named"),
+    ("CgroupMode", "\"private\"", "Podman's word for what was asked"),
+    ("ConsoleSize", "[0,0]", "there is no terminal"),
+    ("Isolation", "\"default\"", "Windows only"),
+    ("MemorySwappiness", "-1", "the host's"),
+    ("MemorySwappiness", "0", "the host's, in Podman's words"),
+    ("OomScoreAdj", "0", "the engine's own"),
+    ("PidMode", "\"private\"", "Podman's word for its own"),
+    ("PidMode", "\"\"", "its own"),
+    ("RestartPolicy", "{\"MaximumRetryCount\":0,\"Name\":\"\"}", "never"),
+    ("UTSMode", "\"private\"", "Podman's word for its own"),
+    ("UTSMode", "\"\"", "its own"),
+    ("UsernsMode", "\"\"", "no mapping by this engine"),
+    ("VolumeDriver", "\"\"", "there are no volumes"),
+    ("IOMaximumBandwidth", "0", "Windows only"),
+];
+
+/// Fields that are the engine's own business and widen nothing: recorded or of no meaning.
+const ENGINES_OWN: [(&str, &str); 3] = [
+    ("Annotations", "words of the engine's about the container"),
+    ("ContainerIDFile", "a file of the engine's own"),
+    ("Runtime", "recorded with the engine's version"),
+];
+
+/// Returns the first difference between what was asked for and what was made.
+pub fn compare(
+    asked: &ContainerCreateBody,
+    made: &ContainerInspectResponse,
+    facts: &Facts,
+) -> Result<(), EngineError> {
+    let said = made.config.as_ref().ok_or(EngineError::Silent { what: "how it set it up" })?;
+    let image = made.image.as_deref().unwrap_or_default();
+    same("Image", asked.image.as_deref().unwrap_or_default(), image, |text| {
+        text.trim_start_matches("sha256:").to_owned()
+    })?;
+    let (wanted, got) = (members(asked), members(said));
+    for (field, value) in &wanted {
+        // The image was compared by what was really used; the rest has its own comparison.
+        if matches!(
+            field.as_str(),
+            "Image"
+                | "HostConfig"
+                | "Env"
+                | "Labels"
+                | "NetworkDisabled"
+                | "Cmd"
+                | "AttachStdout"
+                | "AttachStderr"
+        ) {
+            continue;
+        }
+        let said = got.get(field).unwrap_or(&Value::Null);
+        // Podman's word for a signal is its number.
+        if !(facts.podman && field == "StopSignal" && said == "15") {
+            check(field, value, said)?;
+        }
+    }
+    for field in ["Entrypoint", "Volumes", "ExposedPorts", "OnBuild", "Healthcheck", "Shell"] {
+        check(field, &Value::Null, got.get(field).unwrap_or(&Value::Null))?;
+    }
+    check("Cmd", &member(&wanted, "Cmd"), &member(&got, "Cmd"))?;
+    environment(asked, said.env.as_deref().unwrap_or_default(), facts)?;
+    labels(asked, &member(&got, "Labels"))?;
+    networks(made)?;
+    host(asked.host_config.as_ref(), made.host_config.as_ref(), facts)?;
+    binds(asked, made)
+}
+
+fn host(
+    asked: Option<&HostConfig>,
+    made: Option<&HostConfig>,
+    facts: &Facts,
+) -> Result<(), EngineError> {
+    let (Some(asked), Some(made)) = (asked, made) else {
+        return Err(EngineError::Silent { what: "how it confined it" });
+    };
+    let (wanted, got) = (members(asked), members(made));
+    let fields: std::collections::BTreeSet<&String> = wanted.keys().chain(got.keys()).collect();
+    for field in fields {
+        let (asked, got) = (member(&wanted, field), member(&got, field));
+        let listed = ENGINES_OWN.iter().any(|(name, _)| *name == field.as_str());
+        if listed || (facts.podman && podmans(field, &asked, &got)) {
+            continue;
+        }
+        match field.as_str() {
+            // Each with its own comparison, or compared where the engine tells of all mounts.
+            "Mounts" | "Binds" => {}
+            "Ulimits" | "SecurityOpt" | "CapDrop" | "MaskedPaths" | "ReadonlyPaths" => {
+                check(field, &sorted(asked), &sorted(got))?;
+            }
+            _ => check(field, &asked, &got)?,
+        }
+    }
+    Ok(())
+}
+
+/// Capabilities that Podman gives without being told not to; it tells of `ALL` as this list and more.
+const PODMANS_CAPABILITIES: [&str; 11] = [
+    "CHOWN",
+    "DAC_OVERRIDE",
+    "FOWNER",
+    "FSETID",
+    "KILL",
+    "NET_BIND_SERVICE",
+    "SETFCAP",
+    "SETGID",
+    "SETPCAP",
+    "SETUID",
+    "SYS_CHROOT",
+];
+/// Small file systems that Podman adds to a read-only root. They are the container's own.
+const PODMANS_TMPFS: [&str; 2] = ["/run", "/var/tmp"];
+
+/// Says whether Podman tells of a field in other words what was asked, or tells nothing of it.
+fn podmans(field: &str, asked: &Value, got: &Value) -> bool {
+    let texts = |value: &Value| -> Vec<String> {
+        let texts = value.as_array().into_iter().flatten();
+        texts.filter_map(Value::as_str).map(str::to_owned).collect()
+    };
+    match field {
+        "CapDrop" => {
+            let dropped = texts(got);
+            let all = PODMANS_CAPABILITIES;
+            all.iter().all(|name| dropped.iter().any(|one| one.trim_start_matches("CAP_") == *name))
+        }
+        // Of its own in either word; "shareable" with a container that asks for it by name.
+        "IpcMode" => got == "shareable",
+        "LogConfig" => got.get("Type") == asked.get("Type"),
+        // Not told: `tests/backends.rs` looks from inside.
+        "CgroupnsMode" | "MaskedPaths" | "ReadonlyPaths" => {
+            got.is_null() || got.as_str() == Some("")
+        }
+        "SecurityOpt" => {
+            let mut asked = texts(asked);
+            asked.retain(|option| !option.starts_with("mask="));
+            let mut got = texts(got);
+            got.retain(|option| !option.starts_with("mask="));
+            sorted(asked.into()) == sorted(got.into())
+        }
+        "Tmpfs" => podmans_tmpfs(asked, got),
+        "Ulimits" => podmans_ulimits(asked, got),
+        _ => false,
+    }
+}
+
+fn podmans_tmpfs(asked: &Value, got: &Value) -> bool {
+    let (Some(asked), Some(got)) = (asked.as_object(), got.as_object()) else { return false };
+    let held = asked.iter().all(|(at, options)| {
+        let got = got.get(at).and_then(Value::as_str).unwrap_or_default();
+        let mut got = got.split(',');
+        options.as_str().unwrap_or_default().split(',').all(|one| got.any(|other| other == one))
+    });
+    held && got.keys().all(|at| asked.contains_key(at) || PODMANS_TMPFS.contains(&at.as_str()))
+}
+
+fn podmans_ulimits(asked: &Value, got: &Value) -> bool {
+    let one = |limit: &Value| {
+        let name = limit.get("Name").and_then(Value::as_str).unwrap_or_default().to_lowercase();
+        let name = name.trim_start_matches("rlimit_").to_owned();
+        (name, (limit.get("Soft").cloned(), limit.get("Hard").cloned()))
+    };
+    let all = |value: &Value| -> std::collections::BTreeMap<_, _> {
+        value.as_array().into_iter().flatten().map(one).collect()
+    };
+    // It adds one for processes, which its control group limits more closely.
+    let mut got = all(got);
+    got.retain(|name, _| name != "nproc" || all(asked).contains_key("nproc"));
+    all(asked) == got
+}
+
+fn check(field: &str, asked: &Value, got: &Value) -> Result<(), EngineError> {
+    let nothing = |value: &Value| match value {
+        Value::Null => true,
+        Value::Bool(value) => !value,
+        Value::Number(value) => value.as_i64() == Some(0),
+        Value::String(value) => value.is_empty(),
+        Value::Array(values) => values.is_empty(),
+        Value::Object(members) => members.is_empty(),
+    };
+    let default = || {
+        let text = got.to_string();
+        asked.is_null() && DEFAULTS.iter().any(|(name, value, _)| *name == field && *value == text)
+    };
+    if asked == got || (nothing(asked) && nothing(got)) || default() {
+        return Ok(());
+    }
+    Err(differs(field, asked, got))
+}
+
+fn differs(field: &str, asked: &Value, got: &Value) -> EngineError {
+    EngineError::Differs { field: field.to_owned(), asked: short(asked), got: short(got) }
+}
+
+/// Returns a value in few letters, safe to show: a profile has thousands.
+fn short(value: &Value) -> String {
+    let text = if value.is_null() { "nothing".to_owned() } else { value.to_string() };
+    let cut: String = text.chars().take(200).collect();
+    model::text::escape(cut.as_bytes())
+}
+
+fn same(
+    field: &str,
+    asked: &str,
+    got: &str,
+    form: impl Fn(&str) -> String,
+) -> Result<(), EngineError> {
+    if form(asked) == form(got) { Ok(()) } else { Err(differs(field, &asked.into(), &got.into())) }
+}
+
+fn environment(
+    asked: &ContainerCreateBody,
+    got: &[String],
+    facts: &Facts,
+) -> Result<(), EngineError> {
+    let wrapped = asked.cmd.as_ref().and_then(|cmd| cmd.first()).is_some_and(|one| one == ENV);
+    let asked = asked.env.as_deref().unwrap_or_default();
+    // Podman cannot be talked out of these; the command takes them away before the step begins.
+    let added = |line: &&String| {
+        let name = line.split('=').next().unwrap_or_default();
+        // What the step sets itself is not unset, and is compared.
+        !(facts.podman && wrapped && PODMANS_VARIABLES.contains(&name))
+    };
+    let plain = |lines: &[String]| {
+        let mut lines: Vec<String> =
+            lines.iter().filter(added).filter(|line| line.contains('=')).cloned().collect();
+        lines.sort();
+        Value::from(lines)
+    };
+    let (asked, got) = (plain(asked), plain(got));
+    if asked == got { Ok(()) } else { Err(differs("Env", &asked, &got)) }
+}
+
+/// Variables that Podman gives every container.
+const PODMANS_VARIABLES: [&str; 3] = ["HOSTNAME", "TERM", "container"];
+
+/// Returns the program that takes Podman's variables away, but those that the step sets itself.
+pub fn without_podmans(sets: impl Fn(&str) -> bool) -> Vec<String> {
+    let unset = PODMANS_VARIABLES.iter().filter(|name| !sets(name));
+    let mut command = vec![ENV.to_owned()];
+    command.extend(unset.flat_map(|name| ["-u".to_owned(), (*name).to_owned()]));
+    command
+}
+
+/// The program of coreutils that starts another with other variables.
+const ENV: &str = "/usr/bin/env";
+
+fn labels(asked: &ContainerCreateBody, got: &Value) -> Result<(), EngineError> {
+    for (name, value) in asked.labels.iter().flatten() {
+        let got = got.get(name).cloned().unwrap_or_default();
+        check(&format!("label {name}"), &value.as_str().into(), &got)?;
+    }
+    Ok(())
+}
+
+/// No network but the one that is none.
+fn networks(made: &ContainerInspectResponse) -> Result<(), EngineError> {
+    let networks = made.network_settings.as_ref().and_then(|settings| settings.networks.as_ref());
+    for (name, network) in networks.into_iter().flatten() {
+        let addressed = network.ip_address.as_ref().is_some_and(|address| !address.is_empty());
+        if name != "none" || addressed {
+            return Err(differs("Networks", &"none".into(), &name.as_str().into()));
+        }
+    }
+    Ok(())
+}
+
+/// Every mount that the engine tells of is one that was asked for, and every one that was asked for
+/// is there.
+fn binds(asked: &ContainerCreateBody, made: &ContainerInspectResponse) -> Result<(), EngineError> {
+    let host = asked.host_config.as_ref();
+    let line = |target: &str, source: &str, write: bool| format!("{target} {source} {write}");
+    let mut wanted: Vec<String> = host
+        .and_then(|host| host.mounts.as_ref())
+        .into_iter()
+        .flatten()
+        .map(|mount| {
+            line(
+                mount.target.as_deref().unwrap_or_default(),
+                mount.source.as_deref().unwrap_or_default(),
+                mount.read_only != Some(true),
+            )
+        })
+        .collect();
+    let mut got = Vec::new();
+    for mount in made.mounts.iter().flatten() {
+        let kind = mount.typ.as_deref().unwrap_or_default();
+        let target = mount.destination.as_deref().unwrap_or_default();
+        let tmpfs = host.and_then(|host| host.tmpfs.as_ref());
+        if kind == "tmpfs" && tmpfs.is_some_and(|tmpfs| tmpfs.contains_key(target)) {
+            continue;
+        }
+        let propagation = mount.propagation.as_deref().unwrap_or_default();
+        if kind != "bind" || propagation != "rprivate" {
+            let got = format!("{kind} {target} {propagation}");
+            return Err(differs("Mounts", &"private binds".into(), &got.into()));
+        }
+        let source = mount.source.as_deref().unwrap_or_default();
+        got.push(line(target, source, mount.rw == Some(true)));
+    }
+    wanted.sort();
+    got.sort();
+    if wanted == got { Ok(()) } else { Err(differs("Mounts", &wanted.into(), &got.into())) }
+}
+
+fn members(value: &impl serde::Serialize) -> Map<String, Value> {
+    match serde_json::to_value(value) {
+        Ok(Value::Object(members)) => members,
+        _ => Map::new(),
+    }
+}
+
+fn member(members: &Map<String, Value>, field: &str) -> Value {
+    members.get(field).cloned().unwrap_or_default()
+}
+
+fn sorted(value: Value) -> Value {
+    match value {
+        Value::Array(mut values) => {
+            values.sort_by_key(ToString::to_string);
+            Value::Array(values)
+        }
+        other => other,
+    }
+}
+
+/// Writes down what the engine confirmed.
+pub fn enforced(
+    parts: &Parts,
+    asked: &Asked<'_>,
+    made: &ContainerInspectResponse,
+    facts: &Facts,
+) -> Enforced {
+    use Guarantee as G;
+    let mut out = Enforced::default();
+    let image: String = asked.image.trim_start_matches("sha256:").chars().take(12).collect();
+    out.add(G::Files, "engine", facts.words());
+    out.add(G::Files, "image", format!("read-only, {image}"));
+    out.add(G::Files, "copy", "private views and read-only inputs, bound from one folder");
+    let told = if facts.podman { ", asked for; this engine does not tell" } else { "" };
+    out.add(G::Files, "masked-paths", format!("as on the native backend, and /sys{told}"));
+    out.add(G::Network, "network-none", "lo only");
+    out.add(G::Processes, "pid-namespace", "killed with its first process");
+    out.add(G::Processes, "ipc-namespace", "private");
+    match asked.user {
+        User::Given | User::Same => out.add(G::Identity, "user", "1000:1000"),
+        User::Mapped => out.add(G::Identity, "user-namespace", "1000:1000 is the caller"),
+        // Waived by name, or it would not have come so far.
+        User::Callers(..) => {}
+    }
+    out.add(G::Identity, "no-capabilities", "all dropped");
+    out.add(G::Identity, "uts-namespace", "localhost");
+    out.add(G::Syscalls, "no-new-privileges", "set");
+    out.add(G::Syscalls, "seccomp", format!("{} calls allowed", seccomp::allowed_count(false)));
+    if let Some(profile) = made.app_armor_profile.as_ref().filter(|profile| !profile.is_empty()) {
+        out.add(G::Syscalls, "apparmor", profile.clone());
+    }
+    limits(&mut out, parts, asked, facts);
+    let none = "a container engine applies none";
+    out.absent.insert(G::Landlock, none.to_owned());
+    out
+}
+
+fn limits(out: &mut Enforced, parts: &Parts, asked: &Asked<'_>, facts: &Facts) {
+    let limits = &asked.limits;
+    let mut add = |mechanism: &str, detail: String| out.add(Guarantee::Limits, mechanism, detail);
+    match limits.pids {
+        Some(pids) => add(facts.cgroup, format!("pids {pids}")),
+        None => add("rlimit", format!("pids {}", parts.limits.pids.value)),
+    }
+    if let Some(millis) = limits.cpu_millis {
+        add(facts.cgroup, format!("cpu {}", model::limits::MilliCpus(millis)));
+    }
+    add("rlimit", format!("files {}", parts.limits.files.value));
+    add("tmpfs", format!("/tmp and /dev/shm {} each", limits.work));
+    add("measured", format!("disk {}, while it runs and at its end", limits.work));
+    add("clock", format!("timeout {}", parts.timeout));
+    match limits.memory {
+        Some(memory) if limits.swap => add(facts.cgroup, format!("memory {memory}, no swap")),
+        Some(memory) => add(facts.cgroup, format!("memory {memory}, swap not counted")),
+        None => {
+            let reason = "memory is not limited: the engine cannot";
+            out.absent.insert(Guarantee::Limits, reason.to_owned());
+        }
+    }
+}

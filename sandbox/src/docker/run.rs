@@ -1,0 +1,349 @@
+//! Runs one step in a container: the story in eight moves.
+
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+use bollard::Docker;
+use bollard::models::ContainerInspectResponse;
+use bollard::query_parameters::{
+    AttachContainerOptionsBuilder, CreateContainerOptionsBuilder, WaitContainerOptionsBuilder,
+};
+use model::AbsPath;
+use model::isolation::Guarantee;
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat, openat2, statat};
+
+use super::client::{Connected, Facts, connect, image};
+use super::error::{Asking, EngineError, own, refused};
+use super::layout::{ENGINES_FILES, Layout, layout};
+use super::request::{Asked, PROFILE_FILE, User, limits, request};
+use super::staging::Staging;
+use super::sweep::{remove, sweep};
+use super::watch::{Bounds, Seen, Stop, Streams, button, watch};
+use super::{Engine, USER, observe, seccomp};
+use crate::cancel::Cancel;
+use crate::error::{Error, MountProblem};
+use crate::native::{order, setup};
+use crate::outcome::{Exit, Outcome, Stream, Usage, Writable};
+use crate::spec::{Parts, Spec};
+
+/// Longest time for which the engine may leave a question about a step's end open, in seconds, above
+/// the step's own.
+const WAIT_SECONDS: u64 = 600;
+
+/// Runs a step and returns once its container has stopped and is removed.
+///
+/// 1. Decides what to lay out.
+/// 2. Finds the engine, and removes what dead kilns left.
+/// 3. Gives it the environment.
+/// 4. Fills the staging folder.
+/// 5. Has the container made, reads back what was made, and refuses a difference.
+/// 6. Starts and watches it.
+/// 7. Sees that it has stopped, and removes it.
+/// 8. Opens what it left.
+///
+/// # Errors
+/// When the step did not run to its end under every guarantee, see [`Error`].
+pub fn run(
+    spec: &Spec,
+    engine: &Engine,
+    cancel: &Cancel,
+    sink: &mut dyn FnMut(Stream, &[u8]),
+) -> Result<Outcome, Error> {
+    let parts = spec.parts();
+    // 1.
+    let seen = order::look(parts, model::limits::Bytes(1))?;
+    setup::plan(parts, &seen)?;
+    let own_files = own_files(&parts.root);
+    let layout = layout(parts, &seen, &own_files);
+    check_environment(parts, &layout)?;
+    check_program(parts)?;
+    // 2. to 7.
+    let staging = Staging::make(&engine.staging)?;
+    let job = Job { parts, engine, layout: &layout, staging: &staging, own_files: &own_files };
+    let done = runtime(engine)?.block_on(job.carry_out(cancel, sink))?;
+    // 8.
+    let Some(Done { seen, exit, enforced }) = done else { return Ok(cancelled()) };
+    let mut views = Vec::new();
+    for (at, from) in &layout.writable {
+        views.push(Writable { at: at.clone(), dir: staging.open(from)? });
+    }
+    Ok(Outcome {
+        exit,
+        enforced,
+        usage: Usage { wall: seen.wall, ..Usage::default() },
+        left_processes: 0,
+        log_cut: seen.log_cut,
+        network_attempts: Vec::new(),
+        views,
+        staging: Some(staging),
+    })
+}
+
+/// Returns the event loop of one thread, which ends with the step.
+pub fn runtime(engine: &Engine) -> Result<tokio::runtime::Runtime, EngineError> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(own("make an event loop for", &engine.staging))
+}
+
+struct Job<'a> {
+    parts: &'a Parts,
+    engine: &'a Engine,
+    layout: &'a Layout,
+    staging: &'a Staging,
+    own_files: &'a [&'static str],
+}
+
+struct Done {
+    seen: Seen,
+    exit: Exit,
+    enforced: model::isolation::Enforced,
+}
+
+impl Job<'_> {
+    /// Moves 2 to 7 of [`run`]; none if the button was pressed before anything ran.
+    async fn carry_out(
+        &self,
+        cancel: &Cancel,
+        sink: &mut dyn FnMut(Stream, &[u8]),
+    ) -> Result<Option<Done>, Error> {
+        let button = button(cancel)?;
+        let pressed = std::pin::pin!(button.readable());
+        let ready = std::pin::pin!(self.prepare());
+        // Taking an environment as an image may take long; nothing runs until then.
+        let ready = match futures_util::future::select(ready, pressed).await {
+            futures_util::future::Either::Left((ready, _)) => ready?,
+            futures_util::future::Either::Right(_) => return Ok(None),
+        };
+        let Ready { connected: Connected { docker, facts }, image, user, limits } = ready;
+        let asked = Asked {
+            image: &image,
+            staging: &self.staging.path,
+            name: &self.staging.name,
+            user,
+            limits,
+        };
+        // 5.
+        let body = request(self.parts, self.layout, &asked, self.engine, &facts);
+        let name = format!("kiln-{}", self.staging.name);
+        let options = CreateContainerOptionsBuilder::default().name(&name).build();
+        let made = docker.create_container(Some(options), body.clone()).await;
+        let id = made.map_err(refused(Asking::Create))?.id;
+        let result = self.live(&docker, &facts, &id, &asked, &body, cancel, sink).await;
+        // 7. Whatever happened, nothing of it stays with the engine.
+        let removed = remove(&docker, &id).await;
+        let done = result?;
+        removed?;
+        Ok(Some(done))
+    }
+
+    /// Moves 2 to 4: everything before the engine is asked for a container.
+    async fn prepare(&self) -> Result<Ready, Error> {
+        // 2.
+        let connected = connect(self.engine).await?;
+        sweep(&connected.docker, self.engine).await?;
+        let facts = &connected.facts;
+        if !facts.filters && !self.parts.waived.contains(&Guarantee::Syscalls) {
+            return Err(EngineError::Silent { what: "that it can filter system calls" }.into());
+        }
+        let user = user(facts, self.parts)?;
+        let limits = limits(self.parts, facts)?;
+        // 3.
+        let (tree, root) = (&self.parts.tree, &self.parts.root);
+        let image = image(&connected, self.engine, tree, root).await?;
+        // 4.
+        self.staging.fill(self.parts, self.layout, self.own_files)?;
+        if facts.podman {
+            self.staging.keep(PROFILE_FILE, seccomp::profile().as_bytes())?;
+        }
+        if user == User::Given {
+            self.staging.give(USER, USER)?;
+        }
+        Ok(Ready { connected, image, user, limits })
+    }
+
+    /// Moves 5 to 7 of a container that exists.
+    #[expect(clippy::too_many_arguments, reason = "the whole of one container's life")]
+    async fn live(
+        &self,
+        docker: &Docker,
+        facts: &Facts,
+        id: &str,
+        asked: &Asked<'_>,
+        body: &bollard::models::ContainerCreateBody,
+        cancel: &Cancel,
+        sink: &mut dyn FnMut(Stream, &[u8]),
+    ) -> Result<Done, Error> {
+        // 5.
+        let made = inspect(docker, id).await?;
+        observe::compare(body, &made, facts)?;
+        let enforced = observe::enforced(self.parts, asked, &made, facts);
+        // 6.
+        let streams = streams(docker, id, self.parts).await?;
+        let started = docker.start_container(id, None).await;
+        started.map_err(refused(Asking::Start))?;
+        let bounds = Bounds {
+            timeout: self.parts.timeout,
+            idle: self.parts.limits.idle.map(|limit| limit.value),
+            log: self.parts.limits.log.value,
+            disk: asked.limits.work,
+            places: (self.staging, self.layout),
+        };
+        let seen = watch(docker, id, streams, &bounds, cancel, sink).await?;
+        // 7.
+        let ended = inspect(docker, id).await?;
+        let state = ended.state.unwrap_or_default();
+        if state.running != Some(false) {
+            let pid = state.pid.and_then(|pid| u32::try_from(pid).ok());
+            return Err(Error::StillAlive { pids: pid.into_iter().collect() });
+        }
+        let full = self.staging.measure(self.layout) > asked.limits.work.0;
+        let code = state.exit_code.or(seen.code);
+        let exit = match seen.stop {
+            Some(Stop::Cancelled) => Exit::Cancelled,
+            Some(Stop::TimeOut) => Exit::TimedOut { idle: false },
+            Some(Stop::Idle) => Exit::TimedOut { idle: true },
+            Some(Stop::Disk) => Exit::OutOfDisk,
+            None if state.oom_killed == Some(true) => Exit::OutOfMemory,
+            None if full => Exit::OutOfDisk,
+            None => {
+                let silent = EngineError::Silent { what: "how the step ended" };
+                Exit::Exited(code.and_then(|code| i32::try_from(code).ok()).ok_or(silent)?)
+            }
+        };
+        Ok(Done { seen, exit, enforced })
+    }
+}
+
+struct Ready {
+    connected: Connected,
+    image: String,
+    user: User,
+    limits: super::request::Limits,
+}
+
+async fn inspect(docker: &Docker, id: &str) -> Result<ContainerInspectResponse, EngineError> {
+    docker.inspect_container(id, None).await.map_err(refused(Asking::Inspect))
+}
+
+/// Asks for the output and the end before the start: what a fast step says would be lost.
+async fn streams(docker: &Docker, id: &str, parts: &Parts) -> Result<Streams, EngineError> {
+    let options =
+        AttachContainerOptionsBuilder::default().stream(true).stdout(true).stderr(true).build();
+    let output = docker.attach_container(id, Some(options)).await;
+    let output = output.map_err(refused(Asking::Attach))?;
+    // An engine may begin its answer only at the end of the step.
+    let patience = parts.timeout.duration() + std::time::Duration::from_secs(WAIT_SECONDS);
+    let patient = docker.clone().with_timeout(patience);
+    let options = WaitContainerOptionsBuilder::default().condition("next-exit").build();
+    let waited = Box::pin(patient.wait_container(id, Some(options)));
+    Ok(Streams { output, waited })
+}
+
+/// Decides who the step is, on the host and inside.
+fn user(facts: &Facts, parts: &Parts) -> Result<User, EngineError> {
+    let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+    match (facts.rootless, facts.podman, facts.maps_users) {
+        (true, true, _) => Ok(User::Mapped),
+        (true, false, _) | (false, false, true) => Err(EngineError::MappedUsers),
+        (false, _, _) if uid == 0 => Ok(User::Given),
+        (false, _, _) if (uid, gid) == (USER, USER) => Ok(User::Same),
+        (false, _, _) if parts.waived.contains(&Guarantee::Identity) => Ok(User::Callers(uid, gid)),
+        (false, _, _) => Err(EngineError::Caller { uid }),
+    }
+}
+
+/// Nothing ran, and nothing is claimed.
+fn cancelled() -> Outcome {
+    Outcome {
+        exit: Exit::Cancelled,
+        enforced: model::isolation::Enforced::default(),
+        usage: Usage::default(),
+        left_processes: 0,
+        log_cut: false,
+        network_attempts: Vec::new(),
+        views: Vec::new(),
+        staging: None,
+    }
+}
+
+/// Says which of the files that an engine writes itself the environment has as a plain file.
+fn own_files(root: &Path) -> Vec<&'static str> {
+    let plain = |path: &&str| {
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let found = openat(CWD, root, flags, Mode::empty()).and_then(|root| {
+            let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS;
+            openat2(root, *path, flags, Mode::empty(), resolve)
+        });
+        found.and_then(rustix::fs::fstat).is_ok_and(|stat| {
+            rustix::fs::FileType::from_raw_mode(stat.st_mode) == rustix::fs::FileType::RegularFile
+        })
+    };
+    ENGINES_FILES.into_iter().filter(plain).collect()
+}
+
+/// Refuses a place inside the environment that leads through a symlink or a file, as the native
+/// backend does when it makes the mount point: the engine would follow it.
+fn check_environment(parts: &Parts, layout: &Layout) -> Result<(), Error> {
+    for at in &layout.in_environment {
+        let mut here = parts.root.clone();
+        let mut names = at.below_root().parts().peekable();
+        while let Some(name) = names.next() {
+            here.push(name);
+            let Ok(stat) = statat(CWD, &here, rustix::fs::AtFlags::SYMLINK_NOFOLLOW) else { break };
+            let folder = rustix::fs::FileType::from_raw_mode(stat.st_mode)
+                == rustix::fs::FileType::Directory;
+            let last = names.peek().is_none();
+            let problem = match (folder, last) {
+                (true, false) => continue,
+                (false, _) => MountProblem::NotAFolder,
+                (true, true) => {
+                    let mut entries = std::fs::read_dir(&here)
+                        .map_err(|source| Error::Source { path: here.clone(), source })?;
+                    match entries.next() {
+                        None => continue,
+                        Some(_) => MountProblem::Occupied,
+                    }
+                }
+            };
+            return Err(Error::Place { at: at.clone(), problem });
+        }
+    }
+    Ok(())
+}
+
+/// Refuses a program that is nowhere, which an engine tells only by a status that a step could have.
+fn check_program(parts: &Parts) -> Result<(), Error> {
+    let name = parts.argv.first().map(String::as_str).unwrap_or_default();
+    let path = parts.env.get("PATH").map(String::as_str).unwrap_or_default();
+    let candidates: Vec<String> = if name.contains('/') {
+        vec![name.to_owned()]
+    } else {
+        path.split(':').map(|folder| format!("{folder}/{name}")).collect()
+    };
+    let root = open_root(&parts.root)?;
+    let found = candidates.iter().any(|candidate| {
+        // What lies in an input, or is relative, is left to the engine.
+        let Ok(at) = AbsPath::new(candidate) else { return true };
+        let below = |holder: &AbsPath| at.strip_prefix(holder).is_some();
+        let elsewhere = parts.mounts.iter().any(|mount| below(&mount.at))
+            || parts.files.iter().any(|file| file.at == at)
+            || matches!(at.below_root().parts().next(), Some("build" | "tmp" | "proc"));
+        let flags = OFlags::PATH | OFlags::CLOEXEC;
+        elsewhere
+            || openat2(&root, candidate.as_str(), flags, Mode::empty(), ResolveFlags::IN_ROOT)
+                .is_ok()
+    });
+    if found {
+        return Ok(());
+    }
+    let source = std::io::Error::from_raw_os_error(libc::ENOENT);
+    Err(Error::Program { program: name.to_owned(), source })
+}
+
+fn open_root(root: &Path) -> Result<OwnedFd, Error> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    openat(CWD, root, flags, Mode::empty())
+        .map_err(|cause| Error::Source { path: root.to_owned(), source: cause.into() })
+}

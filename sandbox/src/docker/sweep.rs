@@ -1,0 +1,58 @@
+//! Removes what kiln processes left that were killed: containers and staging folders.
+//!
+//! A staging folder is locked while its maker lives, and the container carries the folder's name. So
+//! what is left is told from what is in use by the lock, not by process numbers, which are used
+//! again and differ between containers. Only what belongs to this folder of staging folders is
+//! looked at: another store's kiln removes its own.
+
+use std::collections::{BTreeSet, HashMap};
+use std::os::fd::AsFd;
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
+
+use bollard::Docker;
+use bollard::query_parameters::{ListContainersOptionsBuilder, RemoveContainerOptionsBuilder};
+
+use super::error::{Asking, EngineError, own, refused};
+use super::request::{LABEL_PLACE, LABEL_STAGING, place};
+use super::{Engine, staging};
+
+/// Sweeps once in a process: what is left behind later is somebody else's who died, and waits.
+pub async fn sweep(docker: &Docker, engine: &Engine) -> Result<(), EngineError> {
+    static SWEPT: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
+    let new = SWEPT.lock().unwrap_or_else(PoisonError::into_inner).insert(engine.staging.clone());
+    if !new {
+        return Ok(());
+    }
+    let parent = staging::open_parent(&engine.staging)?;
+    let filters =
+        HashMap::from([("label".to_owned(), vec![format!("{LABEL_PLACE}={}", place(engine))])]);
+    let options = ListContainersOptionsBuilder::default().all(true).filters(&filters).build();
+    let found = docker.list_containers(Some(options)).await.map_err(refused(Asking::Sweep))?;
+    let looked = |source| own("look for what was left in", &engine.staging)(source);
+    for container in found {
+        let name = container.labels.unwrap_or_default().remove(LABEL_STAGING).unwrap_or_default();
+        if let (Some(id), true) =
+            (container.id, staging::is_dead(parent.as_fd(), &name).map_err(looked)?)
+        {
+            tracing::info!(container = %id, "removing a container whose kiln is gone");
+            remove(docker, &id).await?;
+        }
+    }
+    for name in staging::names(parent.as_fd()).map_err(looked)? {
+        if let Err(error) = staging::remove_if_dead(parent.as_fd(), &name) {
+            tracing::warn!(%name, %error, "a staging folder of a dead kiln was not removed");
+        }
+    }
+    Ok(())
+}
+
+/// Removes a container, running or not, with its volumes. One that is gone is removed.
+pub async fn remove(docker: &Docker, id: &str) -> Result<(), EngineError> {
+    let options = RemoveContainerOptionsBuilder::default().force(true).v(true).build();
+    match docker.remove_container(id, Some(options)).await {
+        Ok(())
+        | Err(bollard::errors::Error::DockerResponseServerError { status_code: 404, .. }) => Ok(()),
+        Err(cause) => Err(refused(Asking::Remove)(cause)),
+    }
+}
