@@ -8,6 +8,7 @@
 #![cfg(test)]
 #![allow(clippy::disallowed_methods, reason = "tests start programs and write scratch files")]
 
+mod backends;
 mod conformance;
 mod examples;
 mod failure_messages;

@@ -8,6 +8,7 @@
 //! Where the tests do not run as root, only the unprivileged half can run.
 
 mod aftermath;
+pub mod engine;
 
 pub use aftermath::Canaries;
 

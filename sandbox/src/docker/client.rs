@@ -221,3 +221,45 @@ impl Write for Pieces {
         self.pieces.blocking_send(Ok(piece.into())).map_err(gone)
     }
 }
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// Returns what a Docker engine says that can do everything.
+    pub fn facts() -> Facts {
+        Facts {
+            socket: PathBuf::from("/engine.sock"),
+            podman: false,
+            version: "20.10".to_owned(),
+            api: "1.41".to_owned(),
+            runtime: "runc".to_owned(),
+            rootless: false,
+            maps_users: false,
+            filters: true,
+            limits_memory: true,
+            limits_swap: true,
+            limits_pids: true,
+            limits_cpu: true,
+            cgroup: "cgroup-v2",
+        }
+    }
+
+    #[test]
+    fn an_engine_is_told_by_what_it_says() {
+        let info = SystemInfo {
+            security_options: Some(vec![
+                "name=seccomp,profile=default".into(),
+                "name=rootless".into(),
+            ]),
+            memory_limit: Some(true),
+            cgroup_version: Some(SystemInfoCgroupVersionEnum::_2),
+            ..SystemInfo::default()
+        };
+        let found =
+            super::facts(Path::new("/s"), SystemVersion::default(), info, "1.41".to_owned());
+        assert!(found.filters && found.rootless && !found.maps_users && !found.podman);
+        assert!(found.limits_memory && !found.limits_pids && !found.limits_swap);
+        assert_eq!(found.cgroup, "cgroup-v2");
+    }
+}

@@ -19,7 +19,7 @@
 
 use model::AbsPath;
 
-use crate::native::setup::{Kind, Seen, place};
+use crate::native::setup::{Kind, OWN, Seen, place};
 use crate::spec::{MountMode, Parts};
 
 /// One act in the staging folder. Places are relative to it.
@@ -84,7 +84,7 @@ pub fn layout(parts: &Parts, seen: &Seen, own_files: &[&'static str]) -> Layout 
                 continue;
             }
             Some((at, _)) => out.ops.push(Op::Point { at, folder }),
-            None => out.in_environment.push(mount.at.clone()),
+            None => out.in_environment(&mount.at),
         }
         let from = format!("input/{index}");
         out.ops.push(Op::Copy { mount: index, folder, at: from.clone() });
@@ -106,9 +106,7 @@ pub fn layout(parts: &Parts, seen: &Seen, own_files: &[&'static str]) -> Layout 
                 let from = format!("file/{index}");
                 out.ops.push(Op::Write { file: index, at: from.clone() });
                 out.bind(&file.at, &from, true);
-                if file.at.below_root().parts().next() != Some("kiln") {
-                    out.in_environment.push(file.at.clone());
-                }
+                out.in_environment(&file.at);
             }
         }
     }
@@ -128,6 +126,13 @@ impl Layout {
 
     fn bind(&mut self, inside: &AbsPath, from: &str, read_only: bool) {
         self.binds.push(Bind { inside: inside.clone(), from: from.to_owned(), read_only });
+    }
+
+    /// Notes a place where the engine makes a mount point, but for those in kiln's own folders.
+    fn in_environment(&mut self, at: &AbsPath) {
+        if at.below_root().parts().next().is_some_and(|first| !OWN.contains(&first)) {
+            self.in_environment.push(at.clone());
+        }
     }
 
     /// Returns the place in the staging folder that is `at` inside, and whether the step may write

@@ -18,9 +18,10 @@ use crate::spec::Parts;
 
 /// What an engine may say of a field that was not asked for, besides nothing: field, value, reason.
 const DEFAULTS: [(&str, &str, &str); 15] = [
-    ("CgroupParent", "\"\"", "no parent was named"),
     ("CgroupMode", "\"private\"", "Podman's word for what was asked"),
+    ("CgroupParent", "\"\"", "no parent was named"),
     ("ConsoleSize", "[0,0]", "there is no terminal"),
+    ("IOMaximumBandwidth", "0", "Windows only"),
     ("Isolation", "\"default\"", "Windows only"),
     ("MemorySwappiness", "-1", "the host's"),
     ("MemorySwappiness", "0", "the host's, in Podman's words"),
@@ -32,7 +33,6 @@ const DEFAULTS: [(&str, &str, &str); 15] = [
     ("UTSMode", "\"\"", "its own"),
     ("UsernsMode", "\"\"", "no mapping by this engine"),
     ("VolumeDriver", "\"\"", "there are no volumes"),
-    ("IOMaximumBandwidth", "0", "Windows only"),
 ];
 
 /// Fields that are the engine's own business and widen nothing: recorded or of no meaning.
@@ -401,5 +401,174 @@ fn limits(out: &mut Enforced, parts: &Parts, asked: &Asked<'_>, facts: &Facts) {
             let reason = "memory is not limited: the engine cannot";
             out.absent.insert(Guarantee::Limits, reason.to_owned());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+    use std::path::Path;
+
+    use model::AbsPath;
+    use model::limits::{Bytes, Millis};
+    use serde_json::json;
+
+    use super::super::Engine;
+    use super::super::client::tests::facts;
+    use super::super::layout::layout;
+    use super::super::request::{Limits, request};
+    use super::*;
+    use crate::native::setup::Seen;
+
+    fn asked() -> ContainerCreateBody {
+        let parts = Parts {
+            root: "/store/root".into(),
+            tree: model::Digest::of(b""),
+            mounts: Vec::new(),
+            files: Vec::new(),
+            folders: Vec::new(),
+            argv: vec!["make".to_owned()],
+            env: BTreeMap::from([("PATH".to_owned(), "/bin".to_owned())]),
+            cwd: AbsPath::new("/build").expect("a clean path"),
+            limits: model::limits::Limits::default(),
+            timeout: Millis(1),
+            cpus: None,
+            waived: BTreeSet::new(),
+        };
+        let seen = Seen { root: BTreeMap::new(), sources: Vec::new(), work_bytes: 1 };
+        let layout = layout(&parts, &seen, &[]);
+        let limits = Limits {
+            memory: Some(Bytes(1 << 30)),
+            swap: true,
+            pids: Some(100),
+            rlimit_pids: None,
+            cpu_millis: None,
+            processors: None,
+            work: Bytes(1 << 20),
+        };
+        let staging = Path::new("/store/staging/x");
+        let asked = Asked { image: "sha256:ab", staging, name: "x", user: User::Given, limits };
+        let engine = Engine { sockets: Vec::new(), staging: "/store/staging".into() };
+        request(&parts, &layout, &asked, &engine, &facts())
+    }
+
+    /// What a faithful engine answers, with the defaults that one adds.
+    fn faithful(asked: &ContainerCreateBody) -> Value {
+        let mut config = serde_json::to_value(asked).expect("JSON");
+        let mut host = config.as_object_mut().and_then(|all| all.remove("HostConfig")).expect("it");
+        config["Env"] = json!(["PATH=/bin"]);
+        for (field, value) in [
+            ("CapAdd", Value::Null),
+            ("ConsoleSize", json!([0, 0])),
+            ("Devices", json!([])),
+            ("PidMode", json!("")),
+            ("Runtime", json!("runc")),
+            ("OomKillDisable", json!(false)),
+        ] {
+            host[field] = value;
+        }
+        let mounts = host["Mounts"].as_array().expect("mounts").iter().map(|mount| {
+            json!({"Type": "bind", "Source": mount["Source"], "Destination": mount["Target"],
+                "RW": mount["ReadOnly"] != true, "Propagation": "rprivate"})
+        });
+        let mounts: Vec<Value> = mounts.collect();
+        json!({"Image": "sha256:ab", "Config": config, "HostConfig": host, "Mounts": mounts,
+            "NetworkSettings": {"Networks": {"none": {"IPAddress": ""}}}})
+    }
+
+    fn verdict(made: &Value) -> Result<(), String> {
+        let made = serde_json::from_value(made.clone()).expect("an answer");
+        compare(&asked(), &made, &facts()).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_faithful_engine_is_believed() {
+        assert_eq!(verdict(&faithful(&asked())), Ok(()));
+    }
+
+    /// Each field that was asked for, taken away; then each that was not, given.
+    #[test]
+    fn every_field_that_is_not_as_asked_is_a_difference() {
+        let good = faithful(&asked());
+        let host = good["HostConfig"].as_object().expect("members");
+        let mut looked = 0;
+        for (field, value) in host {
+            let empty = value.is_null()
+                || *value == json!(false)
+                || *value == json!([])
+                || *value == json!("")
+                || *value == json!([0, 0]);
+            // Mounts are compared where all of them are told, and the runtime is recorded.
+            if empty || ["Mounts", "Runtime"].contains(&field.as_str()) {
+                continue;
+            }
+            let mut bad = good.clone();
+            bad["HostConfig"].as_object_mut().expect("members").remove(field);
+            assert!(verdict(&bad).is_err(), "{field} is missing and nobody minds");
+            looked += 1;
+        }
+        assert!(looked >= 17, "{looked} fields");
+        for (field, value) in [
+            ("Privileged", json!(true)),
+            ("CapAdd", json!(["SYS_ADMIN"])),
+            ("Devices", json!([{"PathOnHost": "/dev/kmsg"}])),
+            ("DeviceRequests", json!([{"Driver": "x"}])),
+            ("PidMode", json!("host")),
+            ("UTSMode", json!("host")),
+            ("UsernsMode", json!("host")),
+            ("IpcMode", json!("host")),
+            ("NetworkMode", json!("bridge")),
+            ("CgroupnsMode", json!("host")),
+            ("CgroupParent", json!("/other")),
+            ("GroupAdd", json!(["0"])),
+            ("ExtraHosts", json!(["a:1.2.3.4"])),
+            ("Sysctls", json!({"kernel.shmmax": "1"})),
+            ("VolumesFrom", json!(["x"])),
+            ("OomKillDisable", json!(true)),
+            ("OomScoreAdj", json!(-1000)),
+            ("PortBindings", json!({"80/tcp": [{"HostPort": "80"}]})),
+            ("MaskedPaths", json!([])),
+            ("ReadonlyRootfs", json!(false)),
+        ] {
+            let mut bad = good.clone();
+            bad["HostConfig"][field] = value;
+            assert!(verdict(&bad).is_err(), "{field} is changed and nobody minds");
+        }
+    }
+
+    #[test]
+    fn other_programs_users_mounts_and_networks_are_differences() {
+        let good = faithful(&asked());
+        for (place, value) in [
+            ("/Image", json!("sha256:cd")),
+            ("/Config/User", json!("0:0")),
+            ("/Config/Cmd", json!(["sh"])),
+            ("/Config/Entrypoint", json!(["sh"])),
+            ("/Config/Env", json!(["PATH=/bin", "LD_PRELOAD=/x"])),
+            ("/Config/WorkingDir", json!("/")),
+            ("/Config/Tty", json!(true)),
+            ("/Config/Hostname", json!("host")),
+            ("/Mounts/0/RW", json!(false)),
+            ("/Mounts/0/Source", json!("/")),
+            ("/Mounts/0/Type", json!("volume")),
+            ("/Mounts/0/Propagation", json!("rshared")),
+            ("/Mounts", json!([])),
+            ("/NetworkSettings/Networks", json!({"bridge": {}})),
+            ("/NetworkSettings/Networks/none/IPAddress", json!("172.17.0.2")),
+        ] {
+            let mut bad = good.clone();
+            match bad.pointer_mut(place) {
+                Some(member) => *member = value,
+                None => bad["Config"]["Entrypoint"] = value,
+            }
+            assert!(verdict(&bad).is_err(), "{place}");
+        }
+    }
+
+    #[test]
+    fn defaults_have_a_reason_and_are_in_order() {
+        assert!(DEFAULTS.iter().all(|(_, _, reason)| reason.len() > 4));
+        assert!(ENGINES_OWN.iter().all(|(_, reason)| reason.len() > 4));
+        assert!(DEFAULTS.is_sorted_by(|left, right| left.0 <= right.0));
     }
 }

@@ -4,6 +4,7 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use bollard::Docker;
+use bollard::container::AttachContainerResults;
 use bollard::models::ContainerInspectResponse;
 use bollard::query_parameters::{
     AttachContainerOptionsBuilder, CreateContainerOptionsBuilder, WaitContainerOptionsBuilder,
@@ -18,7 +19,7 @@ use super::layout::{ENGINES_FILES, Layout, layout};
 use super::request::{Asked, PROFILE_FILE, User, limits, request};
 use super::staging::Staging;
 use super::sweep::{remove, sweep};
-use super::watch::{Bounds, Seen, Stop, Streams, button, watch};
+use super::watch::{Bounds, Seen, Stop, Streams, Waited, button, watch};
 use super::{Engine, USER, observe, seccomp};
 use crate::cancel::Cancel;
 use crate::error::{Error, MountProblem};
@@ -147,7 +148,9 @@ impl Job<'_> {
         if !facts.filters && !self.parts.waived.contains(&Guarantee::Syscalls) {
             return Err(EngineError::Silent { what: "that it can filter system calls" }.into());
         }
-        let user = user(facts, self.parts)?;
+        let waived = self.parts.waived.contains(&Guarantee::Identity);
+        let own = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+        let user = user(facts, waived, own)?;
         let limits = limits(self.parts, facts)?;
         // 3.
         let (tree, root) = (&self.parts.tree, &self.parts.root);
@@ -180,9 +183,10 @@ impl Job<'_> {
         observe::compare(body, &made, facts)?;
         let enforced = observe::enforced(self.parts, asked, &made, facts);
         // 6.
-        let streams = streams(docker, id, self.parts).await?;
+        let output = attach(docker, id).await?;
         let started = docker.start_container(id, None).await;
         started.map_err(refused(Asking::Start))?;
+        let streams = Streams { output, waited: wait(docker, id, self.parts) };
         let bounds = Bounds {
             timeout: self.parts.timeout,
             idle: self.parts.limits.idle.map(|limit| limit.value),
@@ -227,30 +231,32 @@ async fn inspect(docker: &Docker, id: &str) -> Result<ContainerInspectResponse, 
     docker.inspect_container(id, None).await.map_err(refused(Asking::Inspect))
 }
 
-/// Asks for the output and the end before the start: what a fast step says would be lost.
-async fn streams(docker: &Docker, id: &str, parts: &Parts) -> Result<Streams, EngineError> {
+/// Asks for the output before the start: what a fast step says would be lost.
+async fn attach(docker: &Docker, id: &str) -> Result<AttachContainerResults, EngineError> {
     let options =
         AttachContainerOptionsBuilder::default().stream(true).stdout(true).stderr(true).build();
-    let output = docker.attach_container(id, Some(options)).await;
-    let output = output.map_err(refused(Asking::Attach))?;
+    docker.attach_container(id, Some(options)).await.map_err(refused(Asking::Attach))
+}
+
+/// Asks for the end, after the start: the question is sent only when its answer is first waited for,
+/// so one for the next end could come after the only one there is.
+fn wait(docker: &Docker, id: &str, parts: &Parts) -> Waited {
     // An engine may begin its answer only at the end of the step.
     let patience = parts.timeout.duration() + std::time::Duration::from_secs(WAIT_SECONDS);
     let patient = docker.clone().with_timeout(patience);
-    let options = WaitContainerOptionsBuilder::default().condition("next-exit").build();
-    let waited = Box::pin(patient.wait_container(id, Some(options)));
-    Ok(Streams { output, waited })
+    let options = WaitContainerOptionsBuilder::default().condition("not-running").build();
+    Box::pin(patient.wait_container(id, Some(options)))
 }
 
-/// Decides who the step is, on the host and inside.
-fn user(facts: &Facts, parts: &Parts) -> Result<User, EngineError> {
-    let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+/// Decides who the step is, on the host and inside, if kiln itself is `(uid, gid)`.
+fn user(facts: &Facts, waived: bool, (uid, gid): (u32, u32)) -> Result<User, EngineError> {
     match (facts.rootless, facts.podman, facts.maps_users) {
         (true, true, _) => Ok(User::Mapped),
         (true, false, _) | (false, false, true) => Err(EngineError::MappedUsers),
-        (false, _, _) if uid == 0 => Ok(User::Given),
-        (false, _, _) if (uid, gid) == (USER, USER) => Ok(User::Same),
-        (false, _, _) if parts.waived.contains(&Guarantee::Identity) => Ok(User::Callers(uid, gid)),
-        (false, _, _) => Err(EngineError::Caller { uid }),
+        (false, ..) if uid == 0 => Ok(User::Given),
+        (false, ..) if (uid, gid) == (USER, USER) => Ok(User::Same),
+        (false, ..) if waived => Ok(User::Callers(uid, gid)),
+        (false, ..) => Err(EngineError::Caller { uid }),
     }
 }
 
@@ -346,4 +352,29 @@ fn open_root(root: &Path) -> Result<OwnedFd, Error> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     openat(CWD, root, flags, Mode::empty())
         .map_err(|cause| Error::Source { path: root.to_owned(), source: cause.into() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::docker::client::tests::facts;
+
+    #[test]
+    fn a_step_is_the_one_fixed_user_or_it_is_refused() {
+        let engine =
+            |podman, rootless, maps_users| Facts { podman, rootless, maps_users, ..facts() };
+        let docker = engine(false, false, false);
+        assert_eq!(user(&docker, false, (0, 0)).ok(), Some(User::Given));
+        assert_eq!(user(&docker, false, (1000, 1000)).ok(), Some(User::Same));
+        for other in [(1001, 1001), (1000, 100)] {
+            let refused = user(&docker, false, other);
+            assert!(matches!(refused, Err(EngineError::Caller { .. })), "{other:?}");
+            let (uid, gid) = other;
+            assert_eq!(user(&docker, true, other).ok(), Some(User::Callers(uid, gid)));
+        }
+        assert_eq!(user(&engine(true, true, false), false, (1234, 5)).ok(), Some(User::Mapped));
+        for mapped in [engine(false, true, false), engine(false, false, true)] {
+            assert!(matches!(user(&mapped, true, (0, 0)), Err(EngineError::MappedUsers)));
+        }
+    }
 }

@@ -73,7 +73,9 @@ pub struct Seen {
     pub wall: Duration,
 }
 
-type Waited = Pin<Box<dyn Stream<Item = Result<ContainerWaitResponse, bollard::errors::Error>>>>;
+/// The answers to the question for a container's end.
+pub type Waited =
+    Pin<Box<dyn Stream<Item = Result<ContainerWaitResponse, bollard::errors::Error>>>>;
 
 /// The streams of a container, made before it starts.
 pub struct Streams {

@@ -1,0 +1,445 @@
+//! One contract over every backend: the same plan gives the same Action and the same bytes, a limit
+//! is told in the same words, and a step finds nothing beyond what it was given.
+//!
+//! The native backend is what the other is held against. `KILN_TESTS_ENGINE` runs the same over
+//! another engine, such as Podman's.
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::support::engine::{Proxy, containers, engine, staging};
+use crate::support::{PACKAGES, Ran, Who, World};
+
+/// A world whose kiln reaches the engine, and the way to it.
+struct Place {
+    world: World,
+    proxy: Proxy,
+    engine: &'static Path,
+}
+
+impl Place {
+    fn new(test: &str, who: Who) -> Option<Place> {
+        Place::doctored(test, who, "", "")
+    }
+
+    /// With an answer of the engine's changed on its way.
+    fn doctored(test: &str, who: Who, what: &str, with: &str) -> Option<Place> {
+        let engine = engine(test)?;
+        let world = World::cold(who);
+        let proxy = Proxy::listen(&world, engine, what, with);
+        Some(Place { world, proxy, engine })
+    }
+
+    fn kiln(&self, arguments: &[&str]) -> Ran {
+        self.world.kiln_with(arguments, &[("DOCKER_HOST", &self.proxy.host())])
+    }
+
+    /// Builds without a key on one backend, past the cache.
+    fn build(&self, backend: &str) -> Ran {
+        self.kiln(&["build", "--no-sign", "--no-cache", "--explain", "--backend", backend])
+    }
+
+    /// Fails if the engine or the store still has something of a run.
+    #[track_caller]
+    fn is_clean(&self) {
+        assert_eq!(containers(self.engine, &self.world), Vec::<String>::new(), "containers");
+        assert_eq!(staging(&self.world), Vec::<String>::new(), "staging folders");
+    }
+}
+
+/// The packages of these environments: few, since each test brings them into a store of its own.
+const FEW: &str = "[python3]";
+
+fn build_file(run: &str, outputs: &str, artifacts: &str) -> String {
+    build_file_with(run, outputs, artifacts, "")
+}
+
+fn build_file_with(run: &str, outputs: &str, artifacts: &str, more: &str) -> String {
+    crate::support::build_file_with(run, outputs, artifacts, more).replace(PACKAGES, FEW)
+}
+
+/// Returns the Action digests that `--explain` tells, short.
+fn actions(ran: &Ran) -> Vec<String> {
+    let words = ran.stderr.split_whitespace().collect::<Vec<_>>();
+    let after = words.windows(2).filter(|pair| pair[0] == "action");
+    after.map(|pair| pair[1].trim_end_matches(')').to_owned()).collect()
+}
+
+#[test]
+fn every_example_gives_the_same_bytes_on_every_backend() {
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples");
+    for who in Who::all() {
+        for entry in fs::read_dir(&examples).expect("they are there").flatten() {
+            if !entry.path().join("kiln.yaml").exists() {
+                continue;
+            }
+            let Some(place) = Place::new("every example", who) else { return };
+            for file in fs::read_dir(entry.path()).expect("it can be read").flatten() {
+                let name = file.file_name().to_string_lossy().into_owned();
+                place.world.write(&name, &fs::read_to_string(file.path()).expect("text"));
+            }
+            let native = place.build("native").exits(0);
+            let sums = place.world.read("kiln-out/SHA256SUMS");
+            let docker = place.build("docker").exits(0);
+            assert_eq!(place.world.read("kiln-out/SHA256SUMS"), sums, "{}", entry.path().display());
+            assert!(!actions(&native).is_empty(), "{}", native.stderr);
+            assert_eq!(actions(&native), actions(&docker));
+            place.is_clean();
+        }
+    }
+}
+
+/// What a step tells of its place. Everything in it is promised alike on every backend; what is not
+/// alike stands in docs/backends.md and not here.
+const TELL: &str = r#"
+python3 - > told <<'END'
+import ctypes, os, socket, stat
+libc = ctypes.CDLL(None, use_errno=True)
+def tried(what, act):
+    try:
+        print(what, act())
+    except OSError as error:
+        print(what, "refused", error.errno)
+def call(number, *arguments):
+    ctypes.set_errno(0)
+    result = libc.syscall(number, *arguments)
+    return "done" if result >= 0 else "refused %d" % ctypes.get_errno()
+print("ids", os.getuid(), os.geteuid(), os.getgid(), os.getegid())
+print("host", socket.gethostname())
+print("env", sorted(os.environ.items()))
+print("cwd", os.getcwd(), "umask", oct(os.umask(0o22)))
+for line in open("/proc/self/status"):
+    if line.startswith(("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb", "NoNewPrivs", "Seccomp:")):
+        print(line.strip())
+print("net", sorted(line.split(":")[0].strip() for line in open("/proc/net/dev") if ":" in line))
+for name in ("cmdline", "kallsyms", "keys", "timer_list", "interrupts"):
+    print("masked", name, len(open("/proc/" + name).read()))
+for path in ("/proc/sys/kernel/hostname", "/proc/sys/vm/drop_caches", "/kiln/script", "/usr/x", "/x", "/etc/x"):
+    tried("write " + path, lambda: os.close(os.open(path, os.O_WRONLY | (0 if path.startswith(("/proc", "/kiln")) else os.O_CREAT))))
+for path in ("/etc/passwd", "/etc/hosts", "/etc/hostname", "/etc/resolv.conf", "/etc/nsswitch.conf"):
+    tried("read " + path, lambda: open(path).read())
+for path in ("/run/docker.sock", "/var/run/docker.sock", "/run/podman", "/root/.cache"):
+    print("there", path, os.path.exists(path))
+for path in ("src/data", "src/tool", "src/sub", "src", "/usr/bin/env", "/etc", "/tmp", "/build"):
+    meta = os.lstat(path)
+    times = int(meta.st_mtime) if path.startswith(("src/", "/usr")) else "-"
+    print("entry", path, stat.filemode(meta.st_mode), meta.st_uid, meta.st_gid, times)
+for family in (socket.AF_ALG, socket.AF_PACKET, socket.AF_VSOCK):
+    tried("socket %d" % family, lambda: socket.socket(family, socket.SOCK_RAW).close())
+tried("connect", lambda: socket.create_connection(("192.0.2.1", 80), timeout=5).close())
+one = socket.socket(); one.bind(("127.0.0.1", 0)); one.listen()
+two = socket.create_connection(one.getsockname()); print("loopback works"); two.close(); one.close()
+# mount, umount2, pivot_root, chroot, unshare(NEWUSER), setns, keyctl, add_key, io_uring_setup,
+# userfaultfd, clone3, bpf, perf_event_open, init_module, mknod of a device, name_to_handle_at
+for number, arguments in ((165, (0,)*5), (166, (0, 0)), (155, (0, 0)), (161, (b"/",)), (272, (0x10000000,)),
+        (308, (0, 0)), (250, (0,)*5), (248, (0,)*5), (425, (0, 0)), (323, (0,)), (435, (0, 0)), (321, (0, 0, 0)),
+        (298, (0,)*5), (175, (0, 0, 0)), (133, (b"dev", 0o20666, 259)), (303, (0,)*5)):
+    print("call", number, call(number, *arguments))
+tried("set-id", lambda: os.chmod("src/tool", 0o4755))
+try:
+    os.chown("src/tool", 0, 0)
+    print("chown done")
+except OSError:
+    print("chown refused")
+os.mkfifo("pipe"); os.unlink("pipe"); print("fifo works")
+print("limits", [__import__("resource").getrlimit(name) for name in (4, 7)])
+END
+"#;
+
+#[test]
+fn a_step_finds_the_same_place_on_every_backend() {
+    for who in Who::all() {
+        let Some(place) = Place::new("the same place", who) else { return };
+        for (name, text) in [("data", "some data\n"), ("tool", "#!/bin/sh\n"), ("sub/deep", "x\n")]
+        {
+            place.world.write(&format!("src/{name}"), text);
+        }
+        let run = format!("chmod 755 src/tool\n{TELL}");
+        let more = "    mount: {src: src}\n    env: {HOSTNAME: own, TERM: dumb}\n";
+        let file = build_file_with(&run, "{told: told}", "[{file: attack.told}]", more);
+        place.world.write("kiln.yaml", &file);
+        let native = place.build("native").exits(0);
+        let told = place.world.read("kiln-out/told");
+        assert!(told.contains("loopback works") && told.contains("fifo works"), "control: {told}");
+        let docker = place.build("docker").exits(0);
+        assert_eq!(told, place.world.read("kiln-out/told"));
+        assert_eq!(actions(&native), actions(&docker));
+        place.is_clean();
+    }
+}
+
+/// What a step is refused or stopped for: name, command, keys of the step, the code.
+const ENDS: [(&str, &str, &str, &str); 10] = [
+    ("fails", "echo out; echo err >&2; exit 3", "", "KILN-0401"),
+    ("no such program", "nonesuch", "", "KILN-0401"),
+    ("killed", "kill -9 $$", "", "KILN-0401"),
+    ("too long", "sleep 600", "    timeout: 2s\n", "KILN-0404"),
+    (
+        "deaf and too long",
+        "trap '' TERM; while :; do sleep 1; done",
+        "    timeout: 2s\n",
+        "KILN-0404",
+    ),
+    ("silent", "sleep 600", "    resources: {idle: 2s}\n", "KILN-0404"),
+    (
+        "too much memory",
+        "python3 -c 'x = bytearray(900 << 20)'",
+        "    resources: {memory: 128Mi}\n",
+        "KILN-0405",
+    ),
+    (
+        "too much on disk",
+        "i=0; while [ $i -lt 400 ]; do head -c 1000000 /dev/zero > f$i || exit 1; i=$((i+1)); done; sleep 600",
+        "    resources: {disk: 100Mi}\n    timeout: 60s\n",
+        "KILN-0406",
+    ),
+    ("a pipe as output", "mkfifo out", "", "KILN-0407"),
+    ("a set-id output", "python3 -c 'import ctypes; pass'; mkdir out", "", "KILN-0402"),
+];
+
+#[test]
+fn a_limit_is_told_in_the_same_words_on_every_backend() {
+    for who in Who::all() {
+        let Some(place) = Place::new("the same words", who) else { return };
+        place.world.write("src/data", "some data\n");
+        let needs_cgroup = who == Who::User;
+        for (name, run, more, code) in ENDS {
+            let file = build_file_with(run, "{out: out}", "[{file: attack.out}]", more);
+            place.world.write("kiln.yaml", &file);
+            let docker = place.build("docker").exits(1);
+            assert!(docker.stderr.contains(code), "{name}: {}", docker.stderr);
+            // Memory is not limited natively for somebody without a control group.
+            if !(needs_cgroup && code == "KILN-0405") {
+                let native = place.build("native").exits(1);
+                assert!(native.stderr.contains(code), "{name}, native: {}", native.stderr);
+            }
+            place.is_clean();
+        }
+    }
+}
+
+#[test]
+fn output_is_the_same_and_cut_at_its_limit() {
+    let Some(place) = Place::new("output", Who::all()[0]) else { return };
+    place.world.write("src/data", "some data\n");
+    let run = "echo first; head -c 300000 /dev/zero | tr '\\0' x; echo last; echo > out";
+    let more = "    resources: {log: 4Ki}\n";
+    place
+        .world
+        .write("kiln.yaml", &build_file_with(run, "{out: out}", "[{file: attack.out}]", more));
+    let mut logs = Vec::new();
+    for backend in ["native", "docker"] {
+        place.build(backend).exits(0);
+        logs.push(place.kiln(&["log", "^0", "attack"]).exits(0).stdout);
+    }
+    assert!(logs[0].contains("first") && !logs[0].contains("last"), "{}", logs[0].len());
+    assert_eq!(logs[0], logs[1]);
+}
+
+/// An answer of the engine's that says something else than what was asked for, one field each.
+const DOCTORED: [(&str, &str); 9] = [
+    ("\"Privileged\":false", "\"Privileged\":true "),
+    ("\"NetworkMode\":\"none\"", "\"NetworkMode\":\"host\""),
+    ("\"ReadonlyRootfs\":true", "\"ReadonlyRootfs\":null"),
+    ("\"CapDrop\":[\"ALL\"]", "\"CapDrop\":[\"KIL\"]"),
+    ("\"no-new-privileges\"", "\"old-new-privileges"),
+    ("\"User\":\"1000:1000\"", "\"User\":\"1000:0\"   "),
+    ("\"RW\":false", "\"RW\":true "),
+    ("\"Propagation\":\"rprivate\"", "\"Propagation\":\"rshared\" "),
+    ("\"defaultErrnoRet\\\":1", "\"defaultErrnoRet\\\":0"),
+];
+
+#[test]
+fn a_container_that_differs_in_one_field_is_never_started() {
+    for (what, with) in DOCTORED {
+        let with = if with.len() == what.len() { with.to_owned() } else { format!("{with}\"") };
+        let Some(place) = Place::doctored("one field", Who::all()[0], what, &with) else { return };
+        place.world.write("src/data", "some data\n");
+        let file = build_file("echo ran; echo > out", "{out: out}", "[{file: attack.out}]");
+        place.world.write("kiln.yaml", &file);
+        let ran = place.build("docker").exits(7);
+        assert!(ran.stderr.contains("KILN-0505"), "{what}: {}", ran.stderr);
+        assert!(!ran.stderr.contains("ran\n"), "{what}: {}", ran.stderr);
+        assert!(!place.world.path("project/kiln-out/out").exists(), "{what}");
+        place.is_clean();
+    }
+}
+
+/// S-A23: no key of a build file leads to a privilege, and the request holds none.
+#[test]
+fn nothing_in_a_build_file_leads_to_a_privilege_of_the_engine() {
+    let Some(place) = Place::new("S-A23", Who::all()[0]) else { return };
+    place.world.write("src/data", "some data\n");
+    let keys = [
+        "privileged: true",
+        "network: host",
+        "network_mode: host",
+        "pid: host",
+        "ipc: host",
+        "devices: [/dev/kmsg]",
+        "cap_add: [ALL]",
+        "capabilities: [ALL]",
+        "binds: [/:/host]",
+        "volumes: [/:/host]",
+        "security_opt: [seccomp=unconfined]",
+        "userns: host",
+        "user: root",
+        "HostConfig: {Privileged: true}",
+        "backend: docker",
+        "runtime: runsc",
+        "sysctls: {a: b}",
+    ];
+    for key in keys {
+        let more = format!("    {key}\n");
+        let file = build_file_with("echo > out", "{out: out}", "[{file: attack.out}]", &more);
+        place.world.write("kiln.yaml", &file);
+        place.build("docker").exits(2);
+    }
+    assert_eq!(place.proxy.created(), Vec::<Value>::new(), "a container was asked for");
+    let file = build_file("echo > out", "{out: out}", "[{file: attack.out}]");
+    place.world.write("kiln.yaml", &file);
+    place.build("docker").exits(0);
+    let asked = place.proxy.created();
+    let [asked] = asked.as_slice() else { panic!("{asked:?}") };
+    let host = asked["HostConfig"].as_object().expect("a host config");
+    let staging = place.world.store.join("staging").display().to_string();
+    for mount in host["Mounts"].as_array().expect("mounts") {
+        assert_eq!(mount["Type"], "bind");
+        assert!(mount["Source"].as_str().expect("a source").starts_with(&staging), "{mount}");
+    }
+    for (field, value) in [
+        ("Privileged", Value::from(false)),
+        ("NetworkMode", "none".into()),
+        ("IpcMode", "private".into()),
+        ("ReadonlyRootfs", true.into()),
+        ("CapDrop", vec!["ALL"].into()),
+    ] {
+        assert_eq!(host[field], value, "{field}");
+    }
+    for field in [
+        "CapAdd",
+        "Devices",
+        "DeviceRequests",
+        "Binds",
+        "PidMode",
+        "UTSMode",
+        "Links",
+        "VolumesFrom",
+        "ExtraHosts",
+        "GroupAdd",
+        "Sysctls",
+        "Runtime",
+        "DeviceCgroupRules",
+        "PortBindings",
+        "CgroupParent",
+    ] {
+        assert!(!host.contains_key(field), "{field}: {}", host[field]);
+    }
+    place.is_clean();
+}
+
+#[test]
+fn what_a_killed_kiln_left_is_removed_by_the_next() {
+    for who in Who::all() {
+        let Some(place) = Place::new("a killed kiln", who) else { return };
+        place.world.write("src/data", "some data\n");
+        let slow = build_file("echo begun; sleep 600", "{out: out}", "[{file: attack.out}]");
+        place.world.write("kiln.yaml", &slow);
+        let program = place.world.path("bin/kiln");
+        let kiln = program.to_str().expect("UTF-8");
+        let host = place.proxy.host();
+        let arguments = [kiln, "build", "-v", "--no-sign", "--backend", "docker"];
+        let mut child = place.world.command(&arguments, &[("DOCKER_HOST", &host)]);
+        let mut child = child.stderr(std::process::Stdio::piped()).spawn().expect("it starts");
+        let mut said = std::io::BufReader::new(child.stderr.take().expect("a pipe"));
+        let mut line = String::new();
+        while !line.contains("begun") {
+            line.clear();
+            let count = std::io::BufRead::read_line(&mut said, &mut line).expect("text");
+            assert!(count > 0, "it ended before the step began");
+        }
+        assert_eq!(containers(place.engine, &place.world).len(), 1, "control: a container runs");
+        // A build beside it leaves the living one alone.
+        let quick = build_file("echo > out", "{out: out}", "[{file: attack.out}]");
+        place.world.write("kiln.yaml", &quick);
+        place.build("docker").exits(0);
+        assert_eq!(containers(place.engine, &place.world).len(), 1, "the living one was removed");
+        // Its `timeout` waits for it, so kiln is the one that dies.
+        let pid = child.id().to_string();
+        place.world.run(&["pkill", "-9", "-f", &format!("^{kiln}")], &[]);
+        let _ = child.wait();
+        assert_eq!(containers(place.engine, &place.world).len(), 1, "control: {pid} left one");
+        place.build("docker").exits(0);
+        place.is_clean();
+    }
+}
+
+#[test]
+fn an_interrupted_build_leaves_no_container() {
+    let Some(place) = Place::new("an interrupted build", Who::all()[0]) else { return };
+    place.world.write("src/data", "some data\n");
+    let slow = build_file(
+        "trap '' INT TERM; echo begun; while :; do sleep 1; done",
+        "{out: out}",
+        "[{file: attack.out}]",
+    );
+    place.world.write("kiln.yaml", &slow);
+    let program = place.world.path("bin/kiln");
+    let kiln = program.to_str().expect("UTF-8");
+    let host = place.proxy.host();
+    let arguments = [kiln, "build", "-v", "--no-sign", "--backend", "docker"];
+    let mut child = place.world.command(&arguments, &[("DOCKER_HOST", &host)]);
+    let mut child = child.stderr(std::process::Stdio::piped()).spawn().expect("it starts");
+    let mut said = std::io::BufReader::new(child.stderr.take().expect("a pipe"));
+    let mut line = String::new();
+    while !line.contains("begun") {
+        line.clear();
+        assert!(std::io::BufRead::read_line(&mut said, &mut line).expect("text") > 0, "it ended");
+    }
+    place.world.run(&["pkill", "-INT", "-f", &format!("^{kiln}")], &[]);
+    let mut rest = String::new();
+    std::io::Read::read_to_string(&mut said, &mut rest).expect("text");
+    assert_eq!(child.wait().expect("it ends").code(), Some(130), "{rest}");
+    place.is_clean();
+}
+
+#[test]
+fn evidence_names_the_backend_and_its_own_builder() {
+    let Some(place) = Place::new("evidence", Who::all()[0]) else { return };
+    place.world.write("src/data", "some data\n");
+    let file = build_file("cp src/data out", "{out: out}", "[{file: attack.out}]");
+    let file = file.replace("    outputs", "    mount: {src: src}\n    outputs");
+    place.world.write("kiln.yaml", &file);
+    place.kiln(&["lock"]).exits(0);
+    place.world.commit();
+    place.world.key();
+    place.kiln(&["build", "--sign", "--backend", "docker"]).exits(0);
+    let details = &place.world.statement("out")["predicate"]["runDetails"];
+    assert_eq!(details["builder"]["id"], "https://kiln.build/builders/local-docker/v1");
+    assert_eq!(details["kiln_backend"], "docker");
+    let verified = place.kiln(&["verify", "kiln-out/out"]).exits(0);
+    assert!(verified.says("local-docker/v1"), "{}", verified.stdout);
+    let told = place.kiln(&["inspect", "kiln-out/out"]).exits(0);
+    assert!(told.says("backend      docker") && told.says("network-none"), "{}", told.stdout);
+    // A result that the engine made is not signed for in the name of the native sandbox.
+    let native = place.kiln(&["build", "--explain"]).exits(0);
+    assert!(native.says("attack: passed"), "{}", native.stderr);
+    let again = place.kiln(&["build", "--explain"]).exits(0);
+    assert!(again.says("attack: cached"), "control: {}", again.stderr);
+}
+
+#[test]
+fn an_engine_that_does_not_answer_is_exit_7() {
+    let world = World::cold(Who::all()[0]);
+    world.write("src/data", "some data\n");
+    let file = build_file("echo > out", "{out: out}", "[{file: attack.out}]");
+    world.write("kiln.yaml", &file);
+    let nowhere = format!("unix://{}", world.path("nowhere.sock").display());
+    for host in [nowhere.as_str(), "tcp://192.0.2.1:2375"] {
+        let arguments = ["build", "--no-sign", "--backend", "docker"];
+        let ran = world.kiln_with(&arguments, &[("DOCKER_HOST", host)]).exits(7);
+        assert!(ran.says("KILN-0506") && ran.says("no container engine answers"), "{}", ran.stderr);
+    }
+}
