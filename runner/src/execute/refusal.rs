@@ -124,12 +124,12 @@ pub fn engine(cause: &EngineError, headline: String) -> Diagnostic {
         }
         EngineError::NoEngine { .. } => cannot(Code::BackendCannot)
             .help("start it:  systemctl start docker  or  systemctl start podman.socket")
-            .help("as another user than root, be in the group `docker`, or use a Podman of your own:  systemctl --user start podman.socket")
+            .help("as another user than root, be in the group `docker`")
             .help("name another socket:  DOCKER_HOST=unix:///PATH"),
         EngineError::MappedUsers => cannot(Code::BackendCannot)
-            .help("use an engine without `userns-remap`, or a rootless Podman, which maps the caller"),
+            .help("use an engine that runs as root and without `userns-remap`"),
         EngineError::Caller { .. } => cannot(Code::BackendCannot)
-            .help("run as root or as user 1000, or use a rootless Podman, which maps the caller")
+            .help("run as root or as user 1000")
             .help("or allow it to be absent:  kiln build --allow-missing identity"),
         EngineError::Differs { asked, got, .. } => {
             let (asked, got) = (asked.clone(), got.clone());

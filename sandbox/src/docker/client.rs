@@ -110,23 +110,27 @@ fn facts(socket: &Path, version: SystemVersion, info: SystemInfo, api: String) -
     let says = |word: &str| {
         options.iter().any(|option| option.split(',').any(|part| part == format!("name={word}")))
     };
+    let podman = components.iter().any(|part| part.name.starts_with("Podman"));
+    // Podman 4 does not say it where Docker does. Taken for rootless by mistake, it refuses to map.
+    let users = rustix::fs::stat(socket).is_ok_and(|stat| stat.st_uid != 0);
+    let rootless = says("rootless") || (podman && users);
+    let version_two = info.cgroup_version == Some(SystemInfoCgroupVersionEnum::_2);
+    // Without root the first version's groups may not be made, whatever is said of them.
+    let limits = version_two || !rootless;
     Facts {
         socket: socket.to_owned(),
-        podman: components.iter().any(|part| part.name.starts_with("Podman")),
+        podman,
         version: version.version.unwrap_or_default(),
         api,
         runtime: info.default_runtime.unwrap_or_default(),
-        rootless: says("rootless"),
+        rootless,
         maps_users: says("userns"),
         filters: says("seccomp"),
-        limits_memory: info.memory_limit.unwrap_or(false),
-        limits_swap: info.swap_limit.unwrap_or(false),
-        limits_pids: info.pids_limit.unwrap_or(false),
-        limits_cpu: info.cpu_cfs_quota.unwrap_or(false),
-        cgroup: match info.cgroup_version {
-            Some(SystemInfoCgroupVersionEnum::_2) => "cgroup-v2",
-            _ => "cgroup-v1",
-        },
+        limits_memory: limits && info.memory_limit.unwrap_or(false),
+        limits_swap: limits && info.swap_limit.unwrap_or(false),
+        limits_pids: limits && info.pids_limit.unwrap_or(false),
+        limits_cpu: limits && info.cpu_cfs_quota.unwrap_or(false),
+        cgroup: if version_two { "cgroup-v2" } else { "cgroup-v1" },
     }
 }
 
