@@ -180,6 +180,7 @@ mod tests {
             limits: model::limits::Limits::default(),
             timeout: model::limits::Millis(1),
             cpus: None,
+            widen: model::step::Widen::default(),
             waived: BTreeSet::new(),
         };
         let sources = mounts.iter().map(|(_, _, kind)| kind.clone()).collect();

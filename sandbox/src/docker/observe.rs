@@ -433,6 +433,7 @@ mod tests {
             limits: model::limits::Limits::default(),
             timeout: Millis(1),
             cpus: None,
+            widen: model::step::Widen::default(),
             waived: BTreeSet::new(),
         };
         let seen = Seen { root: BTreeMap::new(), sources: Vec::new(), work_bytes: 1 };

@@ -105,7 +105,7 @@ mod tests {
 
     #[test]
     fn every_call_of_the_table_has_a_name_and_no_other_has() {
-        let verdicts = table::verdicts();
+        let verdicts = table::verdicts(false);
         for number in verdicts.keys() {
             assert!(name(*number).is_some(), "{number}");
         }
