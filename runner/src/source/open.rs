@@ -1,7 +1,8 @@
 //! Opens and hashes files of the project without ever following a symlink.
 //!
 //! A path is resolved by the kernel below the project's descriptor (`RESOLVE_BENEATH`,
-//! `RESOLVE_NO_SYMLINKS`), so a file swapped for a link between looking and opening is refused. A
+//! `RESOLVE_NO_SYMLINKS`; name by name where the kernel is too old), so a file swapped for a link
+//! between looking and opening is refused. A
 //! FIFO or device does not block: files are opened with `O_NONBLOCK` and must be regular. Nothing is
 //! mapped into memory: a file cut short while it is read is an error and no signal.
 //!
@@ -56,11 +57,8 @@ impl Project {
     /// [`SourceError::Changed`] if it is not there as a regular file any more,
     /// [`SourceError::Unreadable`] if it may not be read.
     pub fn open_file(&self, path: &RelPath) -> Result<File, SourceError> {
-        let resolve =
-            ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-        let file =
-            rustix::fs::openat2(&self.folder, path.as_str(), FILE_FLAGS, Mode::empty(), resolve)
-                .map_err(|error| open_error(error, path.as_str()))?;
+        let file = open_beneath(&self.folder, path, FILE_FLAGS)
+            .map_err(|error| open_error(error, path.as_str()))?;
         match rustix::fs::fstat(&file) {
             Ok(stat) if is_regular(&stat) => Ok(File::from(file)),
             Ok(_) => Err(SourceError::Changed { path: path.to_string() }),
@@ -136,9 +134,34 @@ pub(super) fn read_small(
 
 /// Says whether a file or folder lies at a path below a folder, reached through no symlink.
 pub(super) fn exists(root: impl AsFd, path: &RelPath) -> bool {
-    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
-    let flags = OFlags::PATH | OFlags::CLOEXEC;
-    rustix::fs::openat2(root, path.as_str(), flags, Mode::empty(), resolve).is_ok()
+    // With `O_NOFOLLOW` as well, openat2 would return a symlink itself.
+    open_beneath(root, path, OFlags::PATH | OFlags::CLOEXEC).is_ok()
+}
+
+/// Opens what lies at a path below a folder, reached through no symlink and being none.
+fn open_beneath(root: impl AsFd, path: &RelPath, flags: OFlags) -> Result<OwnedFd, Errno> {
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    match rustix::fs::openat2(&root, path.as_str(), flags, Mode::empty(), resolve) {
+        // A kernel before 5.6, or a filter around us that is older than the call.
+        Err(Errno::NOSYS | Errno::PERM) => open_part_by_part(root, path, flags),
+        answer => answer,
+    }
+}
+
+/// As [`open_beneath`], one name after the other: a path of ours holds no `..`.
+fn open_part_by_part(root: impl AsFd, path: &RelPath, flags: OFlags) -> Result<OwnedFd, Errno> {
+    let folder = OFlags::PATH | OFlags::NOFOLLOW | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let (above, name) = path.split_last().ok_or(Errno::NOENT)?;
+    let mut here = rustix::fs::openat(root, ".", folder, Mode::empty())?;
+    for part in above.parts() {
+        here = rustix::fs::openat(&here, part, folder, Mode::empty())?;
+    }
+    let opened = rustix::fs::openat(here, name.as_str(), flags | OFlags::NOFOLLOW, Mode::empty())?;
+    // `O_PATH` alone opens a symlink itself.
+    match FileType::from_raw_mode(rustix::fs::fstat(&opened)?.st_mode) {
+        FileType::Symlink => Err(Errno::LOOP),
+        _ => Ok(opened),
+    }
 }
 
 /// Hashes a file whose stamp was taken before, in one pass for both names.
@@ -234,6 +257,46 @@ fn read_chunk(file: &mut File, chunk: &mut [u8], path: &str) -> Result<usize, So
             other => {
                 return other
                     .map_err(|source| SourceError::Unreadable { path: path.to_owned(), source });
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "tests write scratch files")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_ways_of_opening_find_the_same_and_follow_no_symlink() {
+        let top = tempfile::tempdir().unwrap();
+        let at = |name: &str| top.path().join(name);
+        std::fs::create_dir_all(at("real/deep")).unwrap();
+        std::fs::write(at("real/deep/file"), "x").unwrap();
+        for (target, name) in
+            [("real", "inner"), ("/etc", "outer"), ("deep", "real/link"), ("/etc/passwd", "direct")]
+        {
+            std::os::unix::fs::symlink(target, at(name)).unwrap();
+        }
+        let root = Project::open(top.path()).unwrap().folder;
+        let look = OFlags::PATH | OFlags::CLOEXEC;
+        for (path, opens) in [
+            ("real/deep/file", true),
+            ("real/deep", true),
+            ("real/none", false),
+            ("real/deep/file/below", false),
+            ("inner/deep/file", false),
+            ("real/link/file", false),
+            ("outer/passwd", false),
+            ("direct", false),
+            ("real/link", false),
+        ] {
+            let path = RelPath::new(path).unwrap();
+            for flags in [look, FILE_FLAGS] {
+                let new = open_beneath(&root, &path, flags).map(drop);
+                assert_eq!(new.is_ok(), opens, "{path}");
+                let old = open_part_by_part(&root, &path, flags).map(drop);
+                assert_eq!(old.is_ok(), opens, "{path}, name by name");
             }
         }
     }

@@ -29,9 +29,7 @@ use std::path::{Path, PathBuf};
 use model::tree::Node;
 use model::{Blob, Digest, RelPath, Tree};
 use rayon::prelude::*;
-use rustix::fs::{
-    AtFlags, FlockOperation, Gid, Mode, OFlags, RenameFlags, Timespec, Timestamps, Uid,
-};
+use rustix::fs::{AtFlags, FlockOperation, Gid, Mode, OFlags, Timespec, Timestamps, Uid};
 use rustix::io::Errno;
 
 use super::error::{Error, Operation, io};
@@ -215,8 +213,8 @@ impl Store {
         let at = || Path::new("checkouts").join(name);
         let attempt = || {
             let lease = self.populated(&temporary, make)?;
-            let flags = RenameFlags::NOREPLACE;
-            match rustix::fs::renameat_with(&self.run, &temporary, &self.checkouts, name, flags) {
+            let (from, to) = (self.run.as_fd(), self.checkouts.as_fd());
+            match super::open::rename_folder(from, &temporary, to, name) {
                 Ok(()) => Ok(Some(lease)),
                 Err(Errno::EXIST) => Ok(None),
                 Err(errno) => Err(io(Operation::Rename, at())(errno)),

@@ -462,14 +462,34 @@ fn move_to_trash(
     let trash = folder(root, "trash")?;
     loop {
         let new_name = format!("{name}-{}", persist::fresh());
-        let flags = rustix::fs::RenameFlags::NOREPLACE;
-        match rustix::fs::renameat_with(from, name, &trash, &new_name, flags) {
+        match rename_folder(from, name, trash.as_fd(), &new_name) {
             Ok(()) | Err(Errno::NOENT) => return Ok(()),
             Err(Errno::EXIST) => {}
             Err(errno) => {
                 return Err(io(Operation::Rename, Path::new(shown).join(name))(errno));
             }
         }
+    }
+}
+
+/// Renames a folder, unless the new name is taken.
+///
+/// Where the kernel or the file system cannot be asked for that, a plain rename: it replaces nothing
+/// but an empty folder, and no folder that is kept in the store is empty.
+pub(super) fn rename_folder(
+    from: BorrowedFd<'_>,
+    name: &str,
+    to: BorrowedFd<'_>,
+    new_name: &str,
+) -> Result<(), Errno> {
+    let flags = rustix::fs::RenameFlags::NOREPLACE;
+    match rustix::fs::renameat_with(from, name, to, new_name, flags) {
+        Err(Errno::INVAL | Errno::NOSYS) => {}
+        answer => return answer,
+    }
+    match rustix::fs::renameat(from, name, to, new_name) {
+        Err(Errno::NOTEMPTY | Errno::NOTDIR | Errno::ISDIR) => Err(Errno::EXIST),
+        answer => answer,
     }
 }
 

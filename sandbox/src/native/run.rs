@@ -160,6 +160,11 @@ pub fn explain(failure: Failure) -> Error {
     }
     match (doing, doing.guarantee()) {
         (Doing::Execute, _) => Error::Program { program: operand, source },
+        // No kernel call to seal a source with: nothing is wrong with the source.
+        (Doing::OpenSource, _) if errno == libc::ENOSYS => {
+            let cause = cause_of(doing, &source);
+            Error::Missing { guarantee: Guarantee::Files, doing, cause, source }
+        }
         (Doing::OpenSource, _) => Error::Source { path: operand.into(), source },
         (_, Some(guarantee)) => {
             let cause = cause_of(doing, &source);

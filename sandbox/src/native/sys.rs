@@ -87,7 +87,13 @@ pub fn close_from(first: RawFd) -> io::Result<()> {
     // will use again; a later drop of one fails with EBADF and harms nobody in a one-thread process
     // that opens nothing meanwhile.
     let result = unsafe { libc::syscall(libc::SYS_close_range, first, libc::c_uint::MAX, 0) };
-    check(result).map(drop)
+    match check(result) {
+        Err(cause) if is_unknown_call(&cause) => each_from(first, |number| {
+            // SAFETY: as above.
+            check(unsafe { libc::close(number) }.into())
+        }),
+        answer => answer.map(drop),
+    }
 }
 
 /// Marks every descriptor from `first` up to be closed by exec.
@@ -96,7 +102,34 @@ pub fn close_on_exec_from(first: RawFd) -> io::Result<()> {
     let result = unsafe {
         libc::syscall(libc::SYS_close_range, first, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC)
     };
-    check(result).map(drop)
+    match check(result) {
+        Err(cause) if is_unknown_call(&cause) => each_from(first, |number| {
+            // SAFETY: as above.
+            check(unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) }.into())
+        }),
+        answer => answer.map(drop),
+    }
+}
+
+/// Says whether the kernel, or a filter around us that is older than the call, does not know it.
+fn is_unknown_call(cause: &io::Error) -> bool {
+    matches!(cause.raw_os_error(), Some(libc::ENOSYS | libc::EINVAL | libc::EPERM))
+}
+
+/// Does something to every open descriptor from `first` up, by the kernel's list of them.
+fn each_from(first: RawFd, change: impl Fn(RawFd) -> io::Result<libc::c_long>) -> io::Result<()> {
+    let mut open: Vec<RawFd> = Vec::new();
+    for entry in std::fs::read_dir("/proc/self/fd")? {
+        open.extend(entry?.file_name().to_str().and_then(|name| name.parse::<RawFd>().ok()));
+    }
+    for number in open.into_iter().filter(|number| *number >= first) {
+        match change(number) {
+            // The list's own, which is closed with the list.
+            Err(cause) if cause.raw_os_error() == Some(libc::EBADF) => {}
+            answer => drop(answer?),
+        }
+    }
+    Ok(())
 }
 
 /// Takes descriptor `number` into ownership.
