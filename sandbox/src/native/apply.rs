@@ -265,7 +265,11 @@ fn device(stage: &Stage, name: &str, number: (u32, u32), at: &str) -> Result<(),
         | OpenTreeFlags::OPEN_TREE_CLOEXEC
         | OpenTreeFlags::AT_SYMLINK_NOFOLLOW;
     let node = open_tree(CWD, format!("/dev/{name}"), flags).or_fail(Doing::Device, name)?;
-    let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NOEXEC;
+    // The node is the host's: read-only keeps its times and mode from being changed. Its device can be
+    // written to all the same (mount(8), `ro`).
+    let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID
+        | MountAttrFlags::MOUNT_ATTR_NOEXEC
+        | MountAttrFlags::MOUNT_ATTR_RDONLY;
     sys::mount_attributes(node.as_fd(), attributes.bits().into(), false)
         .or_fail(Doing::Device, name)?;
     put(stage, &node, at, false, Doing::Device)?;

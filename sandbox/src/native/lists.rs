@@ -32,6 +32,8 @@ pub const PROC_MASKED: [&str; 18] = [
     "acpi",
     // Names the host's sound cards.
     "asound",
+    // Parameters that the boot loader handed over, the same as the boot line.
+    "bootconfig",
     // The host's boot line, which may name disks and keys.
     "cmdline",
     // How the kernel was built.
@@ -79,8 +81,9 @@ pub const FAKEROOT: CapabilitySet = CapabilitySet::CHOWN
 pub const FAKEROOT_NAMES: [&str; 6] =
     ["chown", "dac_override", "fowner", "fsetid", "setgid", "setuid"];
 
-/// Names in `/proc` that may be read and never written.
-pub const PROC_READ_ONLY: [&str; 4] = ["bus", "fs", "irq", "sys"];
+/// Names in `/proc` that may be read and never written. In `pressure` everybody may set off work of the
+/// kernel's for the whole host.
+pub const PROC_READ_ONLY: [&str; 5] = ["bus", "fs", "irq", "pressure", "sys"];
 
 /// Files in `/proc` with a fixed text in place of the host's.
 pub const PROC_REPLACED: [(&str, &str); 1] =

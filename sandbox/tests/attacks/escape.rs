@@ -47,6 +47,7 @@ pub const TESTS: &[Test] = &[
     ("set_id_bits_cannot_be_set", set_id_bits_cannot_be_set),
     ("no_capability_is_left", no_capability_is_left),
     ("only_listed_places_are_writable", only_listed_places_are_writable),
+    ("devices_of_the_host_are_used_and_not_changed", devices_of_the_host_are_used_and_not_changed),
 ];
 
 /// Perl that makes system calls and prints each one's error number, or `ok`.
@@ -498,21 +499,36 @@ fn only_listed_places_are_writable(place: &Place) -> Done {
     parts.mounts = vec![read_only("/opt/tool", place.source("tool", &[("x", "")]))];
     let mut writable: Vec<String> = ran(parts).ok().lines().map(str::to_owned).collect();
     writable.sort();
-    let devices =
-        ["/dev/full", "/dev/null", "/dev/random", "/dev/shm", "/dev/urandom", "/dev/zero"];
-    let mut want = vec!["/build".to_owned(), "/proc".to_owned(), "/tmp".to_owned()];
-    want.extend(devices.map(str::to_owned));
-    want.sort();
-    assert_eq!(writable, want);
+    assert_eq!(writable, ["/build", "/dev/shm", "/proc", "/tmp"]);
     // Most of /proc/sys belongs to the host's root, which would refuse a write anyway: ask the mount.
     let frozen = ran(place.perl(
         "open(M, '<', '/proc/self/mountinfo'); while (<M>) { my @f = split; \
-         print \"$f[4]\\n\" if $f[4] =~ m{^/proc/(bus|fs|irq|sys)$} && $f[5] =~ /(^|,)ro(,|$)/ }",
+         print \"$f[4]\\n\" if $f[4] =~ m{^/proc/(bus|fs|irq|pressure|sys)$} && $f[5] =~ /(^|,)ro(,|$)/ }",
     ))
     .ok();
-    for name in ["bus", "fs", "irq", "sys"] {
+    for name in ["bus", "fs", "irq", "pressure", "sys"] {
         let there = std::path::Path::new("/proc").join(name).exists();
         assert_eq!(there, frozen.lines().any(|line| line == format!("/proc/{name}")), "{frozen}");
     }
+    Done::Passed
+}
+
+/// The nodes in `/dev` are the host's own: what changed there would be seen by every other step.
+fn devices_of_the_host_are_used_and_not_changed(place: &Place) -> Done {
+    let state = || {
+        let stat = rustix::fs::stat("/dev/null").expect("a device");
+        (stat.st_mode, stat.st_mtime, stat.st_mtime_nsec, stat.st_ctime, stat.st_ctime_nsec)
+    };
+    assert!(host_shell("touch /dev/null").0, "control: anybody may touch it");
+    let before = state();
+    let printed = ran(place.script(
+        "for d in null zero full random urandom; do touch /dev/$d 2>/dev/null && echo TOUCHED $d; \
+         touch -d @5 /dev/$d 2>/dev/null && echo DATED $d; chmod 600 /dev/$d 2>/dev/null && echo MODE $d; done; \
+         echo x > /dev/null && echo x >> /dev/zero && echo written; head -c 1 /dev/urandom > /dev/null && echo read; \
+         echo x > /dev/full 2>/dev/null || echo full",
+    ))
+    .ok();
+    assert_eq!(printed, "written\nread\nfull\n");
+    assert_eq!(state(), before);
     Done::Passed
 }
