@@ -44,9 +44,11 @@ pub fn capture(what: &str, error: &CaptureError) -> Diagnostic {
     let code = match error {
         E::Missing { .. } | E::WrongKind { .. } => Code::OutputMissing,
         E::Store { source, .. } => return store(source),
-        E::TooDeep { .. } | E::PathTooLong { .. } | E::TooMany { .. } | E::TooLarge { .. } => {
-            Code::OutOfDisk
-        }
+        E::TooDeep { .. }
+        | E::PathTooLong { .. }
+        | E::TooMany { .. }
+        | E::TooLarge { .. }
+        | E::TooHollow { .. } => Code::OutOfDisk,
         E::Refused { .. }
         | E::Parent { .. }
         | E::SpecialMode { .. }

@@ -23,6 +23,8 @@
 mod error;
 mod nearest;
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
 mod tests;
 mod twins;
 mod walk;
@@ -53,6 +55,9 @@ pub struct Caps {
     pub path_bytes: usize,
     /// Bytes of all files together as programs see them: a hole counts (S-E09).
     pub logical: Bytes,
+    /// Bytes of holes in all files together. The store writes holes out, so without this a step could
+    /// fill the host's disk with files that took nothing of its own.
+    pub holes: Bytes,
 }
 
 /// What was taken.
@@ -69,13 +74,15 @@ pub struct Captured {
 }
 
 impl Default for Caps {
-    /// Returns what a tree can express, a million entries, and 64 GiB.
+    /// Returns what a tree can express, a million entries, 64 GiB, and holes of 20 GiB: what a step
+    /// may write by default.
     fn default() -> Caps {
         Caps {
             depth: model::tree::DEPTH_MAX,
             entries: 1_000_000,
             path_bytes: model::relpath::PATH_BYTES_MAX,
             logical: Bytes(64 << 30),
+            holes: Bytes(20 << 30),
         }
     }
 }
@@ -114,8 +121,7 @@ pub fn capture(
             Ok(Captured { node, entries: 0, bytes: Bytes(blob.size), twins: Vec::new() })
         }
         (OutputKind::Dir | OutputKind::Root, FileKind::Folder) => {
-            let opened = walk::open_entry(folder.as_fd(), name, &stat, OFlags::DIRECTORY)
-                .map_err(error::io(path))?;
+            let opened = walk::open_readable(folder.as_fd(), name, &stat, OFlags::DIRECTORY, path)?;
             capture_folder(store, opened, path, kind, caps)
         }
         (_, FileKind::File | FileKind::Folder) => {
@@ -157,7 +163,11 @@ fn descend(view: BorrowedFd<'_>, above: &RelPath, path: &RelPath) -> Result<Owne
         };
         let stat = rustix::fs::fstat(&entry).map_err(error::io(&at))?;
         match FileKind::of(&stat) {
-            FileKind::Folder => folder = entry,
+            FileKind::Folder => {
+                walk::give_right(folder.as_fd(), part, &stat, Mode::RWXU)
+                    .map_err(walk::unreadable(&stat, &at))?;
+                folder = entry;
+            }
             found => {
                 return Err(CaptureError::Parent { output: path.clone(), at, found });
             }
@@ -168,6 +178,11 @@ fn descend(view: BorrowedFd<'_>, above: &RelPath, path: &RelPath) -> Result<Owne
 
 /// Opens the view anew, so that a descriptor of any kind serves and none of its position is used.
 fn reopen(view: BorrowedFd<'_>, path: &RelPath) -> Result<OwnedFd, CaptureError> {
+    // The step may have closed its own work folder.
+    let stat = rustix::fs::fstat(view).map_err(error::io(path))?;
+    if let Some(mode) = walk::missing_right(&stat, Mode::RWXU) {
+        rustix::fs::fchmod(view, mode).map_err(walk::unreadable(&stat, path))?;
+    }
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     retry(|| rustix::fs::openat(view, ".", flags, Mode::empty())).map_err(error::io(path))
 }

@@ -274,12 +274,14 @@ fn capture_all(
     let outputs = step.outputs.iter().map(|(name, output)| (name, &output.path, output.kind));
     let reports = step.reports.iter().map(|(name, path)| (name, path, OutputKind::File));
     let (mut found, mut warnings, mut wrong) = (BTreeMap::new(), Vec::new(), Vec::new());
+    // What takes no room inside must not take more than the step's share outside.
+    let caps = Caps { holes: step.limits.disk.value, ..Caps::default() };
     for (name, path, kind) in outputs.chain(reports) {
         let Some((view, rest)) = place_of(outcome, path) else {
             wrong.push(refusal::unreachable(step, name, path));
             continue;
         };
-        match capture::capture(shop.store, view.dir.as_fd(), &rest, kind, &Caps::default()) {
+        match capture::capture(shop.store, view.dir.as_fd(), &rest, kind, &caps) {
             Ok(captured) => {
                 warnings.extend(captured.twins.iter().map(|twins| {
                     let (first, second) = (text::escape(twins.first.as_str().as_bytes()), text::escape(twins.second.as_str().as_bytes()));

@@ -128,6 +128,14 @@ pub enum CaptureError {
         /// The cap.
         cap: Bytes,
     },
+    /// Too many bytes that no byte of the step's disk stands for.
+    #[error("with `{}` the output has holes of more than {} bytes", shown(at), cap.0)]
+    TooHollow {
+        /// The file at which the cap was passed.
+        at: RelPath,
+        /// The cap.
+        cap: Bytes,
+    },
     /// The entry may not be read by kiln, and could not be made readable.
     #[error("`{}` has mode {mode:04o} and belongs to user {owner}", shown(at))]
     Unreadable {

@@ -275,6 +275,36 @@ fn what_forbids_reading_to_its_owner_is_captured() {
 }
 
 #[test]
+fn a_closed_output_parent_or_view_is_captured_as_root_would() {
+    let scene = Scene::new();
+    scene.dir("above/tree/inner");
+    scene.file("above/tree/inner/file", "x");
+    for closed in ["above/tree/inner/file", "above/tree/inner", "above/tree", "above", ""] {
+        scene.mode(closed, 0);
+    }
+    // As the sandbox's descriptors are: opened before the step could close anything.
+    scene.mode("", 0o755);
+    let view = scene.view();
+    scene.mode("", 0);
+    let path = RelPath::new("above/tree").unwrap();
+    let captured =
+        capture(&scene.store, view.as_fd(), &path, OutputKind::Dir, &Caps::default()).unwrap();
+    assert_eq!(captured.entries, 2);
+}
+
+#[test]
+fn holes_have_a_cap_of_their_own() {
+    let scene = Scene::new();
+    scene.file("written", &"x".repeat(1 << 16));
+    std::fs::File::create(scene.at("hollow")).unwrap().set_len(1 << 16).unwrap();
+    let caps = Caps { holes: Bytes(4096), ..Caps::default() };
+    assert!(scene.capture_within("written", OutputKind::File, &caps).is_ok());
+    let refused = scene.capture_within("hollow", OutputKind::File, &caps);
+    assert!(matches!(refused, Err(CaptureError::TooHollow { .. })), "{refused:?}");
+    assert!(scene.capture("hollow", OutputKind::File).is_ok());
+}
+
+#[test]
 fn hardlinks_become_equal_files() {
     let scene = Scene::new();
     scene.dir("linked");

@@ -30,6 +30,7 @@ pub(super) struct Walk<'a> {
     caps: &'a Caps,
     entries: u64,
     bytes: u64,
+    holes: u64,
     twins: Vec<Twins>,
 }
 
@@ -44,7 +45,7 @@ struct Frame {
 
 impl<'a> Walk<'a> {
     pub(super) fn new(store: &'a Store, caps: &'a Caps) -> Walk<'a> {
-        Walk { store, caps, entries: 0, bytes: 0, twins: Vec::new() }
+        Walk { store, caps, entries: 0, bytes: 0, holes: 0, twins: Vec::new() }
     }
 
     /// Returns entries, bytes and twins seen.
@@ -101,6 +102,13 @@ impl<'a> Walk<'a> {
         self.bytes = self.bytes.saturating_add(size);
         if self.bytes > self.caps.logical.0 {
             return Err(CaptureError::TooLarge { at: at.clone(), cap: self.caps.logical });
+        }
+        /// Unit of `st_blocks`, stat(2).
+        const BLOCK_BYTES: u64 = 512;
+        let held = file.map_or(0, |stat| stat.st_blocks.cast_unsigned() * BLOCK_BYTES);
+        self.holes = self.holes.saturating_add(size.saturating_sub(held));
+        if self.holes > self.caps.holes.0 {
+            return Err(CaptureError::TooHollow { at: at.clone(), cap: self.caps.holes });
         }
         Ok(())
     }
@@ -214,32 +222,50 @@ pub(super) fn open_entry(
 }
 
 /// As [`open_entry`]; an entry of our own user that forbids reading is given the right first.
-fn open_readable(
+pub(super) fn open_readable(
     folder: BorrowedFd<'_>,
     name: &str,
     stat: &Stat,
     kind: OFlags,
     at: &RelPath,
 ) -> Result<OwnedFd, CaptureError> {
-    let unreadable = |source| CaptureError::Unreadable {
-        at: at.clone(),
-        mode: stat.st_mode & 0o7777,
-        owner: stat.st_uid,
-        source,
-    };
     let wanted = if kind.contains(OFlags::DIRECTORY) { Mode::RWXU } else { Mode::RUSR };
-    let closed = !Mode::from_raw_mode(stat.st_mode).contains(wanted);
-    if closed && stat.st_uid == rustix::process::geteuid().as_raw() {
-        // The name is no link: it was looked at, and whoever could change that is dead.
-        let mode = Mode::from_raw_mode(stat.st_mode & 0o777) | wanted;
-        rustix::fs::chmodat(folder, name, mode, AtFlags::empty()).map_err(unreadable)?;
+    if give_right(folder, name, stat, wanted).map_err(unreadable(stat, at))? {
         let again = rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW).map_err(io(at))?;
         return open_entry(folder, name, &again, kind).map_err(io(at));
     }
     match open_entry(folder, name, stat, kind) {
-        Err(errno @ (Errno::ACCESS | Errno::PERM)) => Err(unreadable(errno)),
+        Err(errno @ (Errno::ACCESS | Errno::PERM)) => Err(unreadable(stat, at)(errno)),
         answer => answer.map_err(io(at)),
     }
+}
+
+/// Gives an entry of our own user the rights it lacks; says whether it had to. Root needs none, so
+/// without this a step could tell a root host from another by what is captured.
+///
+/// The name is no link: it was looked at, and whoever could change that is dead.
+pub(super) fn give_right(
+    folder: BorrowedFd<'_>,
+    name: &str,
+    stat: &Stat,
+    wanted: Mode,
+) -> Result<bool, Errno> {
+    let Some(mode) = missing_right(stat, wanted) else { return Ok(false) };
+    rustix::fs::chmodat(folder, name, mode, AtFlags::empty())?;
+    Ok(true)
+}
+
+/// Returns the mode that an entry of our own user should have; none if it has the right.
+pub(super) fn missing_right(stat: &Stat, wanted: Mode) -> Option<Mode> {
+    let ours = stat.st_uid == rustix::process::geteuid().as_raw();
+    let closed = !Mode::from_raw_mode(stat.st_mode).contains(wanted);
+    (ours && closed).then(|| Mode::from_raw_mode(stat.st_mode & 0o777) | wanted)
+}
+
+/// Returns a closure that turns the kernel's refusal into an error that shows mode and owner.
+pub(super) fn unreadable(stat: &Stat, at: &RelPath) -> impl Fn(Errno) -> CaptureError {
+    let (at, mode, owner) = (at.clone(), stat.st_mode & 0o7777, stat.st_uid);
+    move |source| CaptureError::Unreadable { at: at.clone(), mode, owner, source }
 }
 
 fn read_link(folder: BorrowedFd<'_>, name: &Name, at: &RelPath) -> Result<String, CaptureError> {
