@@ -29,6 +29,8 @@ mod supervise;
 mod sys;
 mod tell;
 mod wire;
+#[cfg(test)]
+mod wire_properties;
 
 pub use child::enter_child_if_asked;
 pub use error::Doing;

@@ -258,6 +258,27 @@ mod tests {
     }
 
     #[test]
+    #[cfg(target_arch = "x86_64")]
+    fn every_number_gets_the_committed_answer() {
+        let table = include_str!("expected_x86_64.txt");
+        let lines: Vec<&str> = table.lines().filter(|line| !line.starts_with('#')).collect();
+        assert_eq!(lines.len(), 601, "0 to 600");
+        let program = program();
+        for (number, line) in lines.into_iter().enumerate() {
+            let number = u32::try_from(number).unwrap();
+            let word = match answer(&program, NATIVE, number, [0; 6]) {
+                ALLOW => "allow",
+                EPERM => "eperm",
+                ENOSYS => "enosys",
+                NO_FAMILY => "no-family",
+                other => panic!("{number}: {other:#x}"),
+            };
+            assert!(line.starts_with(&format!("{number} ")), "{line}");
+            assert_eq!(line.rsplit(' ').next(), Some(word), "{line}");
+        }
+    }
+
+    #[test]
     fn unknown_and_x32_numbers_do_not_exist() {
         let all = Widen { nested: true, fakeroot: true, abi32: true };
         for (program, number) in [program(Widen::default()), program(all)]
