@@ -4,7 +4,8 @@
 //! See `table.rs` for what the words mean.
 
 use super::table::{
-    Check, Group, NEW_NAMESPACES, NEW_TIME, PERSONALITIES, SET_ID, TERMINAL_INPUT, Verdict,
+    Check, FIRST_PROCESS, Group, NEW_NAMESPACES, NEW_TIME, PERSONALITIES, SET_ID, TERMINAL_INPUT,
+    Verdict,
 };
 
 // Calls that the `libc` crate has no name for yet; but for the first, one number on every architecture.
@@ -159,7 +160,6 @@ pub const GROUPS: &[Group] = &[
             libc::SYS_pidfd_open,
             libc::SYS_pidfd_send_signal,
             libc::SYS_prctl,
-            libc::SYS_prlimit64,
             libc::SYS_restart_syscall,
             libc::SYS_rseq,
             libc::SYS_rt_sigaction,
@@ -173,7 +173,6 @@ pub const GROUPS: &[Group] = &[
             libc::SYS_set_robust_list,
             libc::SYS_set_tid_address,
             libc::SYS_setpgid,
-            libc::SYS_setpriority,
             libc::SYS_setrlimit,
             libc::SYS_setsid,
             libc::SYS_sigaltstack,
@@ -195,7 +194,6 @@ pub const GROUPS: &[Group] = &[
         calls: &[
             libc::SYS_getcpu,
             libc::SYS_ioprio_get,
-            libc::SYS_ioprio_set,
             libc::SYS_sched_get_priority_max,
             libc::SYS_sched_get_priority_min,
             libc::SYS_sched_getaffinity,
@@ -203,12 +201,24 @@ pub const GROUPS: &[Group] = &[
             libc::SYS_sched_getparam,
             libc::SYS_sched_getscheduler,
             libc::SYS_sched_rr_get_interval,
+            libc::SYS_sched_yield,
+        ],
+    },
+    Group {
+        why: "Limits and scheduling of own processes, but not of the first one, which watches them.",
+        verdict: Verdict::If(Check::NoneOf { argument: 0, values: &FIRST_PROCESS }),
+        calls: &[
+            libc::SYS_prlimit64,
             libc::SYS_sched_setaffinity,
             libc::SYS_sched_setattr,
             libc::SYS_sched_setparam,
             libc::SYS_sched_setscheduler,
-            libc::SYS_sched_yield,
         ],
+    },
+    Group {
+        why: "The same, where the process is the second argument.",
+        verdict: Verdict::If(Check::NoneOf { argument: 1, values: &FIRST_PROCESS }),
+        calls: &[libc::SYS_ioprio_set, libc::SYS_setpriority],
     },
     Group {
         why: "Waiting and waking.",

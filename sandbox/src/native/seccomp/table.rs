@@ -73,6 +73,10 @@ pub const PERSONALITIES: [u32; 9] =
 /// `TIOCSTI` and `TIOCLINUX` of asm-generic/ioctls.h: both put text into a terminal's input.
 pub const TERMINAL_INPUT: [u32; 2] = [0x5412, 0x541c];
 
+/// The number of the first process in the step's own pid namespace: kiln's. It has the step's user, so
+/// the kernel would let a step take its files and memory away (prlimit(2)), or its turn.
+pub const FIRST_PROCESS: [u32; 1] = [1];
+
 /// Returns the verdict of each number that has one; `nested` says whether that option is on.
 pub fn verdicts(nested: bool) -> BTreeMap<u32, Verdict> {
     let mut all = BTreeMap::new();
