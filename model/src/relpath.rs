@@ -323,6 +323,25 @@ mod tests {
 
     proptest! {
         #[test]
+        fn a_parsed_place_is_absolute_and_never_leads_out(text in "[/.a\\PC]{0,40}") {
+            if let Ok(place) = AbsPath::new(&text) {
+                let shown = place.to_string();
+                prop_assert!(shown.starts_with('/') && !shown.contains('\0'));
+                prop_assert!(shown.split('/').all(|part| part != ".." && part != "."));
+                prop_assert_eq!(AbsPath::new(&shown), Ok(place));
+            }
+        }
+
+        #[test]
+        fn what_is_joined_lies_below(above in "[a-c/]{1,9}", below in "[a-c./]{1,9}") {
+            if let (Ok(above), Ok(below)) = (RelPath::new(&above), RelPath::new(&below)) {
+                let joined = above.join(&below);
+                prop_assert!(joined.as_str().starts_with(above.as_str()));
+                prop_assert_eq!(joined.parts().count(), above.parts().count() + below.parts().count());
+            }
+        }
+
+        #[test]
         fn a_parsed_path_never_leads_out(text in ".{0,40}") {
             if let Ok(path) = RelPath::new(&text) {
                 prop_assert!(path.parts().all(|part| part != ".." && part != "." && !part.contains('\0')));

@@ -22,6 +22,7 @@ pub const TESTS: &[Test] = &[
     ),
     ("s_a03_working_folder_in_proc_is_refused", working_folder_in_proc_is_refused),
     ("s_a04_first_process_cannot_be_read_or_written", first_process_cannot_be_read_or_written),
+    ("s_a04_first_process_runs_from_a_sealed_copy", first_process_runs_from_a_sealed_copy),
     (
         "s_a05_environment_cannot_replace_kilns_own_folders",
         environment_cannot_replace_kilns_own_folders,
@@ -126,6 +127,48 @@ fn first_process_cannot_be_read_or_written(place: &Place) -> Done {
     let printed = ran(place.script(script)).ok();
     assert!(printed.contains("own exe") && printed.contains("own environ"), "control: {printed}");
     assert!(!printed.contains("first") && !printed.contains("wrote"), "{printed}");
+    Done::Passed
+}
+
+/// Seen from the host, while the step runs: what a step reaches there is no program of the host.
+fn first_process_runs_from_a_sealed_copy(place: &Place) -> Done {
+    if !is_root() {
+        return Done::Ignored("only root can look at a process that nobody may look at");
+    }
+    let word = format!("word_{}", std::process::id());
+    let script = place.script(&format!("echo ready; sleep 600; : {word}"));
+    let spec = Spec::check(script).expect("a request");
+    let cancel = Cancel::new().expect("a button");
+    let (button, mut seen) = (cancel.clone(), None);
+    let outcome = sandbox::run(&spec, &cancel, &mut |_, _| {
+        button.trigger();
+        // The step's own process is found by its words, and its parent is the first one.
+        let numbers = fs::read_dir("/proc").expect("proc").flatten().map(|entry| entry.path());
+        let step = numbers.filter(|path| {
+            fs::read_to_string(path.join("cmdline")).is_ok_and(|line| line.contains(&word))
+        });
+        let parents = step.filter_map(|path| {
+            let status = fs::read_to_string(path.join("status")).ok()?;
+            let parent =
+                status.lines().find_map(|line| line.strip_prefix("PPid:"))?.trim().to_owned();
+            Some(format!("/proc/{parent}/exe"))
+        });
+        seen = parents.into_iter().find(|exe| {
+            fs::read_link(exe)
+                .is_ok_and(|target| target.to_string_lossy().starts_with("/memfd:kiln"))
+        });
+        if let Some(exe) = &seen {
+            let image = fs::File::open(exe).expect("the image");
+            let seals = rustix::fs::fcntl_get_seals(&image).expect("seals");
+            let all = rustix::fs::SealFlags::WRITE
+                | rustix::fs::SealFlags::SHRINK
+                | rustix::fs::SealFlags::GROW
+                | rustix::fs::SealFlags::SEAL;
+            assert!(seals.contains(all), "{seals:?}");
+        }
+    });
+    assert_eq!(outcome.expect("a run").exit, Exit::Cancelled);
+    assert!(seen.is_some(), "the first process runs from a memory file");
     Done::Passed
 }
 
