@@ -1,4 +1,4 @@
-//! S-A05: environments whose own /dev, /proc or /sys are not what they seem.
+//! S-A05, S-A06: environments whose own /dev, /proc or /sys are not what they seem.
 //!
 //! The root is made by a sealed step, so it can hold anything that a step can write.
 
@@ -16,18 +16,33 @@ int main(void) {
     fprintf(out, "null %d\n", stat("/dev/null", &s) == 0 && S_ISCHR(s.st_mode));
     fprintf(out, "proc %d\n", stat("/proc/self/status", &s) == 0 && S_ISREG(s.st_mode));
     fprintf(out, "planted %d\n", access("/tmp/planted", F_OK) == 0);
+    const char *masked[] = {"/proc/kcore", "/proc/kallsyms", "/proc/keys", "/proc/timer_list", 0};
+    int told = 0;
+    for (int i = 0; masked[i]; i++) {
+        FILE *file = fopen(masked[i], "r");
+        if (file && fgetc(file) != EOF) told++;
+        if (file) fclose(file);
+    }
+    FILE *null = fopen("/dev/null", "w");
+    int written = null && fputs("|/tmp/planted\n", null) >= 0 && fclose(null) == 0;
+    fprintf(out, "masked %d null %d\n", told, written);
     fclose(out);
     return 0;
 }
 "#;
 
-const SOUND: &str = "null 1\nproc 1\nplanted 0\n";
+const SOUND: &str = "null 1\nproc 1\nplanted 0\nmasked 0 null 1\n";
 
 /// What the step adds to its root, and whether that root must work.
-const ROOTS: [(&str, &str, bool); 7] = [
+const ROOTS: [(&str, &str, bool); 8] = [
     ("a sound root", "mkdir evil/dev evil/proc evil/sys", true),
     ("a root without any of them", "true", true),
     ("/dev is a link to /tmp", "ln -s tmp evil/dev; echo x > evil/tmp/planted", false),
+    (
+        "/dev/null is a link to a setting of the kernel",
+        "mkdir evil/dev evil/proc; ln -s /proc/sys/kernel/core_pattern evil/dev/null; ln -s /dev/null evil/proc/kcore",
+        true,
+    ),
     ("/proc is an absolute link", "ln -s /host evil/proc", false),
     ("/sys is a file", "echo x > evil/sys", false),
     ("/dev is a file and /proc dangles", "echo x > evil/dev; ln -s nowhere evil/proc", false),

@@ -1,5 +1,6 @@
 //! The after-check: nothing of a build is left, nothing of the host was touched, nothing leaked.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::{Path, PathBuf};
@@ -10,6 +11,9 @@ use super::World;
 pub struct Canaries {
     folder: PathBuf,
     before: Vec<String>,
+    /// The program itself, and settings of the kernel that a step might change.
+    settings: Vec<String>,
+    groups: BTreeSet<PathBuf>,
     /// The secret; its variable is handed to kiln, so it must turn up nowhere.
     pub secret: String,
 }
@@ -24,7 +28,13 @@ impl Canaries {
         fs::write(folder.join("program"), "#!/bin/sh\necho original\n").expect("a new file");
         symlink("hostname-canary", folder.join("link")).expect("a new link");
         world.who.give(&folder);
-        Canaries { before: state(&folder), folder, secret }
+        Canaries {
+            before: state(&folder),
+            settings: settings(world),
+            groups: groups(),
+            folder,
+            secret,
+        }
     }
 
     /// Returns the file that must not be read.
@@ -34,24 +44,84 @@ impl Canaries {
 
     /// Returns what is wrong in the world after a build. The world must have a store of its own.
     pub fn aftermath(&self, world: &World) -> Vec<String> {
-        let mut wrong = processes(world);
-        wrong.extend(mounts(world));
-        wrong.extend(left_over(&world.path("tmp"), "a temporary file"));
-        wrong.extend(left_over(&world.store.join("tmp"), "a temporary file of the store"));
-        if state(&self.folder) != self.before {
-            wrong.push(format!("canaries changed: {:?}", state(&self.folder)));
-        }
-        for folder in ["cache", "project/kiln-out", "config"] {
-            let found = world
-                .run(&["grep", "-rlF", &self.secret, world.path(folder).to_str().unwrap()], &[]);
-            wrong.extend(found.stdout.lines().map(|path| format!("the secret is in {path}")));
-        }
+        let mut wrong = self.shortly_after(world);
+        wrong.extend(self.secrets(world, &["cache", "config"]));
         let verified = world.kiln(&["store", "verify", "--deep"]);
         if verified.code != 0 {
             wrong.push(format!("the store is damaged: {}{}", verified.stdout, verified.stderr));
         }
         wrong
     }
+
+    /// As [`Canaries::aftermath`], but the store is looked at without reading all of it.
+    pub fn shortly_after(&self, world: &World) -> Vec<String> {
+        let mut wrong = processes(world);
+        wrong.extend(mounts(world));
+        wrong.extend(left_over(&world.path("tmp"), "a temporary file"));
+        wrong.extend(left_over(&world.store.join("tmp"), "a temporary file of the store"));
+        wrong.extend(left_over(&world.store.join("quarantine"), "a damaged object"));
+        if state(&self.folder) != self.before {
+            wrong.push(format!("canaries changed: {:?}", state(&self.folder)));
+        }
+        if settings(world) != self.settings {
+            wrong.push(format!("the host changed: {:?}", settings(world)));
+        }
+        for group in groups().difference(&self.groups).filter(|group| is_orphan(group)) {
+            wrong.push(format!("a control group is left: {}", group.display()));
+        }
+        wrong.extend(self.secrets(world, &["project/kiln-out"]));
+        let verified = world.kiln(&["store", "verify"]);
+        if verified.code != 0 {
+            wrong.push(format!("the store is damaged: {}{}", verified.stdout, verified.stderr));
+        }
+        wrong
+    }
+
+    fn secrets(&self, world: &World, folders: &[&str]) -> Vec<String> {
+        let mut wrong = Vec::new();
+        for folder in folders {
+            let path = world.path(folder);
+            let words = ["grep", "-rlaF", &self.secret, path.to_str().expect("UTF-8")];
+            let found = world.run(&words, &[]);
+            wrong.extend(found.stdout.lines().map(|path| format!("the secret is in {path}")));
+        }
+        wrong
+    }
+}
+
+/// Describes what a step could change of the program and of the kernel's settings.
+fn settings(world: &World) -> Vec<String> {
+    let meta = fs::metadata(world.path("bin/kiln")).expect("the program is there");
+    let mut all = vec![format!("{} {} {}", meta.size(), meta.mtime_nsec(), meta.ctime_nsec())];
+    for name in ["core_pattern", "modprobe", "hostname", "domainname", "poweroff_cmd"] {
+        all.push(fs::read_to_string(format!("/proc/sys/kernel/{name}")).unwrap_or_default());
+    }
+    all
+}
+
+/// Returns the control groups of all kilns of this host.
+fn groups() -> BTreeSet<PathBuf> {
+    let mut found = BTreeSet::new();
+    let mut left = vec![PathBuf::from("/sys/fs/cgroup")];
+    while let Some(folder) = left.pop() {
+        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                if entry.file_name().to_string_lossy().starts_with("kiln-") {
+                    found.insert(entry.path());
+                } else {
+                    left.push(entry.path());
+                }
+            }
+        }
+    }
+    found
+}
+
+/// Says whether the kiln that made a group is gone, and the group still there.
+fn is_orphan(group: &Path) -> bool {
+    let name = group.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let owner = name.split('-').nth(1).unwrap_or_default().to_owned();
+    !Path::new("/proc").join(owner).exists() && group.exists()
 }
 
 /// Describes every file of a folder as far as a step could have changed it.

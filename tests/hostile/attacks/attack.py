@@ -11,6 +11,7 @@ ABSTRACT (an abstract one).
 
 import ctypes
 import errno
+import importlib
 import os
 import sys
 import traceback
@@ -61,19 +62,19 @@ def fails(call, *arguments, with_=()):
 
 
 def main():
-    import capture  # noqa: F401 (each module adds its attacks)
-    import determinism  # noqa: F401
-    import escape  # noqa: F401
-    import exhaustion  # noqa: F401
-    import leak  # noqa: F401
+    for name in os.listdir():  # each module adds its attacks
+        if name.endswith(".py") and name != "attack.py":
+            importlib.import_module(name[:-3])
 
     try:
         ATTACKS[sys.argv[1]]()
         print("contained", flush=True)
     except Breach as breach:
         print(f"BREACH: {breach}", flush=True)
+        sys.exit(1)
     except Exception:  # an attack that does not run shows nothing
         traceback.print_exc(file=sys.stdout)
+        sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -54,3 +54,65 @@ def modes():
         os.chmod(path, mode)
         os.utime(path, (1, 1))
     os.chmod("tree/sub", 0o700)
+
+
+@attack("S-C05")
+def processors_and_memory():
+    """True numbers, and the same by every way of asking."""
+    allowed = len(os.sched_getaffinity(0))
+    print("processors", allowed if os.environ.get("PINNED") else "of the host")
+    with open("/proc/self/status") as lines:
+        facts = dict(line.rstrip("\n").split(":\t", 1) for line in lines if ":\t" in line)
+    count = 0
+    for part in facts["Cpus_allowed_list"].split(","):
+        first, _, last = part.partition("-")
+        count += int(last or first) - int(first) + 1
+    breach_if(count != allowed, f"{count} by status, {allowed} by affinity")
+    with open("/proc/cpuinfo") as lines:
+        known = sum(1 for line in lines if line.startswith("processor"))
+    breach_if(known != os.cpu_count() or known < allowed, f"{known} by cpuinfo, {os.cpu_count()} by sysconf")
+    with open("/proc/meminfo") as lines:
+        kilobytes = int(next(lines).split()[1])
+    pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 1024
+    breach_if(kilobytes != pages, f"{kilobytes} kB by meminfo, {pages} kB by sysinfo")
+    if os.environ.get("PINNED"):
+        breach_if(allowed != int(os.environ["PINNED"]), f"pinned to {allowed}")
+
+
+@attack("S-C06")
+def addresses():
+    with open("/proc/self/maps") as lines:
+        for line in lines:
+            fields = line.split()
+            print(fields[0].split("-")[0], fields[1], fields[5] if len(fields) > 5 else "")
+
+
+@attack("S-C07")
+def locale_and_zone():
+    import locale
+
+    locale.setlocale(locale.LC_ALL, "")
+    names = ["b", "A", "a", "B", "\u00e4", "Z", "_", "1"]
+    print(sorted(names, key=locale.strxfrm), sorted(names), locale.getlocale())
+    print(time.strftime("%Z %z", time.localtime(0)), time.localtime(0).tm_hour)
+    print(os.popen("printf 'b\\nA\\na\\nB\\n_\\n' | sort").read().split())
+
+
+@attack("S-C10")
+def clocks_and_random_numbers():
+    with open("/proc/uptime") as file:
+        up = float(file.read().split()[0])
+    breach_if(up > 120 and not os.environ.get("OLD_KERNEL"), f"up for {up} s")
+    with open("/proc/sys/kernel/random/boot_id") as file:
+        print(file.read())
+
+
+@attack("S-C09")
+def times_of_outputs():
+    os.makedirs("tree/sub")
+    for name, at in (("a", 1), ("sub/b", 2**31), ("sub/c", time.time())):
+        with open(f"tree/{name}", "w") as file:
+            file.write(name)
+        os.utime(f"tree/{name}", (at, at))
+    os.utime("tree/sub", (5, 5))
+    os.utime("tree", (6, 6))

@@ -1,0 +1,234 @@
+//! Where cases are made: a world with the attacks in it, and things of the host that they look for.
+
+use std::io::ErrorKind;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, Weak};
+use std::time::Duration;
+
+use super::cases::ATTACKS;
+use crate::support::{Canaries, Ran, Who, World};
+
+/// The filter that plays an old kernel, and the table of system calls.
+pub const OLD_KERNEL: &str = include_str!("old_kernel.py");
+
+/// A world with the attacks in it.
+pub struct Arena {
+    /// The world.
+    pub world: World,
+    /// What no step may read or change.
+    pub canaries: Canaries,
+    /// What the attacks need to know.
+    pub env: Vec<(String, String)>,
+    /// Words before every start of kiln.
+    pub around: Vec<String>,
+    /// Keeps the store that this one's began as.
+    _template: Arc<World>,
+    #[allow(clippy::disallowed_types, reason = "the service that no step may reach")]
+    _services: (std::net::TcpListener, std::net::TcpListener, UnixListener, UnixListener),
+}
+
+/// One step of a build file that [`Arena::write_steps`] writes.
+pub struct StepOf<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// More keys, whole lines.
+    pub more: &'a str,
+    /// Its script, whole lines.
+    pub run: &'a str,
+    /// Its outputs.
+    pub outputs: &'a str,
+}
+
+impl Arena {
+    /// Opens one for a user.
+    pub fn open(who: Who) -> Arena {
+        let world = World::cold(who);
+        let _template = template(who);
+        let (from, to) = (_template.path("cache/."), world.path("cache"));
+        let copied = Command::new("cp").args(["-a", "--reflink=auto"]).arg(from).arg(to).status();
+        assert!(copied.expect("cp starts").success(), "a copy of the store");
+        for (name, text) in ATTACKS {
+            world.write(&format!("src/{name}"), text);
+        }
+        world.write("src/victim", "as it was\n");
+        world.write("undeclared/file", "not for the step\n");
+        world.write("old_kernel.py", OLD_KERNEL);
+        world.commit();
+        let canaries = Canaries::plant(&world);
+        let socket = world.path("canary.sock");
+        let unix = UnixListener::bind(&socket).expect("a socket");
+        world.who.give(&socket);
+        let name = format!("abstract-{}", world.token);
+        let address = SocketAddr::from_abstract_name(&name).expect("a name");
+        let hidden = UnixListener::bind_addr(&address).expect("an abstract socket");
+        let (four, six) = services();
+        let port = four.local_addr().expect("it is bound").port().to_string();
+        let text = |path: PathBuf| path.to_string_lossy().into_owned();
+        let env = vec![
+            ("CANARY".to_owned(), text(canaries.file())),
+            ("SERVICE_PORT".to_owned(), port),
+            ("SOCKET".to_owned(), text(socket)),
+            ("ABSTRACT".to_owned(), name),
+            ("KILN_TEST".to_owned(), world.token.clone()),
+        ];
+        let _services = (four, six, unix, hidden);
+        Arena { world, canaries, env, around: Vec::new(), _template, _services }
+    }
+
+    /// Puts kiln, and all that it starts, on a kernel without these calls.
+    pub fn on_a_kernel_without(&mut self, calls: &str) {
+        let wrapper = self.world.path("project/old_kernel.py").to_string_lossy().into_owned();
+        self.around = ["/usr/bin/python3", &wrapper, calls, "--"].map(str::to_owned).to_vec();
+    }
+
+    /// Returns the variables of an attack as a build file has them.
+    pub fn env_line(&self) -> String {
+        let env = self.env.iter().map(|(name, value)| format!("{name}: \"{value}\""));
+        format!("    env: {{{}}}\n", env.collect::<Vec<_>>().join(", "))
+    }
+
+    /// Writes a build file. `head` is the sources, with their key.
+    pub fn write_steps(&self, head: &str, steps: &[StepOf<'_>], artifacts: &str) {
+        let mut text = format!(
+            "kiln: 1\nname: hostile\n{head}\nenvironment:\n  host: {{packages: [python3]}}\nsteps:\n"
+        );
+        for step in steps {
+            let run: String = step.run.lines().map(|line| format!("      {line}\n")).collect();
+            text += &format!("  - name: {}\n{}    run: |\n{run}", step.name, step.more);
+            text += &format!("    outputs: {}\n", step.outputs);
+        }
+        if !artifacts.is_empty() {
+            text += &format!("artifacts: {artifacts}\n");
+        }
+        self.world.write("kiln.yaml", &text);
+    }
+
+    /// Starts kiln as this arena does, with variables of the caller that no step may see.
+    pub fn kiln(&self, arguments: &[&str]) -> Ran {
+        self.kiln_in(&[], arguments, &[])
+    }
+
+    /// As [`Arena::kiln`], with more words before it and more variables.
+    pub fn kiln_in(&self, before: &[&str], arguments: &[&str], more: &[(&str, &str)]) -> Ran {
+        let secret = self.canaries.secret.as_str();
+        let mut env = vec![
+            ("AWS_SECRET_ACCESS_KEY", secret),
+            ("GITHUB_TOKEN", secret),
+            ("HTTPS_PROXY", secret),
+            ("http_proxy", secret),
+            ("no_proxy", secret),
+            ("GIT_AUTHOR_NAME", secret),
+            ("PYTHONPATH", secret),
+            ("PYTHONSTARTUP", secret),
+            ("LD_LIBRARY_PATH", "/nonexistent"),
+            ("SSH_AUTH_SOCK", "/nonexistent/agent"),
+        ];
+        env.extend(more);
+        let kiln = self.world.path("bin/kiln");
+        let mut all = before.to_vec();
+        all.extend(self.around.iter().map(String::as_str));
+        all.push(kiln.to_str().expect("UTF-8"));
+        all.extend(arguments);
+        self.world.run(&all, &env)
+    }
+
+    /// Locks where there is no lock, and builds.
+    pub fn build(&self) -> Ran {
+        self.lock_once();
+        self.kiln(&["build", "--no-sign"])
+    }
+
+    /// Locks where there is no lock.
+    pub fn lock_once(&self) {
+        if !self.world.path("project/kiln.lock").exists() {
+            self.world.kiln(&["lock"]).exits(0);
+        }
+    }
+
+    /// Builds on a terminal, and says `OWNED` if something was typed into it meanwhile.
+    pub fn build_on_a_terminal(&self) -> Ran {
+        self.lock_once();
+        let kiln = self.world.path("bin/kiln");
+        let look = "import os; os.set_blocking(0, False)\ntry: print(\"OWNED\" if b\"touch\" in os.read(0, 999) else \"\")\nexcept OSError: pass";
+        let command =
+            format!("{} build --no-sign; code=$?; python3 -c '{look}'; exit $code", kiln.display());
+        self.world.run(&["script", "-qec", &command, "/dev/null"], &[])
+    }
+
+    /// Runs an attack on the host, with words before it.
+    pub fn outside(&self, before: &[&str], id: &str) -> Ran {
+        let mut all = before.to_vec();
+        // Relative: some controls mount over the folder that the world lies in.
+        all.extend(["/usr/bin/python3", "attack.py", id]);
+        let mut env: Vec<(&str, &str)> =
+            self.env.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        env.push(("GITHUB_TOKEN", &self.canaries.secret));
+        env.push(("PYTHONDONTWRITEBYTECODE", "1"));
+        let mut command = self.world.command(&all, &env);
+        Ran::of(&command.current_dir(self.world.path("project/src")).output().expect("it starts"))
+    }
+
+    /// Deletes what earlier builds handed out.
+    pub fn clear(&self) {
+        let _ = std::fs::remove_dir_all(self.world.path("project/kiln-out"));
+    }
+
+    /// Returns an artifact's bytes, none where there is no such artifact.
+    pub fn artifact(&self, name: &str) -> Option<Vec<u8>> {
+        std::fs::read(self.world.path("project/kiln-out").join(name)).ok()
+    }
+
+    /// Tries, as long as a step runs, to connect to the abstract socket that it listens on.
+    pub fn knock_back(&self, stop: Arc<AtomicBool>) -> std::thread::JoinHandle<bool> {
+        let name = format!("abstract-{}-back", self.world.token);
+        std::thread::spawn(move || {
+            let address = SocketAddr::from_abstract_name(&name).expect("a name");
+            while !stop.load(Ordering::Relaxed) {
+                if UnixStream::connect_addr(&address).is_ok() {
+                    return true;
+                }
+                std::thread::park_timeout(Duration::from_millis(50));
+            }
+            false
+        })
+    }
+}
+
+/// Returns a world whose store holds the environment of the cases, so that it is imported once for all
+/// arenas that stand at the same time.
+fn template(who: Who) -> Arc<World> {
+    static MADE: Mutex<[Weak<World>; 2]> = Mutex::new([Weak::new(), Weak::new()]);
+    let mut made = MADE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let place = &mut made[usize::from(who == Who::User)];
+    if let Some(world) = place.upgrade() {
+        return world;
+    }
+    let world = World::cold(who);
+    world.write("src/empty", "");
+    let text = crate::support::build_file("touch out", "{out: out}", "");
+    world.write("kiln.yaml", &text.replace(crate::support::PACKAGES, "[python3]"));
+    world.kiln(&["lock"]).exits(0);
+    world.kiln(&["build", "--no-sign"]).exits(0);
+    let world = Arc::new(world);
+    *place = Arc::downgrade(&world);
+    world
+}
+
+/// Opens a service on both loopback addresses, at one port.
+#[allow(clippy::disallowed_types, reason = "the service that no step may reach")]
+fn services() -> (std::net::TcpListener, std::net::TcpListener) {
+    loop {
+        let four = std::net::TcpListener::bind("127.0.0.1:0").expect("a service");
+        let port = four.local_addr().expect("it is bound").port();
+        match std::net::TcpListener::bind(("::1", port)) {
+            Ok(six) => return (four, six),
+            Err(error) if error.kind() == ErrorKind::AddrInUse => {}
+            // A host without IPv6: nothing to reach there.
+            Err(_) => return (four.try_clone().expect("a copy"), four),
+        }
+    }
+}

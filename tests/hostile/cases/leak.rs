@@ -1,0 +1,56 @@
+//! Group B: what a step can see, reach or remember.
+
+use super::{Act, CONTAINED, Case, Control, Expect, Group, HOST, WITH_LOOPBACK};
+use crate::hostile::acts;
+
+/// The rows.
+pub const LEAK: Group = Group { letter: 'B', title: "Hermeticity leak", cases: &ROWS };
+
+const ROWS: [Case; 12] = [
+    Case {
+        id: "S-B01",
+        title: "dialling out, by address",
+        control: Control::None("outside it would send to addresses of others"),
+        ..CONTAINED
+    },
+    Case {
+        id: "S-B02",
+        title: "odd and flooding questions to the resolver stub",
+        control: Control::None("outside it would ask the host's resolver"),
+        on: WITH_LOOPBACK,
+        ..CONTAINED
+    },
+    Case {
+        id: "S-B02-name",
+        title: "a look-up is refused at once, and the report names the host",
+        seconds_max: 20,
+        control: Control::Sealed("S-B04"),
+        expect: Expect::Says("KILN-0403", "canary.example"),
+        on: WITH_LOOPBACK,
+        ..CONTAINED
+    },
+    Case { id: "S-B03", title: "services on the host's loopback", ..CONTAINED },
+    Case { id: "S-B04", title: "files of the host", ..CONTAINED },
+    Case { id: "S-B05", title: "the caller's environment", ..CONTAINED },
+    Case { id: "S-B06", title: "undeclared files beside the sources", ..CONTAINED },
+    Case { id: "S-B07", title: "variables that change programs", ..CONTAINED },
+    Case {
+        id: "S-B08",
+        title: "what an earlier step left",
+        control: Control::None("two_steps_share_nothing looks at it twice"),
+        ..CONTAINED
+    },
+    Case {
+        id: "S-B09",
+        title: "a server that another step left, or runs at the same time",
+        act: Act::Host(acts::servers_left_behind),
+        on: WITH_LOOPBACK,
+        ..HOST
+    },
+    Case { id: "S-B10", title: "machine id, users, hosts, resolver, host name", ..CONTAINED },
+    Case {
+        id: "S-B11",
+        title: "the kernel's log, symbols, the host's network tables",
+        ..CONTAINED
+    },
+];

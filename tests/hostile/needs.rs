@@ -1,0 +1,82 @@
+//! What a case needs of the host, and what is said where the host does not have it.
+
+use std::path::Path;
+
+use crate::support::{Ran, Who, World};
+
+/// Something that not every host has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Need {
+    /// A control group that limits memory.
+    MemoryGroup,
+    /// The lack of one.
+    NoMemoryGroup,
+    /// Node.js.
+    Node,
+    /// A file system that does not tell `A` from `a`.
+    CaseBlind,
+    /// A kernel that answers calls of i386.
+    I386,
+    /// A kernel that lets its user type into a terminal by a call.
+    TerminalTyping,
+    /// The architecture of the committed table.
+    X86,
+}
+
+impl Need {
+    /// All of them.
+    pub const ALL: [Need; 7] = [
+        Need::MemoryGroup,
+        Need::NoMemoryGroup,
+        Need::Node,
+        Need::CaseBlind,
+        Need::I386,
+        Need::TerminalTyping,
+        Need::X86,
+    ];
+
+    /// Returns what is said where it is absent.
+    pub fn lack(self) -> &'static str {
+        match self {
+            Need::MemoryGroup => "no control group that limits memory may be made here",
+            Need::NoMemoryGroup => "memory can be limited here",
+            Need::Node => "no unaltered package of Node.js is installed here",
+            Need::CaseBlind => "no file system here takes `A` and `a` for one name",
+            Need::I386 => "this kernel answers no call of i386 anyway",
+            Need::TerminalTyping => "dev.tty.legacy_tiocsti is off, so nobody types here",
+            Need::X86 => "the machine is not x86_64, of which the committed table is",
+        }
+    }
+
+    /// Says whether the host has it for the user of a world.
+    pub fn is_met(self, world: &World) -> bool {
+        match self {
+            Need::MemoryGroup => memory_is_limited(world),
+            Need::NoMemoryGroup => !memory_is_limited(world),
+            Need::X86 => cfg!(target_arch = "x86_64"),
+            Need::Node => {
+                let intact = world.run(&["dpkg", "--verify", "nodejs"], &[]);
+                Path::new("/usr/bin/node").exists() && intact.code == 0 && intact.stdout.is_empty()
+            }
+            // None is mounted by these tests.
+            Need::CaseBlind => false,
+            // Root may do it whatever the setting says.
+            Need::TerminalTyping => {
+                let setting = std::fs::read_to_string("/proc/sys/dev/tty/legacy_tiocsti");
+                world.who == Who::Root || setting.is_ok_and(|text| text.trim() == "1")
+            }
+            Need::I386 if cfg!(not(target_arch = "x86_64")) => false,
+            Need::I386 => {
+                let source = world.path("project/src");
+                let attack = ["/usr/bin/python3", "attack.py", "S-A19-i386"];
+                let mut command = world.command(&attack, &[("PYTHONDONTWRITEBYTECODE", "1")]);
+                let output = command.current_dir(source).output().expect("python starts");
+                Ran::of(&output).says("BREACH")
+            }
+        }
+    }
+}
+
+fn memory_is_limited(world: &World) -> bool {
+    !world.kiln(&["doctor"]).says("memory is not limited")
+}
