@@ -46,7 +46,7 @@ fn processes(arena: &Arena, word: &str) -> Vec<String> {
     found
 }
 
-/// Says whether a process holds back the signal that it waits for, so that it cannot be killed by it.
+/// Says whether a process hears the signal that it waits for, so that it is not killed by it.
 fn is_waiting(number: &String) -> bool {
     /// The bit of SIGUSR1 on both architectures.
     const USR1: u64 = 1 << 9;
