@@ -51,8 +51,8 @@ fn is_waiting(number: &String) -> bool {
     /// The bit of SIGUSR1 on both architectures.
     const USR1: u64 = 1 << 9;
     let status = fs::read_to_string(format!("/proc/{number}/status")).unwrap_or_default();
-    let blocked = status.lines().find_map(|line| line.strip_prefix("SigBlk:"));
-    blocked
+    let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+    caught
         .is_some_and(|mask| u64::from_str_radix(mask.trim(), 16).is_ok_and(|mask| mask & USR1 != 0))
 }
 

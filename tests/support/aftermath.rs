@@ -117,11 +117,13 @@ fn groups() -> BTreeSet<PathBuf> {
     found
 }
 
-/// Says whether the kiln that made a group is gone, and the group still there.
+/// Says whether the kiln that made a group is gone, and somebody still lives in the group. An empty one
+/// may be that of a killed kiln of somebody else on this host; the next kiln removes it.
 fn is_orphan(group: &Path) -> bool {
     let name = group.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let owner = name.split('-').nth(1).unwrap_or_default().to_owned();
-    !Path::new("/proc").join(owner).exists() && group.exists()
+    let held = fs::read_to_string(group.join("cgroup.procs")).is_ok_and(|text| !text.is_empty());
+    !Path::new("/proc").join(owner).exists() && held
 }
 
 /// Describes every file of a folder as far as a step could have changed it.
