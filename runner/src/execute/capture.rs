@@ -23,7 +23,7 @@
 mod error;
 mod nearest;
 #[cfg(test)]
-mod properties;
+mod properties_tests;
 #[cfg(test)]
 mod tests;
 mod twins;

@@ -30,7 +30,7 @@ mod sys;
 mod tell;
 mod wire;
 #[cfg(test)]
-mod wire_properties;
+mod wire_tests;
 
 pub use child::enter_child_if_asked;
 pub use error::Doing;
