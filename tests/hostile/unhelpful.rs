@@ -39,8 +39,9 @@ struct Off(Child);
 
 impl Off {
     fn switch(changes: &[(&'static str, &'static str, String)]) -> Off {
-        let mut keeper = Command::new("/usr/bin/python3")
-            .args(["-c", KEEPER])
+        // In a session of its own: what kills the tests kills their whole process group.
+        let mut keeper = Command::new("setsid")
+            .args(["/usr/bin/python3", "-c", KEEPER])
             .stdin(Stdio::piped())
             .spawn()
             .expect("python starts");
