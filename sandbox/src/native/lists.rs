@@ -27,7 +27,7 @@ pub const DEVICE_LINKS: [(&str, &str); 4] = [
 ];
 
 /// Names in `/proc` that would tell of the host or act on it: covered by something blank.
-pub const PROC_MASKED: [&str; 18] = [
+pub const PROC_MASKED: [&str; 19] = [
     // Talks to the firmware.
     "acpi",
     // Names the host's sound cards.

@@ -22,6 +22,7 @@ fn order(argv: Vec<String>, env: Vec<(String, String)>, files: u64) -> Order {
         outer: Some((1, 2)),
         processors: None,
         writable: Vec::new(),
+        widen: model::step::Widen::default(),
         program: Program {
             argv,
             env: env.into_iter().collect(),

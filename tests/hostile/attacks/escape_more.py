@@ -233,6 +233,8 @@ def calls_every_number():
     breach_if(len(table) != 601, f"the table has {len(table)} lines")
     wrong = []
     for number, _, wanted in table:
+        # What waits goes to the kernel as well, once it was heard.
+        wanted = "allow" if wanted == "wait" else wanted
         number, names = int(number), {1: "eperm", 38: "enosys", 97: "no-family"}
 
         def call():

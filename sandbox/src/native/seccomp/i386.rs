@@ -8,7 +8,7 @@
 //! Sorted within each group. Numbers: `arch/x86/entry/syscalls/syscall_32.tbl` of Linux. Profile `kiln/1`.
 
 use super::table::{
-    Check, NEW_NAMESPACES, NEW_TIME, PERSONALITIES, SET_ID, TERMINAL_INPUT, Verdict,
+    Check, FIRST_PROCESS, NEW_NAMESPACES, NEW_TIME, PERSONALITIES, SET_ID, TERMINAL_INPUT, Verdict,
 };
 
 /// Some calls with one verdict and its reason.
@@ -173,7 +173,6 @@ pub const GROUPS: &[Group] = &[
             ("pidfd_open", 434),
             ("pidfd_send_signal", 424),
             ("prctl", 172),
-            ("prlimit64", 340),
             ("restart_syscall", 0),
             ("rseq", 386),
             ("rt_sigaction", 174),
@@ -189,7 +188,6 @@ pub const GROUPS: &[Group] = &[
             ("set_thread_area", 243),
             ("set_tid_address", 258),
             ("setpgid", 57),
-            ("setpriority", 97),
             ("setrlimit", 75),
             ("setsid", 66),
             ("sigaction", 67),
@@ -219,7 +217,6 @@ pub const GROUPS: &[Group] = &[
         calls: &[
             ("getcpu", 318),
             ("ioprio_get", 290),
-            ("ioprio_set", 289),
             ("sched_get_priority_max", 159),
             ("sched_get_priority_min", 160),
             ("sched_getaffinity", 242),
@@ -228,12 +225,24 @@ pub const GROUPS: &[Group] = &[
             ("sched_getscheduler", 157),
             ("sched_rr_get_interval", 161),
             ("sched_rr_get_interval_time64", 423),
+            ("sched_yield", 158),
+        ],
+    },
+    Group {
+        why: "Limits and scheduling of own processes, but not of the first one, which watches them.",
+        verdict: Verdict::If(Check::NoneOf { argument: 0, values: &FIRST_PROCESS }),
+        calls: &[
+            ("prlimit64", 340),
             ("sched_setaffinity", 241),
             ("sched_setattr", 351),
             ("sched_setparam", 154),
             ("sched_setscheduler", 156),
-            ("sched_yield", 158),
         ],
+    },
+    Group {
+        why: "The same, where the process is the second argument.",
+        verdict: Verdict::If(Check::NoneOf { argument: 1, values: &FIRST_PROCESS }),
+        calls: &[("ioprio_set", 289), ("setpriority", 97)],
     },
     Group {
         why: "Waiting and waking.",

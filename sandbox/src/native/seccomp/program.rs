@@ -263,11 +263,12 @@ mod tests {
         let table = include_str!("expected_x86_64.txt");
         let lines: Vec<&str> = table.lines().filter(|line| !line.starts_with('#')).collect();
         assert_eq!(lines.len(), 601, "0 to 600");
-        let program = program();
+        let program = program(Widen::default());
         for (number, line) in lines.into_iter().enumerate() {
             let number = u32::try_from(number).unwrap();
             let word = match answer(&program, NATIVE, number, [0; 6]) {
                 ALLOW => "allow",
+                USER_NOTIF => "wait",
                 EPERM => "eperm",
                 ENOSYS => "enosys",
                 NO_FAMILY => "no-family",
