@@ -181,11 +181,16 @@ fn run_one(
 fn at_the_end(arena: &Arena) -> Vec<String> {
     let harmless = &super::cases::HARMLESS;
     write(arena, harmless, "S-E04-extra");
+    arena.clear();
+    let locked = arena.kiln(&["lock"]);
     arena.world.commit();
     arena.world.key();
     arena.clear();
     let signed = arena.kiln(&["build", "--sign"]);
     let mut wrong = Vec::new();
+    if locked.code != 0 {
+        wrong.push(format!("no lock could be written after the cases: {locked:?}"));
+    }
     if signed.code != 0 {
         wrong.push(format!("no build could be signed after the cases: {signed:?}"));
     }
