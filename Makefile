@@ -4,7 +4,7 @@
 
 S := tests/scripts
 
-.PHONY: help build check test demo real interop interop-go bench soak examples release
+.PHONY: help build check test demo real interop interop-go bench soak vm examples release
 .DEFAULT_GOAL := help
 
 help:        ## this list
@@ -27,6 +27,8 @@ bench:       ## ratios against bwrap, docker, make, git and openssl; no limits
 	@$(S)/setup.sh build example real bench && $(S)/bench.sh
 soak:        ## long runs
 	@echo "soak: nothing here yet: no long run is defined so far"
+vm:          ## the sandbox's attacks on control groups of version 2, in a virtual machine
+	@$(S)/setup.sh build vm && $(S)/vm.sh
 examples:    ## runs every example
 	@$(S)/setup.sh build example && cargo test -p tests --lib -- examples
 release:     ## the binary to ship, with its time and size against the budget

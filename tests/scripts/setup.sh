@@ -1,7 +1,7 @@
 #!/bin/sh
 # Makes sure that what the named groups need is installed.
 #
-#   setup.sh build [example] [test] [real] [interop] [bench]
+#   setup.sh build [example] [test] [real] [interop] [bench] [vm]
 #
 # As root on a Debian-like host it installs what is missing; anybody else is told the names and gets
 # exit 2. A package is needed as a package where a host environment is made of it (groups `example`
@@ -33,6 +33,11 @@ interop|python3-venv|-|keeps them in a folder of their own
 bench|bubblewrap|bwrap|what the start of a step is compared with
 bench|openssl|openssl|what hashing is compared with
 bench|git|git|what a no-op build is compared with
+vm|qemu-system-x86|qemu-system-x86_64|is the virtual machine
+vm|busybox-static|-|starts it: a shell and tools in one file
+vm|e2fsprogs|mke2fs|makes its disk
+vm|apt|apt-cache|fetches its kernel and names the packages of its root
+vm|binutils|strip|makes the test program small
 TABLE
 }
 

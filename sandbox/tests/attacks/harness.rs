@@ -33,7 +33,9 @@ pub fn run(tests: &[Test]) -> ExitCode {
         .filter(|(name, _)| words.is_empty() || words.iter().any(|word| name.contains(*word)))
         .collect();
     let here = run_here(&chosen, tests.len());
-    let there = if is_root() { run_as_ordinary_user(&arguments) } else { true };
+    // A caller that starts the second run itself, in a place of its own, says so.
+    let once = std::env::var_os("KILN_ATTACKS_ONCE").is_some();
+    let there = if is_root() && !once { run_as_ordinary_user(&arguments) } else { true };
     if here && there { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
