@@ -25,8 +25,8 @@ interop-go:  ## verifiers written in Go
 	@echo "interop-go: nothing here yet: no Go verifier is driven so far"
 bench:       ## ratios against bwrap, docker, make, git and openssl; no limits
 	@$(S)/setup.sh build example real bench && $(S)/bench.sh
-soak:        ## long runs
-	@echo "soak: nothing here yet: no long run is defined so far"
+soak:        ## 1,000 steps in one process, as each user: nothing grows
+	@$(S)/setup.sh build test && $(S)/soak.sh
 vm:          ## the sandbox's attacks on control groups of version 2, in a virtual machine
 	@$(S)/setup.sh build vm && $(S)/vm.sh
 examples:    ## runs every example

@@ -15,6 +15,7 @@ mod failure_messages;
 mod guards;
 mod hermetic;
 mod hostile;
+mod limits;
 mod offline;
 mod provenance;
 mod reproducible;

@@ -13,6 +13,7 @@
 )]
 
 mod commands;
+mod end;
 mod hashing;
 mod measure;
 mod start;

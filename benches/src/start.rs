@@ -19,6 +19,7 @@ pub fn measure(scratch: &Path) {
     let root = prepare(scratch);
     let spec = spec(&root);
     let cancel = Cancel::new().expect("descriptors are left");
+    crate::end::measure(scratch, &root, spec.parts());
     let mut inside = Vec::new();
     let mut ours = || {
         let outcome = sandbox::run(&spec, &sandbox::Backend::Native, &cancel, &mut |_, _| {})
@@ -95,6 +96,7 @@ fn spec(root: &Path) -> Spec {
         cpus: None,
         widen: sandbox::Widen::default(),
         waived: BTreeSet::new(),
+        scratch: None,
     })
     .expect("nothing is wrong with it")
 }

@@ -5,7 +5,7 @@
 //! nothing but the order of lines: results are kept by name.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,7 @@ use model::step::{Step, StepId};
 
 use crate::execute::{Ran, StepFailure};
 use crate::plan::Plan;
-use crate::report::{Ended, Event, State, Tail, Talk};
+use crate::report::{Ended, Event, State, Talk};
 
 /// What became of the steps of a plan.
 #[derive(Debug, Default)]
@@ -29,6 +29,10 @@ pub struct Ends {
 
 /// How the workers see what has been done so far.
 pub type Done = Arc<Mutex<BTreeMap<StepId, Ran>>>;
+
+/// Most messages on their way to the main thread, each with at most a pipe full of output. A step waits
+/// when they are not taken: a terminal that stands still must not cost memory.
+const MESSAGES_MAX: usize = 64;
 
 enum Message {
     Event(Event),
@@ -46,7 +50,7 @@ where
     let mut waiting: BTreeMap<&StepId, BTreeSet<&StepId>> =
         plan.steps.iter().map(|(id, step)| (id, step.waits_for())).collect();
     let done: Done = Arc::default();
-    let (messages, inbox) = channel();
+    let (messages, inbox) = sync_channel(MESSAGES_MAX);
     std::thread::scope(|scope| {
         let mut running = 0_usize;
         loop {
@@ -108,7 +112,7 @@ fn unstarted(
     waiting.keys().map(|id| ((*id).clone(), state(*id))).collect()
 }
 
-fn one<W>(step: &Step, done: &Done, messages: &Sender<Message>, work: &W)
+fn one<W>(step: &Step, done: &Done, messages: &SyncSender<Message>, work: &W)
 where
     W: Fn(&Step, &Done, &dyn Fn(Event)) -> Result<Ran, StepFailure> + Sync,
 {
@@ -172,7 +176,7 @@ fn settle<'a>(
                 state: failure.state,
                 detail: failure.detail.clone(),
                 took,
-                tail: failure.log.as_deref().map(|log| Tail::of(log, crate::report::TAIL_LINES)),
+                tail: failure.tail.clone(),
             }));
             ends.failed.insert(id, failure);
         }
@@ -188,8 +192,8 @@ mod tests {
     }
 
     fn failure(state: State) -> StepFailure {
-        let (detail, log, log_blob, action, cases) = (None, None, None, None, None);
-        StepFailure { state, detail, diagnostics: Vec::new(), log, log_blob, action, cases }
+        let (detail, tail, log_blob, action, cases) = (None, None, None, None, None);
+        StepFailure { state, detail, diagnostics: Vec::new(), tail, log_blob, action, cases }
     }
 
     #[test]

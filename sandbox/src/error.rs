@@ -44,6 +44,12 @@ pub enum LimitName {
     /// Memory.
     #[error("memory")]
     Memory,
+    /// Writable space.
+    #[error("disk")]
+    Disk,
+    /// Processes and threads.
+    #[error("pids")]
+    Pids,
     /// Open files.
     #[error("files")]
     Files,

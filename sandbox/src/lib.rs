@@ -41,7 +41,7 @@ pub use docker::{Engine, EngineError, Facts as EngineFacts, Staging, look as loo
 pub use error::{Cause, Error, LimitName, MountProblem};
 pub use native::{Doing, cool_down, enter_child_if_asked, outer_owner};
 pub use outcome::{Exit, NetworkAttempt, Outcome, Stream, Usage, Writable};
-pub use spec::{InjectedFile, Mount, MountMode, Parts, Spec, SpecError, Widen};
+pub use spec::{InjectedFile, Mount, MountMode, Parts, Scratch, Spec, SpecError, Widen};
 
 /// What keeps the guarantees. Chosen by name; none ever stands in for another.
 #[derive(Clone, Debug, PartialEq, Eq)]

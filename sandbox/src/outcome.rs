@@ -13,6 +13,7 @@ use model::limits::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::docker::Staging;
+use crate::error::LimitName;
 
 /// How a step ended. Only `Exited(0)` is a success.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,8 +29,10 @@ pub enum Exit {
     },
     /// The memory limit killed at least one of its processes.
     OutOfMemory,
-    /// It failed, and its writable space was full when it ended.
+    /// It failed and its writable space was full when it ended, or it wrote more than it may.
     OutOfDisk,
+    /// It was killed to keep the reserve of the host's disk.
+    OutOfHostDisk,
     /// [`crate::Cancel`] was pressed.
     Cancelled,
 }
@@ -103,6 +106,9 @@ pub struct Outcome {
     pub left_processes: u32,
     /// Whether output beyond the log limit was dropped.
     pub log_cut: bool,
+    /// Limits that refused it something, whether or not it took notice: what it left is not to be
+    /// believed a second time. Open files are not among them, since nobody else can see that.
+    pub limits_hit: Vec<LimitName>,
     /// Where it wanted to go, sorted, each once.
     pub network_attempts: Vec<NetworkAttempt>,
     /// The work folder `/build` and each view, parents before children.

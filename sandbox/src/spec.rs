@@ -45,6 +45,18 @@ pub struct InjectedFile {
     pub mode: u32,
 }
 
+/// A folder of the host that may hold what a step writes, where memory is no place for it.
+///
+/// It is empty, nobody but kiln can reach it, it belongs to [`crate::outer_owner`], and whoever made it
+/// removes it when the outcome is dropped.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Scratch {
+    /// The folder.
+    pub folder: PathBuf,
+    /// Whether it is used even where memory would do.
+    pub always: bool,
+}
+
 /// A request that nobody has checked yet. Every field is public; [`Spec::check`] turns it into a [`Spec`].
 #[derive(Clone, Debug)]
 pub struct Parts {
@@ -74,6 +86,8 @@ pub struct Parts {
     pub widen: Widen,
     /// Guarantees that may be missing.
     pub waived: BTreeSet<Guarantee>,
+    /// Where the writable space may lie instead of in memory.
+    pub scratch: Option<Scratch>,
 }
 
 /// A request that was checked.
@@ -167,6 +181,9 @@ impl Spec {
         check_host_path(&parts.root)?;
         for mount in &parts.mounts {
             check_host_path(&mount.source)?;
+        }
+        if let Some(scratch) = &parts.scratch {
+            check_host_path(&scratch.folder)?;
         }
         check_places(&parts)?;
         check_program(&parts)?;
@@ -301,6 +318,7 @@ mod tests {
             cpus: None,
             widen: Widen::default(),
             waived: BTreeSet::new(),
+            scratch: None,
         }
     }
 

@@ -12,7 +12,7 @@ set -eu
 . "$(dirname "$0")/project.sh"
 
 # What is run without words: what depends on the kind of control group or on the kernel.
-words=${*:-s_d0 limits disk views view_takes writable held probe interrupted side_by_side runs_leave}
+words=${*:-s_d0 limits disk views view_takes writable held probe interrupted side_by_side runs_leave umask}
 # The emulated machine: two processors, since one would hide races; memory for the largest attack.
 processors=2
 memory_mib=1536
@@ -60,6 +60,7 @@ take_modules virtio_pci virtio_blk crc32c_generic ext4 overlay loop
 cat >"$initramfs/init" <<INIT
 #!/bin/busybox sh
 /bin/busybox mount -t devtmpfs dev /dev
+/bin/busybox ifconfig lo up
 while read -r module; do /bin/busybox insmod /lib/modules/$release/\$module; done </lib/modules/$release/order
 /bin/busybox mount -t ext4 /dev/vda /new
 /bin/busybox mount --move /dev /new/dev
@@ -145,7 +146,7 @@ timeout "$longest" qemu-system-x86_64 -machine q35 -accel tcg,thread=multi -cpu 
   -kernel "$cache/boot/vmlinuz-$release" -initrd "$scratch/initramfs.gz" \
   -append 'console=ttyS0 quiet panic=-1' \
   -drive "file=$scratch/disk,format=raw,if=virtio,cache=unsafe" </dev/null 2>"$scratch/qemu.err" |
-  tr -d '\r' | tee "$log" || :
+  sed -u 's/\r$//' | tee "$log" || :
 echo "$(($(date +%s) - booted)) s in the machine"
 
 heading "Is every line there?"
@@ -153,7 +154,7 @@ wrong=0
 for part in 'vm: root, version 2' 'vm: user, version 2, delegated' 'vm: user, nothing delegated' 'vm: doctor' 'vm: over'; do
   grep -qx "$part" "$log" || { echo "missing: $part"; wrong=1; }
 done
-chosen=$("$attacks" --list | sed -n 's/: test$//p')
+chosen=$("$tree/kiln/attacks" --list | sed -n 's/: test$//p')
 for name in $chosen; do
   wanted=no
   for word in $words; do case $name in *"$word"*) wanted=yes ;; esac; done

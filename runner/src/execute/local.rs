@@ -23,6 +23,7 @@ use model::tree::Directory;
 use sandbox::{Backend, Cancel, Exit, InjectedFile, Mount, Outcome, Parts, Spec, Writable};
 
 use super::capture::{self, Caps};
+use super::log::StepLog;
 use super::{Ran, StepFailure, StepResult, refusal, report};
 use crate::context::Context;
 use crate::diagnostic::Diagnostic;
@@ -30,7 +31,7 @@ use crate::junit::Cases;
 use crate::plan::action::{self, Known, Sealed};
 use crate::report::{Event, Tail};
 use crate::schedule::Done;
-use crate::store::{ActionResult, Checkout, Held, Look, Owner, Store};
+use crate::store::{self, ActionResult, Checkout, Held, Look, Owner, Scratch, Store};
 
 /// What every step of a run shares.
 pub struct Workshop<'a> {
@@ -90,30 +91,38 @@ pub fn execute(
     shop.backend.warm_up();
     let laid = lay_out(shop, step, environment, &mounts)?;
     laid.touched().for_each(|name| tell(Event::Note(remade(name))));
-    let spec = Spec::check(parts(step, environment, &laid))
+    // The outcome, with its descriptors, goes before the folder that they lead into.
+    let scratch = scratch(shop).map_err(|error| refusal::store(step, &error))?;
+    let spec = Spec::check(parts(step, environment, &laid, scratch.as_ref()))
         .map_err(|error| refusal::spec(step, &error))?;
     // 4. Run it in the sandbox.
     tell(Event::Started { step: step.id.clone() });
     let started = shop.context.now();
-    let mut log = Vec::new();
+    let mut log = StepLog::new(shop.store);
     let outcome = sandbox::run(&spec, shop.backend, shop.cancel, &mut |_, bytes| {
-        log.extend_from_slice(bytes);
+        log.put(bytes);
         tell(Event::Output { step: step.id.clone(), bytes: bytes.to_vec() });
     })
     .map_err(|error| refusal::sandbox(step, &error))?;
-    let log_blob = shop.store.import_bytes(&log).map_err(|error| refusal::store(step, &error))?;
+    let (log_blob, tail) = log.finish().map_err(|error| refusal::store(step, &error))?;
     if outcome.exit != Exit::Exited(0) {
         let (cases, notes) = report::of_failed(shop.store, step, &outcome);
         notes.into_iter().for_each(tell);
-        let failure = refusal::exit(step, &outcome, log, log_blob, &sealed);
+        let failure = refusal::exit(step, &outcome, tail, log_blob, &sealed);
         let detail = with_cases(failure.detail, cases.as_ref());
         return Err(StepFailure { detail, cases, ..failure });
     }
     // 5. Capture the outputs and write the result.
-    let (outputs, warnings) = capture_all(shop, step, &outcome)
-        .map_err(|diagnostic| refusal::captured(diagnostic, &log, log_blob, &sealed))?;
+    let (outputs, mut warnings) = match capture_all(shop, step, &outcome) {
+        Ok(captured) => captured,
+        Err(wrong) => return Err(refusal::captured(wrong, tail, log_blob, &sealed)),
+    };
     let result = result(shop, started, &outcome, log_blob, outputs);
-    keep(shop, step, &sealed, &result)?;
+    if outcome.limits_hit.is_empty() {
+        keep(shop, step, &sealed, &result)?;
+    } else {
+        warnings.push(hit(&outcome));
+    }
     for warning in warnings {
         tell(Event::Note(format!("step {}: {warning}", step.id)));
     }
@@ -122,7 +131,6 @@ pub fn execute(
     }
     let (cases, notes) = report::of_result(shop.store, step, &result);
     notes.into_iter().for_each(tell);
-    let tail = Tail::of(&log, crate::report::TAIL_LINES);
     Ok(ran(step, sealed, environment, result, Some(tail), cases))
 }
 
@@ -205,7 +213,7 @@ fn lay_out(
     environment: Blob,
     mounts: &[Known],
 ) -> Result<Laid, StepFailure> {
-    let owner = sandbox::outer_owner().map(|(uid, gid)| Owner { uid, gid });
+    let owner = owner();
     let root = shop
         .store
         .checkout(&environment, Look { seconds: model::T0_SECONDS, owner })
@@ -229,7 +237,19 @@ fn lay_out(
     Ok(laid)
 }
 
-fn parts(step: &Step, environment: Blob, laid: &Laid) -> Parts {
+fn owner() -> Option<Owner> {
+    sandbox::outer_owner().map(|(uid, gid)| Owner { uid, gid })
+}
+
+/// Makes a folder for what the step writes, for the backend that can use one.
+fn scratch<'a>(shop: &Workshop<'a>) -> Result<Option<Scratch<'a>>, store::Error> {
+    match shop.backend {
+        Backend::Native => shop.store.scratch(owner()).map(Some),
+        Backend::Docker(_) | Backend::Confined => Ok(None),
+    }
+}
+
+fn parts(step: &Step, environment: Blob, laid: &Laid, scratch: Option<&Scratch<'_>>) -> Parts {
     let mounts = step.mounts.iter().zip(&laid.mounts).map(|(mount, checkout)| Mount {
         at: mount.at.clone(),
         source: checkout.path().to_owned(),
@@ -255,6 +275,8 @@ fn parts(step: &Step, environment: Blob, laid: &Laid) -> Parts {
         cpus: step.cpus,
         widen: step.widen,
         waived: step.waived.clone(),
+        scratch: scratch
+            .map(|made| sandbox::Scratch { folder: made.path().to_owned(), always: false }),
     }
 }
 
@@ -367,6 +389,12 @@ pub fn foresee(store: &Store, plan: &crate::plan::Plan, backend: &Backend) -> BT
         }
     }
     known
+}
+
+/// Says which limits a step met that passed all the same.
+fn hit(outcome: &Outcome) -> String {
+    let names: Vec<String> = outcome.limits_hit.iter().map(|limit| format!("`{limit}`")).collect();
+    format!("it passed, but met its limit of {}; the result is not used again", names.join(", "))
 }
 
 /// Adds the counts of a test's report to the few words about it.

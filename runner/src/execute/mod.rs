@@ -2,6 +2,7 @@
 
 pub mod capture;
 pub mod local;
+mod log;
 mod network;
 mod refusal;
 mod report;
@@ -79,9 +80,9 @@ pub struct StepFailure {
     pub detail: Option<String>,
     /// What is wrong, in full.
     pub diagnostics: Vec<Diagnostic>,
-    /// What it wrote, where it ran.
-    pub log: Option<Vec<u8>>,
-    /// The same in the store.
+    /// The end of what it wrote, where it ran.
+    pub tail: Option<Tail>,
+    /// All of it, in the store.
     pub log_blob: Option<Blob>,
     /// The Action digest, where it got that far.
     pub action: Option<Digest>,

@@ -11,7 +11,7 @@ use super::capture::CaptureError;
 use super::network;
 use crate::diagnostic::{Code, Diagnostic};
 use crate::plan::action::{ActionError, Sealed};
-use crate::report::State;
+use crate::report::{State, Tail};
 use crate::store;
 
 /// A step whose Action cannot be made.
@@ -176,7 +176,7 @@ fn setting_fix(setting: &str) -> String {
 pub fn exit(
     step: &Step,
     outcome: &Outcome,
-    log: Vec<u8>,
+    tail: Tail,
     log_blob: Blob,
     sealed: &Sealed,
 ) -> StepFailure {
@@ -211,9 +211,19 @@ pub fn exit(
             "out of disk".to_owned(),
             Diagnostic::new(
                 Code::OutOfDisk,
-                format!("step `{id}` filled its writable space of {}", step.limits.disk.value),
+                format!("step `{id}` filled its writable space of {}", disk(step, outcome)),
             )
             .help("raise `resources: {disk: …}` of the step"),
+        ),
+        Exit::OutOfHostDisk => (
+            State::Error,
+            "the host's disk is full".to_owned(),
+            Diagnostic::new(
+                Code::HostDiskFull,
+                format!("step `{id}` was stopped before it filled the host's disk"),
+            )
+            .why("a twentieth of the store's file system, at most 2 GiB, is kept free")
+            .help("free some space, or keep the store elsewhere:  --store DIR"),
         ),
         Exit::Exited(_) | Exit::Signaled(_) => {
             let how = match outcome.exit {
@@ -228,11 +238,18 @@ pub fn exit(
         state,
         detail: Some(detail),
         diagnostics: vec![diagnostic],
-        log: Some(log),
+        tail: Some(tail),
         log_blob: Some(log_blob),
         action: Some(sealed.digest),
         cases: None,
     }
+}
+
+/// Returns the limit that was in force: a default is cut where only memory can hold it.
+fn disk(step: &Step, outcome: &Outcome) -> String {
+    let mut details = outcome.enforced.mechanisms.iter().map(|one| one.detail.as_str());
+    let held = details.find_map(|detail| detail.strip_prefix("disk "));
+    held.map_or_else(|| step.limits.disk.value.to_string(), str::to_owned)
 }
 
 fn command_failed(step: &Step, outcome: &Outcome, how: &str) -> Diagnostic {
@@ -246,7 +263,7 @@ fn command_failed(step: &Step, outcome: &Outcome, how: &str) -> Diagnostic {
 /// A step whose outputs cannot be taken.
 pub fn captured(
     diagnostics: Vec<Diagnostic>,
-    log: &[u8],
+    tail: Tail,
     log_blob: Blob,
     sealed: &Sealed,
 ) -> StepFailure {
@@ -254,7 +271,7 @@ pub fn captured(
         state: State::Failed,
         detail: Some("outputs".to_owned()),
         diagnostics,
-        log: Some(log.to_vec()),
+        tail: Some(tail),
         log_blob: Some(log_blob),
         action: Some(sealed.digest),
         cases: None,
@@ -276,5 +293,13 @@ pub fn capture(step: &Step, name: &Ident, error: &CaptureError) -> Diagnostic {
 }
 
 fn failure(state: State, detail: Option<String>, diagnostics: Vec<Diagnostic>) -> StepFailure {
-    StepFailure { state, detail, diagnostics, log: None, log_blob: None, action: None, cases: None }
+    StepFailure {
+        state,
+        detail,
+        diagnostics,
+        tail: None,
+        log_blob: None,
+        action: None,
+        cases: None,
+    }
 }

@@ -91,6 +91,39 @@ impl Tail {
     }
 }
 
+/// Keeps the end of a log that comes in pieces, in bounded memory.
+#[derive(Debug, Default)]
+pub struct TailKeeper {
+    kept: Vec<u8>,
+    newlines: usize,
+    bytes: u64,
+}
+
+impl TailKeeper {
+    /// Longest end that is kept, in bytes: a line may have no end.
+    const BYTES_MAX: usize = 64 << 10;
+
+    /// Takes the next piece.
+    pub fn put(&mut self, bytes: &[u8]) {
+        self.newlines += bytes.iter().filter(|byte| **byte == b'\n').count();
+        self.bytes += bytes.len() as u64;
+        let end = &bytes[bytes.len().saturating_sub(Self::BYTES_MAX)..];
+        self.kept.extend_from_slice(end);
+        // Moved only when twice as much is there, so that each byte is moved about once.
+        if self.kept.len() >= 2 * Self::BYTES_MAX {
+            self.kept.drain(..self.kept.len() - Self::BYTES_MAX);
+        }
+    }
+
+    /// Cuts the last `count` lines.
+    pub fn finish(self, count: usize) -> Tail {
+        let unfinished = self.kept.last().is_some_and(|last| *last != b'\n');
+        let total =
+            if self.bytes > 1 || unfinished { self.newlines + usize::from(unfinished) } else { 0 };
+        Tail { total, ..Tail::of(&self.kept, count) }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -110,6 +143,23 @@ mod tests {
                 (bytes, shown, total),
                 "{log:?}"
             );
+            let mut keeper = TailKeeper::default();
+            log.chunks(2).for_each(|piece| keeper.put(piece));
+            let kept = keeper.finish(count);
+            assert_eq!((kept.bytes.as_slice(), kept.shown, kept.total), (bytes, shown, total));
         }
+    }
+
+    #[test]
+    fn a_long_log_is_kept_in_bounded_memory() {
+        let mut keeper = TailKeeper::default();
+        for piece in 0..10_000 {
+            keeper.put(format!("{piece:01000}\n").as_bytes());
+            assert!(keeper.kept.capacity() <= 4 * TailKeeper::BYTES_MAX);
+        }
+        keeper.put(&[b'x'; 300_000]);
+        let tail = keeper.finish(3);
+        assert_eq!((tail.shown, tail.total), (1, 10_001));
+        assert!(tail.bytes.len() <= 2 * TailKeeper::BYTES_MAX);
     }
 }

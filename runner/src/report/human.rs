@@ -20,6 +20,8 @@ const REDRAW: Duration = Duration::from_millis(100);
 const SILENCE: Duration = Duration::from_secs(30);
 /// Most running steps that the panel shows.
 const PANEL_ROWS: usize = 8;
+/// Longest line without an end that is waited for, in bytes.
+const PARTIAL_BYTES_MAX: usize = 64 << 10;
 
 /// Speaks to the person or program at stderr.
 #[derive(Debug)]
@@ -178,6 +180,8 @@ impl Talk {
         watch.partial.extend_from_slice(bytes);
         let mut whole = std::mem::take(&mut watch.partial);
         let end = whole.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+        // A line without an end is shown in pieces rather than kept.
+        let end = if whole.len() - end > PARTIAL_BYTES_MAX { whole.len() } else { end };
         watch.partial = whole.split_off(end);
         for text in whole.split(|byte| *byte == b'\n').filter(|text| !text.is_empty()) {
             let text = self.harmless(&text::escape(text));

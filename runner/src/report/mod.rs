@@ -13,7 +13,7 @@ mod state;
 mod style;
 
 pub use ci::CiSystem;
-pub use event::{Ended, Event, Tail};
+pub use event::{Ended, Event, Tail, TailKeeper};
 pub use human::{Talk, seconds};
 pub use json::envelope;
 pub use state::State;

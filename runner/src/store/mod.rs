@@ -15,7 +15,7 @@
 //! ├── state/NAME                caches that may vanish at any time
 //! ├── refs/NAME                 what `gc` must keep beside results and records
 //! ├── synced                    up to when everything is known to be on the disk
-//! ├── tmp/RUN/                  files in the making, logs of running steps; locked by its run
+//! ├── tmp/RUN/                  files in the making, logs and writes of running steps; locked
 //! ├── trash/                    renamed away, about to be deleted
 //! └── quarantine/               objects whose bytes were not those of their name
 //! ```
@@ -46,6 +46,7 @@ mod record;
 mod remove;
 mod run;
 mod scan;
+mod scratch;
 mod stamp;
 #[cfg(test)]
 mod stamp_tests;
@@ -65,6 +66,7 @@ pub use gc::{Collected, Keep};
 pub use open::{Info, Store, open};
 pub use record::{RecordEntry, UnixMillis};
 pub use run::{OtherRun, RunFile, is_free};
+pub use scratch::Scratch;
 pub use tree::TreeParts;
 pub use verify::{Damage, DamageKind, Depth, Report};
 pub use writer::ObjectWriter;

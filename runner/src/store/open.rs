@@ -22,6 +22,7 @@ use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use super::error::{Error, Operation, io, persisting};
+use super::scratch::Remover;
 use super::{lock, remove};
 use crate::persist::{self, Flush, retry};
 
@@ -55,10 +56,11 @@ pub struct Store {
     pub(super) checkouts: OwnedFd,
     pub(super) quarantine: OwnedFd,
     pub(super) run: OwnedFd,
-    run_name: String,
+    pub(super) run_name: String,
     unflushed: AtomicBool,
     reflinks: AtomicBool,
     pub(super) wait: std::time::Duration,
+    pub(super) remover: Remover,
 }
 
 /// What a store holds, from its names alone.
@@ -117,6 +119,7 @@ pub fn open(path: &Path) -> Result<Store, Error> {
             unflushed: AtomicBool::new(false),
             reflinks: AtomicBool::new(true),
             wait: lock::WAIT_MAX,
+            remover: Remover::default(),
         };
         store.doubt_after_power_failure()?;
         store
@@ -296,6 +299,7 @@ impl Store {
 
 impl Drop for Store {
     fn drop(&mut self) {
+        self.remover.finish();
         if let Err(error) = self.sync() {
             tracing::warn!(%error, "what was stored last may not outlive a power failure");
         }

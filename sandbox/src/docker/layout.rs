@@ -153,6 +153,7 @@ mod tests {
     use std::collections::{BTreeMap, BTreeSet};
 
     use super::*;
+    use crate::native::space::Space;
     use crate::spec::{InjectedFile, Mount};
 
     fn at(path: &str) -> AbsPath {
@@ -182,9 +183,10 @@ mod tests {
             cpus: None,
             widen: model::step::Widen::default(),
             waived: BTreeSet::new(),
+            scratch: None,
         };
         let sources = mounts.iter().map(|(_, _, kind)| kind.clone()).collect();
-        let seen = Seen { root: BTreeMap::new(), sources, work_bytes: 1 };
+        let seen = Seen { root: BTreeMap::new(), sources, work: Space::Memory { bytes: 1 } };
         layout(&parts, &seen, &["etc/hosts"])
     }
 

@@ -419,6 +419,7 @@ mod tests {
     use super::super::request::{Limits, request};
     use super::*;
     use crate::native::setup::Seen;
+    use crate::native::space::Space;
 
     fn asked() -> ContainerCreateBody {
         let parts = Parts {
@@ -435,8 +436,10 @@ mod tests {
             cpus: None,
             widen: model::step::Widen::default(),
             waived: BTreeSet::new(),
+            scratch: None,
         };
-        let seen = Seen { root: BTreeMap::new(), sources: Vec::new(), work_bytes: 1 };
+        let seen =
+            Seen { root: BTreeMap::new(), sources: Vec::new(), work: Space::Memory { bytes: 1 } };
         let layout = layout(&parts, &seen, &[]);
         let limits = Limits {
             memory: Some(Bytes(1 << 30)),

@@ -22,7 +22,7 @@ use super::client::Facts;
 use super::layout::Layout;
 use super::{Engine, USER, observe, seccomp};
 use crate::error::{Error, LimitName};
-use crate::native::{lists, order};
+use crate::native::{lists, order, space};
 use crate::spec::Parts;
 
 /// The label under which kiln's containers are found; its value is the name of the staging folder.
@@ -121,7 +121,7 @@ pub fn limits(parts: &Parts, facts: &Facts) -> Result<Limits, Error> {
         pids: facts.limits_pids.then_some(limits.pids.value.0),
         cpu_millis: limits.cpu.map(|limit| limit.value.0).filter(|_| facts.limits_cpu),
         processors: order::processors(parts)?,
-        work: order::work_bytes(limits, memory),
+        work: space::in_memory(limits, memory),
     })
 }
 

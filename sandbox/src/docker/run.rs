@@ -23,6 +23,7 @@ use super::watch::{Bounds, Seen, Stop, Streams, Waited, button, watch};
 use super::{Engine, USER, observe, seccomp};
 use crate::cancel::Cancel;
 use crate::error::{Error, MountProblem};
+use crate::native::space::Space;
 use crate::native::{order, setup};
 use crate::outcome::{Exit, Outcome, Stream, Usage, Writable};
 use crate::spec::{Parts, Spec};
@@ -52,7 +53,7 @@ pub fn run(
 ) -> Result<Outcome, Error> {
     let parts = spec.parts();
     // 1.
-    let seen = order::look(parts, model::limits::Bytes(1))?;
+    let seen = order::look(parts, &Space::Memory { bytes: 1 })?;
     setup::plan(parts, &seen)?;
     let own_files = own_files(&parts.root);
     let layout = layout(parts, &seen, &own_files);
@@ -74,6 +75,7 @@ pub fn run(
         usage: Usage { wall: seen.wall, ..Usage::default() },
         left_processes: 0,
         log_cut: seen.log_cut,
+        limits_hit: Vec::new(),
         network_attempts: Vec::new(),
         views,
         staging: Some(staging),
@@ -268,6 +270,7 @@ fn cancelled() -> Outcome {
         usage: Usage::default(),
         left_processes: 0,
         log_cut: false,
+        limits_hit: Vec::new(),
         network_attempts: Vec::new(),
         views: Vec::new(),
         staging: None,

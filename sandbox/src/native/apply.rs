@@ -103,12 +103,21 @@ pub fn apply(stage: &mut Stage, op: &Op) -> Result<(), Failure> {
 
 /// Clones the tree at `path` of the host: private, read-only, without devices and privilege.
 pub fn clone_source(path: &std::path::Path) -> io::Result<OwnedFd> {
+    clone_tree(path, PLAIN | MountAttrFlags::MOUNT_ATTR_RDONLY)
+}
+
+/// Clones the folder at `path` of the host for the step to write in: private, without devices and
+/// privilege. Its owner is the step's.
+pub fn clone_scratch(path: &std::path::Path) -> io::Result<OwnedFd> {
+    clone_tree(path, PLAIN)
+}
+
+fn clone_tree(path: &std::path::Path, attributes: MountAttrFlags) -> io::Result<OwnedFd> {
     let flags = OpenTreeFlags::OPEN_TREE_CLONE
         | OpenTreeFlags::OPEN_TREE_CLOEXEC
         | OpenTreeFlags::AT_RECURSIVE
         | OpenTreeFlags::AT_SYMLINK_NOFOLLOW;
     let tree = open_tree(CWD, path, flags)?;
-    let attributes = PLAIN | MountAttrFlags::MOUNT_ATTR_RDONLY;
     sys::mount_attributes(tree.as_fd(), attributes.bits().into(), true)?;
     Ok(tree)
 }

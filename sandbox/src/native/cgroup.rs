@@ -17,6 +17,7 @@
 
 use std::fs;
 use std::io::{self, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -62,6 +63,7 @@ pub struct Wanted {
 #[derive(Debug)]
 pub struct Group {
     folders: Vec<PathBuf>,
+    pids: Option<PathBuf>,
     memory: Option<PathBuf>,
     v2: bool,
     below: Option<PathBuf>,
@@ -104,7 +106,8 @@ impl Host {
 /// # Errors
 /// When the host refuses what it allowed before.
 pub fn make(host: &Host, wanted: Wanted) -> io::Result<Group> {
-    let mut group = Group { folders: Vec::new(), memory: None, v2: host.v2.is_some(), below: None };
+    let mut group =
+        Group { folders: Vec::new(), pids: None, memory: None, v2: host.v2.is_some(), below: None };
     let cpu = host.cpu.as_ref().filter(|_| wanted.cpu.is_some());
     let mut parents: Vec<&PathBuf> =
         [host.pids.as_ref(), host.memory.as_ref(), cpu].into_iter().flatten().collect();
@@ -114,10 +117,13 @@ pub fn make(host: &Host, wanted: Wanted) -> io::Result<Group> {
     for parent in parents {
         let folder = parent.join(&name);
         fs::create_dir(&folder)?;
+        // Whatever umask kiln's caller has: without root one may lock us out of our own group.
+        fs::set_permissions(&folder, fs::Permissions::from_mode(0o755))?;
         group.folders.push(folder);
     }
     let folder = |parent: &Option<PathBuf>| parent.as_ref().map(|parent| parent.join(&name));
-    if let Some(folder) = folder(&host.pids) {
+    group.pids = folder(&host.pids);
+    if let Some(folder) = &group.pids {
         put(&folder.join("pids.max"), &wanted.pids.0.to_string())?;
     }
     group.memory = folder(&host.memory);
@@ -181,14 +187,15 @@ impl Group {
         all.iter().try_for_each(|folder| put(&folder.join("cgroup.procs"), &pid.to_string()))
     }
 
+    /// Returns how often a new process or thread was refused.
+    pub fn refused_processes(&self) -> u64 {
+        count(self.pids.as_deref(), "pids.events", "max ")
+    }
+
     /// Returns how many processes were killed because memory ran out.
     pub fn killed_for_memory(&self) -> u64 {
         let name = if self.v2 { "memory.events" } else { "memory.oom_control" };
-        let text =
-            self.memory.as_ref().and_then(|folder| fs::read_to_string(folder.join(name)).ok());
-        let text = text.unwrap_or_default();
-        let count = text.lines().find_map(|line| line.strip_prefix("oom_kill "));
-        count.and_then(|count| count.trim().parse().ok()).unwrap_or(0)
+        count(self.memory.as_deref(), name, "oom_kill ")
     }
 
     /// Returns the most memory held at once.
@@ -232,6 +239,14 @@ fn clear(folder: &Path) {
             let _ = fs::remove_dir(entry.path());
         }
     }
+}
+
+/// Returns a count out of a file of counts; 0 where there is none.
+fn count(folder: Option<&Path>, name: &str, key: &str) -> u64 {
+    let text = folder.and_then(|folder| fs::read_to_string(folder.join(name)).ok());
+    let text = text.unwrap_or_default();
+    let count = text.lines().find_map(|line| line.strip_prefix(key));
+    count.and_then(|count| count.trim().parse().ok()).unwrap_or(0)
 }
 
 /// On a path that failed before the proof: nothing is captured then, so only the folders matter.

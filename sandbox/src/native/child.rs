@@ -138,5 +138,8 @@ fn open_sources(order: &Order) -> Result<Vec<Option<OwnedFd>>, Failure> {
     let open = |path: &std::path::PathBuf| {
         apply::clone_source(path).map(Some).or_fail(Doing::OpenSource, &path.to_string_lossy())
     };
-    order.sources.iter().map(open).collect()
+    let scratch = order.scratch.iter().map(|path| {
+        apply::clone_scratch(path).map(Some).or_fail(Doing::OpenSource, &path.to_string_lossy())
+    });
+    order.sources.iter().map(open).chain(scratch).collect()
 }

@@ -2,7 +2,7 @@
 //!
 //! A tmpfs before Linux 6.6 keeps no `user.*` attributes, and an overlay above such a one cannot
 //! replace a folder that it has hidden: `rm -rf d; mkdir d` fails. A view that fails there would not
-//! be the promised view, so it is a copy then, with the same names, bytes, modes and times. It is
+//! be the promised view. Where no folder of a better file system is at hand it is a copy, with the same names, bytes, modes and times. It is
 //! slower, and renaming a folder works in it; the record says which of the two it was.
 //!
 //! Works on descriptors, never follows a symlink, refuses what is no folder, file or symlink.

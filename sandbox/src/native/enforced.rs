@@ -4,9 +4,9 @@
 //! group without an error. An extra guarantee that the host lacks is named with its reason.
 
 use model::isolation::{Enforced, Guarantee};
-use model::limits::Bytes;
 
 use super::cgroup::{Host, Wanted};
+use super::space::Space;
 use super::wire::Facts;
 use super::{lists, seccomp};
 use crate::spec::{Parts, Widen};
@@ -20,7 +20,7 @@ pub fn enforced(
     parts: &Parts,
     host: &Host,
     wanted: Wanted,
-    work: Bytes,
+    work: &Space,
 ) -> Enforced {
     let mut out = Enforced::default();
     core(&mut out, facts, parts);
@@ -45,11 +45,7 @@ fn core(out: &mut Enforced, facts: &Facts, parts: &Parts) {
     let has = |name: &str| facts.namespaces.contains_key(name);
     out.add(Guarantee::Files, "mount-namespace", "own root by pivot_root, read-only");
     if facts.views_copied {
-        out.add(
-            Guarantee::Files,
-            "copy",
-            "private views: the tmpfs of this kernel keeps no attributes",
-        );
+        out.add(Guarantee::Files, "copy", "private views: no overlay can be made here");
     } else {
         out.add(Guarantee::Files, "overlay", "private views, redirect_dir=nofollow");
     }
@@ -102,7 +98,7 @@ fn limits(
     facts: &Facts,
     parts: &Parts,
     host: &Host,
-    (wanted, work): (Wanted, Bytes),
+    (wanted, work): (Wanted, &Space),
 ) {
     let kind = host.kind().unwrap_or("rlimit");
     if host.limits_memory() {
@@ -123,7 +119,11 @@ fn limits(
         out.add(Guarantee::Limits, "affinity", format!("{} processor{plural}", facts.processors));
     }
     out.add(Guarantee::Limits, "rlimit", format!("files {}", parts.limits.files.value));
-    out.add(Guarantee::Limits, "tmpfs", format!("disk {work}"));
+    let mechanism = match work {
+        Space::Memory { .. } => "tmpfs",
+        Space::Folder { .. } => "watched-folder",
+    };
+    out.add(Guarantee::Limits, mechanism, format!("disk {}", work.bytes()));
     out.add(Guarantee::Limits, "clock", format!("timeout {}", parts.timeout));
 }
 

@@ -24,10 +24,12 @@ mod run;
 mod seal;
 pub(crate) mod seccomp;
 pub(crate) mod setup;
+pub(crate) mod space;
 mod step;
 mod supervise;
 mod sys;
 mod tell;
+mod usage;
 mod wire;
 #[cfg(test)]
 mod wire_tests;

@@ -11,19 +11,17 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use model::isolation::Guarantee;
-use model::limits::{Bytes, Limits};
+use model::limits::Bytes;
 use model::{AbsPath, Name};
 
 use super::cgroup::{Host, Wanted};
 use super::outer::outer_owner;
 use super::seccomp;
 use super::setup::{self, Kind, Op, Seen};
+use super::space::{self, Space};
 use super::wire::{MayMiss, Order, Program};
 use crate::error::{Error, LimitName, MountProblem};
 use crate::spec::{Parts, Widen};
-
-/// Least size of the writable space that is chosen without being asked for.
-const WORK_BYTES_MIN: u64 = 64 << 20;
 
 /// There only if the kernel was built with `CONFIG_IA32_EMULATION`.
 const RUNS_32_BIT: &str = "/proc/sys/abi/vsyscall32";
@@ -36,8 +34,8 @@ pub struct Ordered {
     pub places: Vec<AbsPath>,
     /// What the control group limits.
     pub wanted: Wanted,
-    /// Size of the writable space.
-    pub work: Bytes,
+    /// Where the writable space lies, and its size.
+    pub work: Space,
 }
 
 /// Decides everything about a step.
@@ -47,8 +45,8 @@ pub fn order(parts: &Parts, host: &Host) -> Result<Ordered, Error> {
         return Err(Error::CannotWiden { option: "abi32", why });
     }
     let wanted = wanted(parts, host)?;
-    let work = work_bytes(&parts.limits, wanted.memory);
-    let plan = setup::plan(parts, &look(parts, work)?)?;
+    let work = space::choose(parts, wanted.memory);
+    let plan = setup::plan(parts, &look(parts, &work)?)?;
     let mut sources = vec![parts.root.clone()];
     sources.extend(parts.mounts.iter().map(|mount| mount.source.clone()));
     finish(parts, host, wanted, work, plan, sources)
@@ -57,8 +55,8 @@ pub fn order(parts: &Parts, host: &Host) -> Result<Ordered, Error> {
 /// Decides everything about a step that has no environment and no inputs, and one view of nothing.
 pub fn order_without_environment(parts: &Parts, host: &Host) -> Result<Ordered, Error> {
     let wanted = wanted(parts, host)?;
-    let work = work_bytes(&parts.limits, wanted.memory);
-    let seen = Seen { root: BTreeMap::new(), sources: Vec::new(), work_bytes: work.0 };
+    let work = space::choose(parts, wanted.memory);
+    let seen = Seen { root: BTreeMap::new(), sources: Vec::new(), work: work.clone() };
     let plan = setup::plan_without_environment(parts, &seen)?;
     finish(parts, host, wanted, work, plan, Vec::new())
 }
@@ -67,7 +65,7 @@ fn finish(
     parts: &Parts,
     host: &Host,
     wanted: Wanted,
-    work: Bytes,
+    work: Space,
     plan: setup::Plan,
     sources: Vec<PathBuf>,
 ) -> Result<Ordered, Error> {
@@ -86,8 +84,13 @@ fn finish(
     let waived = |guarantee| parts.waived.contains(&guarantee);
     let may_miss =
         MayMiss { network: waived(Guarantee::Network), syscalls: waived(Guarantee::Syscalls) };
+    let scratch = match &work {
+        Space::Memory { .. } => None,
+        Space::Folder { path, .. } => Some(path.clone()),
+    };
     let order = Order {
         sources,
+        scratch,
         ops: plan.ops,
         outer: outer_owner(),
         processors: processors(parts)?,
@@ -129,15 +132,6 @@ fn wanted(parts: &Parts, host: &Host) -> Result<Wanted, Error> {
     })
 }
 
-/// The writable space lies in memory. What was asked for is given; a default is cut to half of the
-/// memory limit, so that a full disk is seen as a full disk and not as the end of memory.
-pub fn work_bytes(limits: &Limits, memory: Bytes) -> Bytes {
-    if limits.disk.asked {
-        return limits.disk.value;
-    }
-    Bytes(limits.disk.value.0.min((memory.0 / 2).max(WORK_BYTES_MIN)))
-}
-
 /// Returns the memory of this host.
 pub fn memory_bytes() -> u64 {
     let info = rustix::system::sysinfo();
@@ -158,7 +152,7 @@ pub fn processors(parts: &Parts) -> Result<Option<Vec<usize>>, Error> {
 }
 
 /// Looks at the environment's top folder and at each source.
-pub fn look(parts: &Parts, work: Bytes) -> Result<Seen, Error> {
+pub fn look(parts: &Parts, work: &Space) -> Result<Seen, Error> {
     let unusable = |path: &Path| {
         let path = path.to_owned();
         move |source: io::Error| Error::Source { path, source }
@@ -178,7 +172,7 @@ pub fn look(parts: &Parts, work: Bytes) -> Result<Seen, Error> {
         let kind = kind(&mount.source).map_err(unusable(&mount.source))?;
         sources.push(kind.ok_or_else(|| wrong_kind(&mount.source))?);
     }
-    Ok(Seen { root, sources, work_bytes: work.0 })
+    Ok(Seen { root, sources, work: work.clone() })
 }
 
 fn wrong_kind(path: &Path) -> Error {

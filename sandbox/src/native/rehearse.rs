@@ -34,7 +34,7 @@ pub fn rehearse() -> Result<Enforced, Error> {
     let done = carry_out(&parts, host, &ordered, &cancel, &mut |_, _| {})?;
     match (done.seen.failure, done.seen.facts) {
         (Some(failure), Some(facts)) if failure.doing == Doing::Execute => {
-            Ok(enforced(&facts, &parts, host, ordered.wanted, ordered.work))
+            Ok(enforced(&facts, &parts, host, ordered.wanted, &ordered.work))
         }
         (Some(failure), _) => Err(explain(failure)),
         (None, _) => Err(Error::ChildLost),
@@ -56,5 +56,6 @@ fn parts() -> Parts {
         cpus: None,
         widen: Widen::default(),
         waived: BTreeSet::new(),
+        scratch: None,
     }
 }

@@ -11,10 +11,12 @@ use super::cgroup::{self, Group, Host, Wanted};
 use super::enforced::enforced;
 use super::error::{Doing, Failure};
 use super::order::{Ordered, order};
+use super::space::Space;
 use super::supervise::{Bounds, Seen, Stop, watch};
+use super::usage::{Full, Watcher};
 use super::{launch, tell, wire};
 use crate::cancel::Cancel;
-use crate::error::{Error, MountProblem};
+use crate::error::{Error, LimitName, MountProblem};
 use crate::outcome::{Exit, Outcome, Stream, Usage, Writable};
 use crate::probe::cause_of;
 use crate::spec::{Parts, Spec};
@@ -51,6 +53,7 @@ pub struct Done {
     /// What was seen.
     pub seen: Seen,
     killed_for_memory: u64,
+    refused_processes: u64,
     memory_peak: Option<Bytes>,
 }
 
@@ -63,6 +66,12 @@ pub fn carry_out(
     sink: &mut dyn FnMut(Stream, &[u8]),
 ) -> Result<Done, Error> {
     let bodies: Vec<&[u8]> = parts.files.iter().map(|file| file.bytes.as_slice()).collect();
+    let disk = match &ordered.work {
+        Space::Memory { .. } => None,
+        Space::Folder { path, bytes, .. } => {
+            Some(Watcher::start(path, *bytes).map_err(setup(Doing::Watch))?)
+        }
+    };
     let packed = wire::pack(&ordered.order, &bodies).map_err(setup(Doing::Talk))?;
     // 2.
     let launched = launch::take()?;
@@ -81,7 +90,7 @@ pub fn carry_out(
         idle: parts.limits.idle.map(|limit| limit.value),
         log: parts.limits.log.value,
     };
-    let seen = watch(launched, &bounds, cancel, sink)?;
+    let seen = watch(launched, &bounds, disk, cancel, sink)?;
     let mut group = match (grouped, &seen.failure) {
         (Ok(group), _) => group,
         // It failed by itself, before it could have been admitted.
@@ -92,11 +101,12 @@ pub fn carry_out(
     };
     // 6.
     let killed_for_memory = group.as_ref().map_or(0, Group::killed_for_memory);
+    let refused_processes = group.as_ref().map_or(0, Group::refused_processes);
     let memory_peak = group.as_ref().and_then(Group::memory_peak);
     if let Some(group) = &mut group {
         group.remove().map_err(|pids| Error::StillAlive { pids })?;
     }
-    Ok(Done { seen, killed_for_memory, memory_peak })
+    Ok(Done { seen, killed_for_memory, refused_processes, memory_peak })
 }
 
 /// Puts the child into a control group of its own, where the host has any.
@@ -110,7 +120,8 @@ fn admit(host: &Host, wanted: Wanted, pid: u32) -> io::Result<Option<Group>> {
 }
 
 fn outcome(parts: &Parts, host: &Host, ordered: Ordered, done: Done) -> Result<Outcome, Error> {
-    let Done { seen, killed_for_memory, memory_peak } = done;
+    let limits_hit = limits_hit(&done);
+    let Done { seen, killed_for_memory, memory_peak, refused_processes: _ } = done;
     let cancelled = seen.stop == Some(Stop::Cancelled);
     if let Some(failure) = seen.failure.clone().filter(|_| !cancelled) {
         return Err(explain(failure));
@@ -119,6 +130,8 @@ fn outcome(parts: &Parts, host: &Host, ordered: Ordered, done: Done) -> Result<O
         (Some(Stop::Cancelled), _) => Exit::Cancelled,
         (Some(Stop::TimeOut), _) => Exit::TimedOut { idle: false },
         (Some(Stop::Idle), _) => Exit::TimedOut { idle: true },
+        (Some(Stop::Disk(Full::Limit)), _) => Exit::OutOfDisk,
+        (Some(Stop::Disk(Full::Reserve)), _) => Exit::OutOfHostDisk,
         (Some(Stop::Stuck), _) => return Err(Error::ChildLost),
         (None, _) if killed_for_memory > 0 => Exit::OutOfMemory,
         (None, None) => return Err(Error::ChildLost),
@@ -128,7 +141,7 @@ fn outcome(parts: &Parts, host: &Host, ordered: Ordered, done: Done) -> Result<O
         (None, Some((signal, _, false))) => Exit::Signaled(-signal),
     };
     // Stopped before the seal: nothing ran, and nothing is claimed.
-    let held = seen.facts.map(|facts| enforced(&facts, parts, host, ordered.wanted, ordered.work));
+    let held = seen.facts.map(|facts| enforced(&facts, parts, host, ordered.wanted, &ordered.work));
     let views = ordered.places.into_iter().zip(seen.places);
     Ok(Outcome {
         exit,
@@ -136,10 +149,23 @@ fn outcome(parts: &Parts, host: &Host, ordered: Ordered, done: Done) -> Result<O
         usage: Usage { wall: seen.wall, cpu: seen.cpu, memory_peak },
         left_processes: seen.ended.map_or(0, |(_, left, _)| left),
         log_cut: seen.log_cut,
+        limits_hit,
         network_attempts: seen.attempts.into_iter().collect(),
         views: views.map(|(at, dir)| Writable { at, dir }).collect(),
         staging: None,
     })
+}
+
+/// Returns the limits that refused the step something, also where it went on without a word of it.
+fn limits_hit(done: &Done) -> Vec<LimitName> {
+    let full = done.seen.ended.is_some_and(|(_, _, full)| full)
+        || matches!(done.seen.stop, Some(Stop::Disk(_)));
+    let hit = [
+        (done.killed_for_memory > 0, LimitName::Memory),
+        (full, LimitName::Disk),
+        (done.refused_processes > 0, LimitName::Pids),
+    ];
+    hit.into_iter().filter_map(|(hit, limit)| hit.then_some(limit)).collect()
 }
 
 /// Turns a failure of the child's into an error that says what it means.

@@ -9,7 +9,8 @@
 //! base/stage/root      the environment's checkout, read-only
 //! base/stage/N         source N
 //! base/blank{,-folder} what masks are bound from
-//! base/work/           tmpfs of the size of the disk limit
+//! base/shared/shm      /dev/shm where the work folder is not in memory
+//! base/work/           tmpfs of the size of the disk limit, or a folder of the host that is watched
 //!      work/tmp shm build      /tmp, /dev/shm, and /build where no input lies there
 //!      work/upper/K/{u,w}      the changes of view K
 //!      work/file/K             private copy of a single file
@@ -25,6 +26,7 @@ use model::{AbsPath, Name, RelPath};
 use serde::{Deserialize, Serialize};
 
 use super::lists;
+use super::space::{Space, inodes};
 use crate::error::{Error, MountProblem};
 use crate::spec::{MountMode, Parts};
 
@@ -46,8 +48,8 @@ pub struct Seen {
     pub root: BTreeMap<Name, Kind>,
     /// What each mount's source is.
     pub sources: Vec<Kind>,
-    /// Size of the writable space in bytes.
-    pub work_bytes: u64,
+    /// Where the writable space lies.
+    pub work: Space,
 }
 
 /// One operation. Places are relative to the base.
@@ -114,8 +116,6 @@ pub struct Plan {
 pub const OWN: [&str; 5] = ["build", "dev", "kiln", "proc", "tmp"];
 /// Size of the root's own tmpfs: it holds links, mount points and added files.
 const ROOT_BYTES: u64 = 64 << 20;
-/// One inode for so many bytes of writable space, as ext4 has it by default.
-const BYTES_PER_INODE: u64 = 16 << 10;
 
 /// Decides what to mount where, in which order.
 ///
@@ -166,12 +166,19 @@ struct Draft<'spec> {
 
 impl<'spec> Draft<'spec> {
     fn work_space(&mut self) {
-        let bytes = self.seen.work_bytes;
-        let inodes = (bytes / BYTES_PER_INODE).max(65_536);
-        self.push(Op::Tmpfs { at: "work".into(), bytes, inodes, no_exec: false });
+        // Shared memory is memory wherever the rest lies: programs wait on it without knowing.
+        let (at, bytes) = match self.seen.work {
+            Space::Memory { bytes } => ("work", bytes),
+            Space::Folder { shared, .. } => {
+                let source = self.parts.mounts.len() + 1;
+                self.push(Op::Attach { source, folder: true, at: "work".into() });
+                ("shared", shared)
+            }
+        };
+        self.push(Op::Tmpfs { at: at.into(), bytes, inodes: inodes(bytes), no_exec: false });
+        self.push(Op::Folder { at: format!("{at}/shm"), mode: 0o1777 });
         for (at, mode) in [
             ("work/tmp", 0o1777),
-            ("work/shm", 0o1777),
             ("work/build", 0o755),
             ("work/upper", 0o700),
             ("work/file", 0o700),
@@ -204,7 +211,8 @@ impl<'spec> Draft<'spec> {
             self.push(Op::Symlink { at: format!("root/dev/{name}"), text: text.into() });
         }
         self.push(Op::Folder { at: "root/dev/shm".into(), mode: 0o755 });
-        self.bind("work/shm", "root/dev/shm", true);
+        let holder = if matches!(self.seen.work, Space::Memory { .. }) { "work" } else { "shared" };
+        self.bind(&format!("{holder}/shm"), "root/dev/shm", true);
         self.push(Op::Proc { at: "root/proc".into() });
         for name in lists::PROC_READ_ONLY {
             self.push(Op::Freeze { at: format!("root/proc/{name}") });
@@ -411,6 +419,7 @@ mod tests {
             cpus: None,
             widen: model::step::Widen::default(),
             waived: BTreeSet::new(),
+            scratch: None,
         }
     }
 
@@ -427,7 +436,7 @@ mod tests {
                 .map(|(name, kind)| (Name::new(name).expect("a name"), kind))
                 .collect(),
             sources: sources.to_vec(),
-            work_bytes: 1 << 30,
+            work: Space::Memory { bytes: 1 << 30 },
         }
     }
 

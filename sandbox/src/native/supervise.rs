@@ -19,6 +19,7 @@ use rustix::process::{Signal, pidfd_send_signal};
 use super::error::{Doing, Failure};
 use super::launch::Launched;
 use super::sys;
+use super::usage::{Full, Watcher};
 use super::wire::{Facts, TERMINATE, Word, receive, send};
 use crate::cancel::Cancel;
 use crate::error::Error;
@@ -52,6 +53,8 @@ pub enum Stop {
     Idle,
     /// The button.
     Cancelled,
+    /// It wrote more than it may, or the disk had to be kept from it.
+    Disk(Full),
     /// The set-up did not come to an end.
     Stuck,
 }
@@ -83,6 +86,7 @@ pub struct Seen {
 pub fn watch(
     launched: Launched,
     bounds: &Bounds,
+    mut disk: Option<Watcher>,
     cancel: &Cancel,
     sink: &mut dyn FnMut(Stream, &[u8]),
 ) -> Result<Seen, Error> {
@@ -104,7 +108,15 @@ pub fn watch(
     let mut buffer = vec![0; CHUNK];
     while !run.is_over() {
         run.keep_time(bounds)?;
-        let ready = run.wait(bounds, cancel)?;
+        let ready = run.wait(bounds, cancel, disk.as_ref())?;
+        // No grace: it would go on writing.
+        if let Some(full) =
+            disk.as_mut().map_or(Ok(None), Watcher::look).map_err(broken(Doing::Watch))?
+        {
+            run.seen.stop.get_or_insert(Stop::Disk(full));
+            run.kill();
+            disk = None;
+        }
         if ready.cancel && run.seen.stop != Some(Stop::Cancelled) {
             run.seen.stop = Some(Stop::Cancelled);
             run.kill();
@@ -118,6 +130,10 @@ pub fn watch(
             run.hear(bounds)?;
         }
         run.reap()?;
+    }
+    // The last look is for what came since the one before.
+    if let Some(full) = disk.map_or(Ok(None), Watcher::finish).map_err(broken(Doing::Watch))? {
+        run.seen.stop.get_or_insert(Stop::Disk(full));
     }
     Ok(std::mem::take(&mut run.seen))
 }
@@ -194,7 +210,12 @@ impl Run {
     }
 
     /// Sleeps until something happens or the next moment that matters.
-    fn wait(&self, bounds: &Bounds, cancel: &Cancel) -> Result<Ready, Error> {
+    fn wait(
+        &self,
+        bounds: &Bounds,
+        cancel: &Cancel,
+        disk: Option<&Watcher>,
+    ) -> Result<Ready, Error> {
         let stopping = self.seen.stop == Some(Stop::Cancelled);
         let [(_, stdout), (_, stderr)] = &self.pipes;
         let button = (!stopping).then_some(cancel.as_fd());
@@ -205,24 +226,26 @@ impl Run {
             stderr.as_ref().map(AsFd::as_fd),
             self.child.as_ref().map(AsFd::as_fd),
             self.first.as_ref().map(AsFd::as_fd),
+            disk.and_then(Watcher::walk_over),
         ];
         let mut present: Vec<(usize, PollFd<'_>)> = Vec::with_capacity(watched.len());
         for (index, fd) in watched.into_iter().enumerate() {
             present.extend(fd.map(|fd| (index, PollFd::from_borrowed_fd(fd, PollFlags::IN))));
         }
         let mut fds: Vec<PollFd<'_>> = present.iter().map(|(_, fd)| fd.clone()).collect();
-        match poll(&mut fds, Some(&self.until_next(bounds))) {
+        match poll(&mut fds, Some(&self.until_next(bounds, disk))) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(cause) => return Err(broken(Doing::Watch)(cause.into())),
         }
-        let mut ready = [false; 6];
+        let mut ready = [false; 7];
         for ((index, _), fd) in present.iter().zip(&fds) {
             ready[*index] = !fd.revents().is_empty();
         }
-        Ok(Ready { cancel: ready[0], socket: ready[1], pipes: [ready[2], ready[3]] })
+        let [cancel, socket, stdout, stderr, ..] = ready;
+        Ok(Ready { cancel, socket, pipes: [stdout, stderr] })
     }
 
-    fn until_next(&self, bounds: &Bounds) -> Timespec {
+    fn until_next(&self, bounds: &Bounds, disk: Option<&Watcher>) -> Timespec {
         let running = self.seen.stop.is_none();
         let idle = bounds.idle.filter(|_| running).map(|idle| self.last_output + idle.duration());
         let moments = [
@@ -230,6 +253,7 @@ impl Run {
             idle,
             self.kill_at.filter(|_| self.killed.is_none()),
             self.killed.map(|killed| killed + PROOF_WAIT),
+            disk.map(Watcher::next_look),
         ];
         let next = moments.into_iter().flatten().min().unwrap_or(self.deadline);
         // One millisecond more, so that the moment has come when the sleep is over.

@@ -24,7 +24,7 @@ pub fn ordered(parts: &Parts, ordered: &Ordered) {
     for (number, op) in ordered.order.ops.iter().enumerate() {
         debug!(number, op = %escape(format!("{op:?}").as_bytes()), "set-up");
     }
-    debug!(work_bytes = ordered.work.0, "writable space");
+    debug!(work = ?ordered.work, "writable space");
     let argv: Vec<String> = parts.argv.iter().map(|word| escape(word.as_bytes())).collect();
     trace!(?argv, cwd = %parts.cwd, timeout = %parts.timeout, "program");
     for (name, value) in &parts.env {

@@ -38,6 +38,8 @@ pub const DESCRIPTORS_MAX: usize = 64;
 pub struct Order {
     /// Sources on the host, by the number that the operations use.
     pub sources: Vec<PathBuf>,
+    /// The folder on the host for the writable space, which comes after the sources by number.
+    pub scratch: Option<PathBuf>,
     /// What to build, in order.
     pub ops: Vec<Op>,
     /// The outer ids to change to, for a child that was started as root.

@@ -21,6 +21,7 @@ fn order(argv: Vec<String>, env: Vec<(String, String)>, files: u64) -> Order {
         ops: Vec::new(),
         outer: Some((1, 2)),
         processors: None,
+        scratch: None,
         writable: Vec::new(),
         widen: model::step::Widen::default(),
         program: Program {

@@ -11,12 +11,14 @@
 
 mod callers;
 mod determinism;
+mod disk;
 mod escape;
 mod harness;
 mod hermetic;
 mod limits;
 mod options;
 mod place;
+mod soak;
 mod views;
 
 fn main() -> std::process::ExitCode {
@@ -34,6 +36,8 @@ fn main() -> std::process::ExitCode {
         determinism::TESTS,
         callers::TESTS,
         limits::TESTS,
+        disk::TESTS,
+        soak::TESTS,
     ]
     .concat();
     harness::run(&tests)

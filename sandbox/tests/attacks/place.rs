@@ -11,7 +11,9 @@ use std::process::Command;
 use model::AbsPath;
 use model::limits::{Limits, Millis};
 use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, utimensat};
-use sandbox::{Cancel, Error, Exit, Mount, MountMode, Outcome, Parts, Spec, Stream, Widen};
+use sandbox::{
+    Cancel, Error, Exit, Mount, MountMode, Outcome, Parts, Scratch, Spec, Stream, Widen,
+};
 use tempfile::TempDir;
 
 /// Programs of the environment: a shell, the core tools that the scripts use, and perl, which can
@@ -78,6 +80,11 @@ impl Place {
         self.folder.path().join("root")
     }
 
+    /// Returns the folder that everything of the tests lies in.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
     /// Makes a folder with files (a name ending in `*` is executable) as a source.
     pub fn source(&self, name: &str, files: &[(&str, &str)]) -> PathBuf {
         let top = self.folder.path().join(name);
@@ -131,7 +138,42 @@ impl Place {
             cpus: None,
             widen: Widen::default(),
             waived: BTreeSet::new(),
+            scratch: None,
         }
+    }
+}
+
+/// A folder on the disk for what a step writes; removed at the end, whatever the step left in it.
+pub struct Room(pub PathBuf);
+
+impl Room {
+    /// Makes one below `parent`, for nobody but the step and its owner.
+    pub fn make(parent: &Path) -> Room {
+        let outer = tempfile::Builder::new().prefix("kiln-room-").tempdir_in(parent);
+        let outer = outer.expect("a folder").keep();
+        let inner = outer.join("space");
+        fs::create_dir(&inner).expect("a folder");
+        for path in [&outer, &inner] {
+            fs::set_permissions(path, fs::Permissions::from_mode(0o700)).expect("private");
+        }
+        if let Some((uid, gid)) = sandbox::outer_owner() {
+            std::os::unix::fs::chown(&inner, Some(uid), Some(gid)).expect("an owner");
+        }
+        Room(inner)
+    }
+
+    /// Makes a request use it.
+    pub fn of(&self, mut parts: Parts) -> Parts {
+        parts.scratch = Some(Scratch { folder: self.0.clone(), always: true });
+        parts
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        let outer = self.0.parent().expect("it was made in one");
+        let _ = Command::new("chmod").args(["-R", "u+rwx"]).arg(outer).status();
+        assert!(Command::new("rm").arg("-rf").arg(outer).status().is_ok_and(|end| end.success()));
     }
 }
 

@@ -1,0 +1,385 @@
+//! Watches what a step writes into a folder of the host, and what that leaves of the disk.
+//!
+//! Ten times a second it looks at the free space of the file system, which is one call. Only when that
+//! has shrunk by a good part of what the step may still write, or after a while, does a thread walk
+//! the folder and add up what really lies there; a short step that writes little never has one. The
+//! step goes on meanwhile, so the sum is of no one moment; a step may be ahead of it by what it writes
+//! in one look and one walk.
+//!
+//! A file counts by its blocks, shared out among its names, so that a hard link costs nothing and a
+//! sparse file what it really takes. Reads only; never follows a symlink; never leaves the folder.
+//!
+//! Does not catch: a file that has no name any more and is still open. For that, and for everything
+//! else that fills the disk, there is the reserve: when it is touched the step is killed at once.
+
+use std::ffi::CString;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, fstatvfs, openat, statat};
+use rustix::pipe::{PipeFlags, pipe_with};
+
+use super::space;
+
+/// Time between two looks at the free space.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// Longest time without a walk, since free space may be given back by others while the step takes it.
+const WALK_EVERY: Duration = Duration::from_secs(2);
+/// A walk may take this share of the time: one in so many.
+const WALK_SHARE: u32 = 10;
+/// A walk is due when this share of what is left may have been written: one in so many.
+const ROOM_SHARE: u64 = 4;
+/// How many folders of a walk stay open from the bottom up, and how many more above, one in so many.
+const OPEN_MAX: usize = 64;
+/// Size of the unit that `st_blocks` counts in (stat(2)).
+const BLOCK_BYTES: u64 = 512;
+
+const FOLDER: OFlags =
+    OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+
+/// What ran out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Full {
+    /// What the step may write.
+    Limit,
+    /// What is kept of the host's disk.
+    Reserve,
+}
+
+/// What lies in a folder.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Used {
+    bytes: u64,
+    inodes: u64,
+}
+
+/// What is left of a file system.
+#[derive(Clone, Copy, Debug)]
+struct Room {
+    bytes: u64,
+    inodes: u64,
+    reserve: u64,
+    inodes_reserve: u64,
+}
+
+/// Looks at the disk while a step runs.
+#[derive(Debug)]
+pub struct Watcher {
+    folder: OwnedFd,
+    most: Used,
+    /// What the last walk found, when that was, how long it took, and what was free then.
+    used: Used,
+    walked: Instant,
+    took: Duration,
+    before: Room,
+    next_look: Instant,
+    walk: Option<Walk>,
+}
+
+/// A walk that is under way, in a thread of its own: output and time limits must not wait for it.
+#[derive(Debug)]
+struct Walk {
+    over: OwnedFd,
+    stop: Arc<AtomicBool>,
+    thread: JoinHandle<(io::Result<Used>, Duration)>,
+    room: Room,
+}
+
+impl Watcher {
+    /// Begins to watch a folder, with a first look at what is free.
+    ///
+    /// # Errors
+    /// When the folder cannot be opened.
+    pub fn start(folder: &Path, bytes: u64) -> io::Result<Watcher> {
+        let folder = openat(CWD, folder, FOLDER, Mode::empty())?;
+        let (most, now) = (Used { bytes, inodes: space::inodes(bytes) }, Instant::now());
+        Ok(Watcher {
+            most,
+            used: Used::default(),
+            walked: now,
+            took: Duration::ZERO,
+            before: room(&folder)?,
+            next_look: now + LOOK_EVERY,
+            walk: None,
+            folder,
+        })
+    }
+
+    /// Returns when the next look is due.
+    pub fn next_look(&self) -> Instant {
+        self.next_look
+    }
+
+    /// Returns what is readable once a walk is over.
+    pub fn walk_over(&self) -> Option<BorrowedFd<'_>> {
+        self.walk.as_ref().map(|walk| walk.over.as_fd())
+    }
+
+    /// Looks, if it is time to; returns what ran out.
+    ///
+    /// # Errors
+    /// When the disk could not be looked at: then nothing is bounded.
+    pub fn look(&mut self) -> io::Result<Option<Full>> {
+        if let Some(walk) = self.walk.take_if(|walk| walk.thread.is_finished()) {
+            let (used, took) = join(walk.thread)?;
+            if self.note(used?, took, walk.room) {
+                return Ok(Some(Full::Limit));
+            }
+        }
+        if Instant::now() < self.next_look {
+            return Ok(None);
+        }
+        self.next_look = Instant::now() + LOOK_EVERY;
+        let now = room(&self.folder)?;
+        if now.is_touched() {
+            return Ok(Some(Full::Reserve));
+        }
+        let due = self.walked.elapsed() >= WALK_EVERY.max(self.took * WALK_SHARE);
+        if self.walk.is_none() && (due || may_be_full(self.used, self.most, self.before, now)) {
+            self.walk = Some(begin(&self.folder, self.most, now)?);
+        }
+        Ok(None)
+    }
+
+    /// Takes the last look, now that the step is dead.
+    ///
+    /// # Errors
+    /// As [`Watcher::look`].
+    pub fn finish(mut self) -> io::Result<Option<Full>> {
+        let now = room(&self.folder)?;
+        if now.is_touched() {
+            return Ok(Some(Full::Reserve));
+        }
+        let under_way = self.walk.take();
+        let again = under_way.is_some();
+        if let Some(walk) = under_way {
+            walk.stop.store(true, Ordering::Relaxed);
+            join(walk.thread)?.0?;
+        }
+        if again || may_be_full(self.used, self.most, self.before, now) {
+            let used = walk(&self.folder, self.most, &AtomicBool::new(false))?;
+            if self.note(used, Duration::ZERO, now) {
+                return Ok(Some(Full::Limit));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Takes down what a walk found; says whether it is too much.
+    fn note(&mut self, used: Used, took: Duration, room: Room) -> bool {
+        (self.used, self.took, self.before, self.walked) = (used, took, room, Instant::now());
+        used.is_beyond(self.most)
+    }
+}
+
+/// On a path that failed for another reason, which is the one that is told.
+impl Drop for Watcher {
+    fn drop(&mut self) {
+        if let Some(walk) = self.walk.take() {
+            walk.stop.store(true, Ordering::Relaxed);
+            let _ = join(walk.thread);
+        }
+    }
+}
+
+impl Used {
+    fn is_beyond(self, most: Used) -> bool {
+        self.bytes > most.bytes || self.inodes > most.inodes
+    }
+}
+
+impl Room {
+    fn is_touched(self) -> bool {
+        self.bytes < self.reserve || self.inodes < self.inodes_reserve
+    }
+}
+
+fn join<T>(thread: JoinHandle<T>) -> io::Result<T> {
+    thread.join().map_err(|_| io::ErrorKind::Other.into())
+}
+
+fn begin(folder: &OwnedFd, most: Used, room: Room) -> io::Result<Walk> {
+    let folder = openat(folder, ".", FOLDER, Mode::empty())?;
+    let (over, tell) = pipe_with(PipeFlags::CLOEXEC)?;
+    let stop = Arc::new(AtomicBool::new(false));
+    let stopped = Arc::clone(&stop);
+    let thread = std::thread::Builder::new().name("disk watcher".to_owned());
+    let work = move || {
+        let start = Instant::now();
+        let used = walk(&folder, most, &stopped);
+        // The other side of this pipe wakes up.
+        drop(tell);
+        (used, start.elapsed())
+    };
+    Ok(Walk { over, stop, thread: thread.spawn(work)?, room })
+}
+
+/// Says whether a good part of what was left at the last walk is gone from the disk since.
+fn may_be_full(used: Used, most: Used, before: Room, now: Room) -> bool {
+    let gone = |before: u64, now: u64, left: u64| before.saturating_sub(now) > left / ROOM_SHARE;
+    gone(before.bytes, now.bytes, most.bytes.saturating_sub(used.bytes))
+        || gone(before.inodes, now.inodes, most.inodes.saturating_sub(used.inodes))
+}
+
+fn room(folder: &OwnedFd) -> io::Result<Room> {
+    let room = fstatvfs(folder)?;
+    // Some file systems have no fixed number of inodes and say 0.
+    let (all, free) = if room.f_files == 0 { (0, u64::MAX) } else { (room.f_files, room.f_favail) };
+    Ok(Room {
+        bytes: room.f_bavail.saturating_mul(room.f_frsize),
+        inodes: free,
+        reserve: space::reserve(room.f_blocks.saturating_mul(room.f_frsize)),
+        inodes_reserve: all / 100,
+    })
+}
+
+/// A folder on the way down, and the folders in it that are still to be walked.
+struct Level {
+    open: Option<OwnedFd>,
+    left: Vec<CString>,
+    name: CString,
+}
+
+/// Adds up what lies in a folder; stops as soon as it is more than `most`.
+///
+/// The step goes on meanwhile: a name that is gone, or is something else now, is passed over.
+fn walk(folder: &OwnedFd, most: Used, stop: &AtomicBool) -> io::Result<Used> {
+    let mut used = Used::default();
+    let top = openat(folder, ".", FOLDER, Mode::empty())?;
+    let left = add_up(&top, &mut used, most);
+    let mut levels = vec![Level { open: Some(top), left, name: CString::default() }];
+    while let Some(level) = levels.last_mut() {
+        if used.is_beyond(most) || stop.load(Ordering::Relaxed) {
+            break;
+        }
+        let Some(name) = level.left.pop() else {
+            levels.pop();
+            continue;
+        };
+        if level.open.is_none() {
+            let found = reopen(folder, &levels);
+            levels.last_mut().map(|level| level.open = found).unwrap_or_default();
+        }
+        let here = levels.last().and_then(|level| level.open.as_ref());
+        let below = here.and_then(|here| openat(here, &name, FOLDER, Mode::empty()).ok());
+        let Some(below) = below else { continue };
+        let left = add_up(&below, &mut used, most);
+        levels.push(Level { open: Some(below), left, name });
+        close_far(&mut levels);
+    }
+    Ok(used)
+}
+
+/// Lets go of a level far above: what is still to be walked there is known by name. Some stay open, so
+/// that the way back down is short.
+fn close_far(levels: &mut [Level]) {
+    let Some(far) = levels.len().checked_sub(OPEN_MAX) else { return };
+    let stays = far % OPEN_MAX == 0 && far / OPEN_MAX < OPEN_MAX;
+    if let Some(level) = levels.get_mut(far).filter(|_| !stays) {
+        level.open = None;
+    }
+}
+
+/// Opens the last level again, from the nearest one above that is open; none if it is gone.
+fn reopen(folder: &OwnedFd, levels: &[Level]) -> Option<OwnedFd> {
+    let from = levels.iter().rposition(|level| level.open.is_some());
+    let open = from.and_then(|from| levels.get(from)).and_then(|level| level.open.as_ref());
+    let mut here = openat(open.unwrap_or(folder), ".", FOLDER, Mode::empty()).ok()?;
+    for level in levels.iter().skip(from.unwrap_or(0) + 1) {
+        here = openat(&here, &level.name, FOLDER, Mode::empty()).ok()?;
+    }
+    Some(here)
+}
+
+/// Counts the entries of one folder; returns those that are folders.
+fn add_up(folder: &OwnedFd, used: &mut Used, most: Used) -> Vec<CString> {
+    let mut folders = Vec::new();
+    let Ok(entries) = Dir::read_from(folder) else { return folders };
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        if matches!(name.to_bytes(), b"." | b"..") {
+            continue;
+        }
+        let Ok(stat) = statat(folder, name, AtFlags::SYMLINK_NOFOLLOW) else { continue };
+        let bytes = stat.st_blocks.cast_unsigned().saturating_mul(BLOCK_BYTES);
+        used.inodes += 1;
+        if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
+            used.bytes += bytes;
+            folders.push(name.to_owned());
+        } else {
+            // The number of names is of this type on some machines and of another on others.
+            #[allow(clippy::useless_conversion, reason = "u32 or u64, by architecture")]
+            let names: u64 = stat.st_nlink.into();
+            used.bytes += bytes / names.max(1);
+        }
+        if used.inodes > most.inodes {
+            break;
+        }
+    }
+    folders
+}
+
+#[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "tests lay out files")]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    const NO_END: Used = Used { bytes: u64::MAX, inodes: u64::MAX };
+
+    fn walked(path: &Path, most: Used) -> Used {
+        let folder = openat(CWD, path, FOLDER, Mode::empty()).expect("a folder");
+        walk(&folder, most, &AtomicBool::new(false)).expect("a walk")
+    }
+
+    #[test]
+    fn a_walk_counts_blocks_once_and_links_and_holes_not_at_all() {
+        let top = tempfile::tempdir().expect("a folder");
+        let empty = walked(top.path(), NO_END);
+        assert_eq!(empty, Used::default());
+        fs::create_dir_all(top.path().join("a/b")).expect("folders");
+        fs::write(top.path().join("a/b/f"), vec![1; 1 << 20]).expect("a file");
+        let one = walked(top.path(), NO_END);
+        assert!((1 << 20..2 << 20).contains(&one.bytes), "{one:?}");
+        assert_eq!(one.inodes, 3);
+        fs::hard_link(top.path().join("a/b/f"), top.path().join("twin")).expect("a link");
+        std::os::unix::fs::symlink("/", top.path().join("out")).expect("a link");
+        let hole = fs::File::create(top.path().join("hole")).expect("a file");
+        hole.set_len(1 << 40).expect("a length");
+        let more = walked(top.path(), NO_END);
+        assert!(more.bytes < one.bytes + (64 << 10), "{one:?} {more:?}");
+        assert_eq!(more.inodes, 6);
+    }
+
+    #[test]
+    fn a_walk_goes_deeper_than_it_holds_open_and_stops_at_the_limit() {
+        let top = tempfile::tempdir().expect("a folder");
+        let mut here = openat(CWD, top.path(), FOLDER, Mode::empty()).expect("a folder");
+        for _ in 0..5 * OPEN_MAX {
+            for name in ["a", "z"] {
+                rustix::fs::mkdirat(&here, name, Mode::RWXU).expect("a folder");
+            }
+            here = openat(&here, "a", FOLDER, Mode::empty()).expect("a folder");
+        }
+        assert_eq!(walked(top.path(), NO_END).inodes, 10 * OPEN_MAX as u64);
+        let most = Used { inodes: 100, ..NO_END };
+        assert_eq!(walked(top.path(), most).inodes, 101);
+    }
+
+    #[test]
+    fn a_walk_is_due_when_a_part_of_the_rest_is_gone() {
+        let room = |bytes| Room { bytes, inodes: 1 << 20, reserve: 0, inodes_reserve: 0 };
+        let most = Used { bytes: 1000, inodes: 1 << 20 };
+        let used = |bytes| Used { bytes, inodes: 0 };
+        assert!(!may_be_full(used(0), most, room(5000), room(4800)));
+        assert!(may_be_full(used(0), most, room(5000), room(4700)));
+        assert!(may_be_full(used(900), most, room(5000), room(4970)));
+        // Others may give space back meanwhile; then only time makes it due.
+        assert!(!may_be_full(used(900), most, room(5000), room(6000)));
+    }
+}
