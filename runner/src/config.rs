@@ -1,8 +1,11 @@
 //! `config.toml`: what the user of this host asks of every build.
 //!
 //! ```toml
-//! require = ["limits", "landlock"]   # extra guarantees without which nothing runs here
+//! require = ["limits", "loopback"]   # without these nothing runs here
 //! ```
+//!
+//! What can be required is a guarantee, or one thing that a backend may lack, such as `loopback` or
+//! `pid-numbers`; `kiln doctor` lists what each backend lacks.
 //!
 //! Unknown keys are refused: a misspelt requirement would otherwise demand nothing.
 
@@ -11,6 +14,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use model::isolation::Guarantee;
+use sandbox::Lack;
 use serde::Deserialize;
 
 /// Largest configuration file that is read, in bytes.
@@ -20,8 +24,51 @@ const CONFIG_BYTES_MAX: u64 = 1 << 20;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// Extra guarantees that must hold.
-    pub require: BTreeSet<Guarantee>,
+    /// What must hold.
+    pub require: BTreeSet<Required>,
+}
+
+/// One thing without which nothing runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(try_from = "String")]
+pub enum Required {
+    /// A guarantee, in full.
+    Guarantee(Guarantee),
+    /// Something that a backend may lack.
+    Given(Lack),
+}
+
+/// A word that names neither a guarantee nor a thing that a backend may lack.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{word}` is none of {known}", word = model::text::escape(.word.as_bytes()), known = known())]
+pub struct UnknownRequirement {
+    word: String,
+}
+
+fn known() -> String {
+    let guarantees = Guarantee::ALL.iter().map(|guarantee| guarantee.as_str());
+    guarantees.chain(Lack::ALL.iter().map(|lack| lack.name())).collect::<Vec<_>>().join(", ")
+}
+
+impl TryFrom<String> for Required {
+    type Error = UnknownRequirement;
+
+    fn try_from(word: String) -> Result<Required, UnknownRequirement> {
+        if let Ok(guarantee) = word.parse() {
+            return Ok(Required::Guarantee(guarantee));
+        }
+        let lack = Lack::ALL.into_iter().find(|lack| lack.name() == word);
+        lack.map(Required::Given).ok_or(UnknownRequirement { word })
+    }
+}
+
+impl std::fmt::Display for Required {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Required::Guarantee(guarantee) => out.write_str(guarantee.as_str()),
+            Required::Given(lack) => out.write_str(lack.name()),
+        }
+    }
 }
 
 /// Why the configuration cannot be used.

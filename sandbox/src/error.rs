@@ -31,6 +31,22 @@ pub enum Cause {
     NotInKernel,
     /// A fresh `/proc` is refused because the host's own is partly masked, as in a container.
     MaskedProc,
+    /// The backend works as root alone, and kiln is another user.
+    NotRoot,
+    /// A right that root has by default was taken away here, as `MKNOD` is by some engines.
+    NoRight {
+        /// The capability, without `CAP_`.
+        right: &'static str,
+    },
+    /// Landlock is absent or older than the backend needs.
+    OldLandlock {
+        /// The interface of the running kernel; 0 for none.
+        running: i32,
+        /// The least one.
+        least: i32,
+    },
+    /// Device nodes on the store's file system cannot be opened, as on one mounted `nodev`.
+    NoDevices,
     /// None of the known ones; the error of the system call tells more.
     Unknown,
 }

@@ -37,6 +37,7 @@ pub mod probe;
 mod spec;
 
 pub use cancel::Cancel;
+pub use confined::{Lack, Slots};
 pub use docker::{Engine, EngineError, Facts as EngineFacts, Staging, look as look_at_engine};
 pub use error::{Cause, Error, LimitName, MountProblem};
 pub use native::{Doing, cool_down, enter_child_if_asked, outer_owner};
@@ -51,7 +52,7 @@ pub enum Backend {
     /// A container engine: Docker, or Podman behind the same interface.
     Docker(Engine),
     /// For containers that refuse namespaces: other mechanisms, and so a builder.id of its own.
-    Confined,
+    Confined(Slots),
 }
 
 impl Backend {
@@ -60,15 +61,25 @@ impl Backend {
         match self {
             Backend::Native => "native",
             Backend::Docker(_) => "docker",
-            Backend::Confined => "confined",
+            Backend::Confined(_) => "confined",
         }
     }
 
     /// Starts what a step can find started. Costs nothing where there is no such thing.
     pub fn warm_up(&self) {
         match self {
-            Backend::Native => native::warm_up(),
-            Backend::Docker(_) | Backend::Confined => {}
+            Backend::Native | Backend::Confined(_) => native::warm_up(),
+            Backend::Docker(_) => {}
+        }
+    }
+
+    /// Returns what it does not give a step although another does.
+    pub fn lacks(&self) -> &'static [Lack] {
+        match self {
+            Backend::Native => &[],
+            // Engines make no time namespace.
+            Backend::Docker(_) => &[Lack::Uptime],
+            Backend::Confined(_) => &Lack::ALL,
         }
     }
 
@@ -78,7 +89,7 @@ impl Backend {
     pub fn in_action(&self) -> Option<&'static str> {
         match self {
             Backend::Native | Backend::Docker(_) => None,
-            Backend::Confined => Some(self.name()),
+            Backend::Confined(_) => Some(self.name()),
         }
     }
 }
@@ -96,12 +107,12 @@ pub fn run(
     cancel: &Cancel,
     sink: &mut dyn FnMut(Stream, &[u8]),
 ) -> Result<Outcome, Error> {
-    if let (Some(option), Backend::Docker(_) | Backend::Confined) = (spec.widens(), backend) {
+    if let (Some(option), Backend::Docker(_) | Backend::Confined(_)) = (spec.widens(), backend) {
         return Err(Error::CannotWiden { option, why: "only the backend native has it" });
     }
     match backend {
         Backend::Native => native::run(spec, cancel, sink),
         Backend::Docker(engine) => docker::run(spec, engine, cancel, sink),
-        Backend::Confined => confined::run(spec, cancel, sink),
+        Backend::Confined(slots) => confined::run(spec, slots, cancel, sink),
     }
 }

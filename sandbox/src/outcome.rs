@@ -15,6 +15,8 @@ use serde::{Deserialize, Serialize};
 use crate::docker::Staging;
 use crate::error::LimitName;
 
+use crate::confined::Used;
+
 /// How a step ended. Only `Exited(0)` is a success.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
@@ -115,4 +117,6 @@ pub struct Outcome {
     pub views: Vec<Writable>,
     /// What the views lie in, where it has to outlive the step; it goes when this is dropped.
     pub staging: Option<Staging>,
+    /// The same for a confined step; none where it vanishes by itself.
+    pub(crate) _place: Option<Used>,
 }

@@ -13,6 +13,7 @@ use std::io;
 
 use model::isolation::{Enforced, Guarantee};
 
+use crate::confined::{self, Slots, purpose};
 use crate::error::{Cause, Error};
 use crate::native::{Doing, outer_owner, rehearse};
 
@@ -85,6 +86,12 @@ impl Report {
         core.map(|finding| &finding.state).all(|state| matches!(state, State::Kept(_)))
     }
 
+    /// Says whether a guarantee holds in full.
+    pub fn keeps(&self, guarantee: Guarantee) -> bool {
+        let full = |finding: &Finding| matches!(finding.state, State::Kept(_));
+        self.findings.iter().any(|finding| finding.guarantee == guarantee && full(finding))
+    }
+
     /// Returns the first core guarantee that is missing, with its cause.
     pub fn missing(&self) -> Option<(Guarantee, &Cause)> {
         self.findings.iter().find_map(|finding| match &finding.state {
@@ -94,10 +101,24 @@ impl Report {
     }
 }
 
-/// Rehearses a step on this host.
+/// Rehearses a step on this host, in namespaces.
 pub fn probe() -> Report {
     let mut notes = core_dumps().into_iter().collect::<Vec<_>>();
-    let findings = match rehearse() {
+    let findings = findings(rehearse(), &mut notes);
+    let kernel = rustix::system::uname().release().to_string_lossy().into_owned();
+    Report { findings, notes, kernel, outer: outer_owner() }
+}
+
+/// Rehearses a confined step on this host.
+pub fn confined(slots: &Slots) -> Report {
+    let mut notes = Vec::new();
+    let findings = findings(confined::rehearse(slots), &mut notes);
+    let kernel = rustix::system::uname().release().to_string_lossy().into_owned();
+    Report { findings, notes, kernel, outer: None }
+}
+
+fn findings(rehearsed: Result<Enforced, Error>, notes: &mut Vec<Note>) -> Vec<Finding> {
+    match rehearsed {
         Ok(enforced) => Guarantee::ALL.map(|guarantee| held(guarantee, &enforced)).into(),
         Err(Error::Missing { guarantee, doing, cause, source }) => {
             let mut refused = Some(State::Missing { doing, cause, error: source });
@@ -108,9 +129,7 @@ pub fn probe() -> Report {
             notes.push(Note::RehearsalFailed { message: chain(&error) });
             Guarantee::ALL.map(|guarantee| not_reached((None, guarantee))).into()
         }
-    };
-    let kernel = rustix::system::uname().release().to_string_lossy().into_owned();
-    Report { findings, notes, kernel, outer: outer_owner() }
+    }
 }
 
 fn held(guarantee: Guarantee, enforced: &Enforced) -> Finding {
@@ -183,6 +202,9 @@ fn explain(doing: Doing, settings: &Settings) -> Cause {
     if no_room && let Some(value) = settings.max_user_namespaces {
         return Cause::KernelSetting { setting: "user/max_user_namespaces", value };
     }
+    if doing == Doing::DeviceNode {
+        return Cause::NoDevices;
+    }
     // It lets the namespace be made and takes its rights away, so the refusal may come later.
     if refused && settings.apparmor_restricts == Some(1) && !settings.root {
         return Cause::AppArmor;
@@ -223,6 +245,25 @@ impl fmt::Display for Cause {
             Cause::MaskedProc => out.write_str(
                 "the /proc here is partly covered, as in a container, so a fresh one is refused: start \
                  the container with `--security-opt systempaths=unconfined`",
+            ),
+            Cause::NotRoot => out.write_str(
+                "the backend changes its root folder and its user, which root alone may: run kiln as \
+                 root in the container",
+            ),
+            Cause::NoRight { right } => write!(
+                out,
+                "root lacks CAP_{right} here, which is needed to {}: start the container with \
+                 `--cap-add {right}`",
+                purpose(right)
+            ),
+            Cause::OldLandlock { running, least } => write!(
+                out,
+                "Landlock of ABI {least} is needed (Linux 6.2), and this kernel has {running} (0 is \
+                 none): use a newer kernel, with `landlock` among its `lsm`"
+            ),
+            Cause::NoDevices => out.write_str(
+                "device nodes on the store's file system cannot be opened: put the store on one that \
+                 is not mounted `nodev`, with `--store`, in a container that may open /dev/null",
             ),
             Cause::Unknown => out.write_str("the cause is not known"),
         }

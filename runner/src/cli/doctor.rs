@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use super::args::DoctorArgs;
 use super::{Ended, Session, stop};
+use crate::config::Required;
 use crate::diagnostic::{Code, Diagnostic, Exit};
 use crate::execute::missing;
 use crate::report;
@@ -41,7 +42,11 @@ pub fn run(session: &Session, args: &DoctorArgs) -> Ended {
         .require
         .iter()
         .copied()
-        .filter(|guarantee| !keeps(&found, *guarantee))
+        .filter_map(|required| match required {
+            Required::Guarantee(guarantee) => Some(guarantee),
+            Required::Given(_) => None,
+        })
+        .filter(|guarantee| !found.keeps(*guarantee))
         .collect();
     let diagnostics = diagnostics(&found, &required);
     if session.global.json {
@@ -52,14 +57,6 @@ pub fn run(session: &Session, args: &DoctorArgs) -> Ended {
         report::data(&told(session, &found, &looks));
     }
     if diagnostics.is_empty() { Ok(Exit::Done) } else { Err(diagnostics) }
-}
-
-/// Says whether a guarantee holds in full.
-fn keeps(found: &Report, guarantee: Guarantee) -> bool {
-    found
-        .findings
-        .iter()
-        .any(|finding| finding.guarantee == guarantee && matches!(finding.state, State::Kept(_)))
 }
 
 fn told(session: &Session, found: &Report, looks: &[Look]) -> String {

@@ -7,7 +7,7 @@ use crate::diagnostic::{Code, Diagnostic};
 use crate::report::{self, Style};
 use crate::store::{self, Store};
 use crate::{interrupt, project, refusal};
-use sandbox::{Backend, Cancel, Engine};
+use sandbox::{Backend, Cancel, Engine, Slots};
 
 /// The start of a command.
 #[derive(Debug)]
@@ -75,8 +75,13 @@ impl Session {
         match name {
             BackendName::Native => Backend::Native,
             BackendName::Docker => Backend::Docker(self.engine()),
-            BackendName::Confined => Backend::Confined,
+            BackendName::Confined => Backend::Confined(self.slots()),
         }
+    }
+
+    /// Returns where confined steps run: in the store, so that what is prepared is kept.
+    pub fn slots(&self) -> Slots {
+        Slots { folder: self.context.store.join("confined") }
     }
 
     /// Returns the container engine that this user would use.

@@ -163,8 +163,18 @@ pub fn missing(guarantee: Guarantee, cause: &Cause, headline: String) -> Diagnos
             .why("the host's own /proc is partly masked, as in a container, so no fresh one may be mounted")
             .help("start the container with  --security-opt systempaths=unconfined"),
         Cause::NotInKernel => Diagnostic::new(Code::NamespacesKernel, headline).why(format!("the kernel lacks what `{guarantee}` needs")).help("use a newer kernel"),
+        Cause::NotRoot | Cause::NoRight { .. } | Cause::OldLandlock { .. } | Cause::NoDevices => {
+            confined(cause, headline)
+        }
         Cause::Unknown => Diagnostic::new(Code::SandboxFailed, headline).help("see what this host can do: kiln doctor"),
     }
+}
+
+/// What the backend `confined` needs and does not find.
+fn confined(cause: &Cause, headline: String) -> Diagnostic {
+    let told = cause.to_string();
+    let (why, help) = told.split_once(": ").unwrap_or((&told, "kiln doctor"));
+    Diagnostic::new(Code::BackendCannot, headline).why(why).help(help)
 }
 
 fn setting_fix(setting: &str) -> String {

@@ -9,6 +9,7 @@ use sandbox::{Backend, Engine};
 
 use super::prepare::Prepared;
 use crate::cli::Session;
+use crate::config::Required;
 use crate::diagnostic::{Code, Diagnostic, Span, nearest};
 use crate::environment;
 use crate::manifest::{Host, Manifest, SourceKind};
@@ -114,7 +115,7 @@ pub fn offered(
     backend: &Backend,
 ) -> Result<(), Vec<Diagnostic>> {
     let mut wrong = Vec::new();
-    let landlock = session.config.require.contains(&Guarantee::Landlock);
+    let landlock = session.config.require.contains(&Required::Guarantee(Guarantee::Landlock));
     for step in prepared.plan.steps.values() {
         if landlock && step.widen.nested {
             let headline = format!(
@@ -131,7 +132,7 @@ pub fn offered(
     }
     let waived =
         prepared.plan.steps.values().next().map(|step| step.waived.clone()).unwrap_or_default();
-    wrong.extend(missing(session, &waived, backend));
+    wrong.extend(missing(session, backend, &waived));
     if wrong.is_empty() { Ok(()) } else { Err(wrong) }
 }
 
@@ -151,30 +152,43 @@ fn native_only(backend: &Backend, step: &Step) -> Option<Diagnostic> {
     )
 }
 
-/// Returns what the host lacks of what the configuration requires. A missing core guarantee is refused
-/// by the sandbox itself, with its cause, so nothing is rehearsed where nothing extra is required.
-fn missing(session: &Session, waived: &BTreeSet<Guarantee>, backend: &Backend) -> Vec<Diagnostic> {
-    let required: Vec<Guarantee> = session
-        .config
-        .require
-        .iter()
-        .copied()
-        .filter(|guarantee| !waived.contains(guarantee))
-        .collect();
-    if required.is_empty() {
-        return Vec::new();
-    }
-    if let Backend::Docker(engine) = backend {
-        return lacking(engine, &required);
-    }
-    let found = sandbox::probe::probe();
-    let kept = |guarantee: Guarantee| {
-        found.findings.iter().any(|finding| {
-            finding.guarantee == guarantee
-                && matches!(finding.state, sandbox::probe::State::Kept(_))
+/// Returns what this host and the backend lack of what the configuration requires. A missing core
+/// guarantee is refused by the sandbox itself, with its cause, so nothing is rehearsed where nothing
+/// extra is required.
+fn missing(session: &Session, backend: &Backend, waived: &BTreeSet<Guarantee>) -> Vec<Diagnostic> {
+    let lacks = |required: &Required| matches!(required, Required::Given(lack) if backend.lacks().contains(lack));
+    let (absent, others): (Vec<Required>, Vec<Required>) =
+        session.config.require.iter().partition(|required| lacks(required));
+    let mut wrong: Vec<Diagnostic> = absent
+        .into_iter()
+        .map(|required| {
+            Diagnostic::new(
+                Code::BackendCannot,
+                format!(
+                    "the backend `{}` does not give a step `{required}`, which the configuration requires",
+                    backend.name()
+                ),
+            )
+            .help("leave --backend out, on a host that can do without it")
+            .help(format!("or take `{required}` out of `require` in config.toml"))
         })
+        .collect();
+    let asked = others.into_iter().filter_map(|required| match required {
+        Required::Guarantee(guarantee) => Some(guarantee),
+        Required::Given(_) => None,
+    });
+    let asked: Vec<Guarantee> = asked.filter(|guarantee| !waived.contains(guarantee)).collect();
+    let found = match backend {
+        _ if asked.is_empty() => return wrong,
+        Backend::Docker(engine) => {
+            wrong.extend(lacking(engine, &asked));
+            return wrong;
+        }
+        Backend::Confined(slots) => sandbox::probe::confined(slots),
+        Backend::Native => sandbox::probe::probe(),
     };
-    required.into_iter().filter(|guarantee| !kept(*guarantee)).map(not_kept).collect()
+    wrong.extend(asked.into_iter().filter(|guarantee| !found.keeps(*guarantee)).map(not_kept));
+    wrong
 }
 
 fn not_kept(guarantee: Guarantee) -> Diagnostic {

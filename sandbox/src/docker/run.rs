@@ -79,6 +79,7 @@ pub fn run(
         network_attempts: Vec::new(),
         views,
         staging: Some(staging),
+        _place: None,
     })
 }
 
@@ -274,6 +275,7 @@ fn cancelled() -> Outcome {
         network_attempts: Vec::new(),
         views: Vec::new(),
         staging: None,
+        _place: None,
     }
 }
 

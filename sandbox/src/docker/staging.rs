@@ -123,7 +123,7 @@ impl Staging {
                 let (parent, name) = self.parent_of(at)?;
                 mkdirat(&parent, name, Mode::RWXU)?;
                 let to = openat(&parent, name, FOLDER, Mode::empty())?;
-                copy_folder(from.as_fd(), to.as_fd())?;
+                copy_folder(from.as_fd(), to.as_fd(), None)?;
                 rustix::fs::fchmod(&to, Mode::from(like.st_mode & 0o777))?;
                 Ok(rustix::fs::futimens(&to, &times_of(&like))?)
             }

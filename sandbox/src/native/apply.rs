@@ -201,7 +201,7 @@ fn overlay(
     let copied = view == View::Step && !copy::keeps_attributes(top.as_fd());
     if copied {
         stage.copied = true;
-        copy::copy_folder(below.as_fd(), top.as_fd()).or_fail(Doing::CopyFile, lower)?;
+        copy::copy_folder(below.as_fd(), top.as_fd(), None).or_fail(Doing::CopyFile, lower)?;
     }
     futimens(&top, &times_of(&like)).or_fail(Doing::Overlay, at)?;
     if copied {
@@ -484,7 +484,7 @@ fn forget(stage: &Stage, at: &str) {
 }
 
 /// Does `change` in a folder and gives the folder its times back.
-fn keeping_times(
+pub fn keeping_times(
     folder: BorrowedFd<'_>,
     change: impl FnOnce() -> io::Result<()>,
 ) -> io::Result<()> {
@@ -493,7 +493,8 @@ fn keeping_times(
     Ok(utimensat(folder, "", &times_of(&before), AtFlags::EMPTY_PATH)?)
 }
 
-fn t0() -> Timestamps {
+/// Returns T0 for both times of a file.
+pub fn t0() -> Timestamps {
     let t0 = Timespec { tv_sec: T0_SECONDS, tv_nsec: 0 };
     Timestamps { last_access: t0, last_modification: t0 }
 }

@@ -8,6 +8,8 @@
 //! 6. once in the step's control group, the first process of the new pid namespace starts, as a
 //!    child of the build process, and this one ends.
 //!
+//! A confined step has no namespaces: its child goes another way after 2 (`confined/warden.rs`).
+//!
 //! Never returns to `main`. Never has a second thread. Writes nothing on the host.
 
 use std::io;
@@ -21,8 +23,9 @@ use rustix::process::{
 use rustix::thread::CpuSet;
 
 use super::error::{Doing, Failure, Naming};
-use super::wire::{GO_ON, Order, Word, receive, say, unpack};
+use super::wire::{CONFINED, GO_ON, Order, SWEEP, Word, receive, say, unpack};
 use super::{apply, inherited, init, namespaces, sys};
+use crate::confined;
 
 /// What the child is called instead of a program's name. Nobody starts kiln under it by accident.
 pub const MARK: &str = "kiln: sandbox child";
@@ -47,13 +50,27 @@ fn start() -> ! {
     // Away from the standard descriptors, which become the step's.
     let Ok(socket) = rustix::io::fcntl_dupfd_cloexec(&stdin, 3) else { sys::exit_now(1) };
     match closed.or_fail(Doing::CloseDescriptors, "").and_then(|()| prepare(&socket)) {
-        Ok(First { order, sources, bodies }) => init::start(order, &socket, sources, bodies),
+        Ok(Asked::Namespaces(First { order, sources, bodies })) => {
+            init::start(order, &socket, sources, bodies)
+        }
+        Ok(Asked::Confined { order, root }) => confined::start(&order, &root, &socket),
+        Ok(Asked::Sweep(users)) => confined::sweep(users, &socket),
         Err(failure) => {
             // If the build process is gone nobody is left to tell.
             let _ = say(socket.as_fd(), &Word::Failed(failure), &[]);
             sys::exit_now(1)
         }
     }
+}
+
+/// What this process was asked to be.
+enum Asked {
+    /// The first process of namespaces of its own.
+    Namespaces(First),
+    /// The warden of a confined step.
+    Confined { order: confined::Order, root: OwnedFd },
+    /// The end of all processes of a confined step's user.
+    Sweep(confined::Users),
 }
 
 /// What the first process needs.
@@ -63,7 +80,7 @@ struct First {
     bodies: Vec<u8>,
 }
 
-fn prepare(socket: &OwnedFd) -> Result<First, Failure> {
+fn prepare(socket: &OwnedFd) -> Result<Asked, Failure> {
     // 1.
     sys::reset_signals().or_fail(Doing::ResetSignals, "")?;
     set_parent_process_death_signal(Some(Signal::KILL)).or_fail(Doing::TieLife, "")?;
@@ -76,13 +93,21 @@ fn prepare(socket: &OwnedFd) -> Result<First, Failure> {
     setrlimit(Resource::Nofile, Rlimit { current: most, maximum: most })
         .or_fail(Doing::ResourceLimits, "files")?;
     // 2.
-    let (_, mut fds) = receive(socket).or_fail(Doing::Talk, "")?;
-    let file =
-        fds.pop().ok_or(io::Error::from(io::ErrorKind::UnexpectedEof)).or_fail(Doing::Talk, "")?;
-    let (order, bodies) = unpack(file).or_fail(Doing::Talk, "order")?;
-    if let Some(processors) = &order.processors {
-        pin(processors).or_fail(Doing::PinProcessors, "")?;
+    let (word, fds) = receive(socket).or_fail(Doing::Talk, "")?;
+    let mut fds = fds.into_iter();
+    let mut next = || fds.next().ok_or(io::Error::from(io::ErrorKind::UnexpectedEof));
+    let file = next().or_fail(Doing::Talk, "")?;
+    if word == SWEEP {
+        return Ok(Asked::Sweep(unpack(file).or_fail(Doing::Talk, "order")?.0));
     }
+    if word == CONFINED {
+        let (order, _) = unpack::<confined::Order>(file).or_fail(Doing::Talk, "order")?;
+        pin_all(order.processors.as_deref())?;
+        await_group(socket)?;
+        return Ok(Asked::Confined { order, root: next().or_fail(Doing::Talk, "root")? });
+    }
+    let (order, bodies) = unpack::<Order>(file).or_fail(Doing::Talk, "order")?;
+    pin_all(order.processors.as_deref())?;
     raise_oom_score();
     // 3.
     let mut sources = None;
@@ -101,14 +126,26 @@ fn prepare(socket: &OwnedFd) -> Result<First, Failure> {
         None => open_sources(&order)?,
     };
     // 6. By now we are in the step's control group, or are told that we never will be.
-    match receive(socket).or_fail(Doing::Talk, "")? {
-        (word, _) if word == GO_ON => {}
-        _ => return Err(Doing::Talk.failed("", &io::ErrorKind::UnexpectedEof.into())),
-    }
+    await_group(socket)?;
     namespaces::enter_group()?;
     match sys::clone_beside().or_fail(Doing::FirstProcess, "")? {
         sys::Twin::Original => sys::exit_now(0),
-        sys::Twin::New => Ok(First { order, sources, bodies }),
+        sys::Twin::New => Ok(Asked::Namespaces(First { order, sources, bodies })),
+    }
+}
+
+/// Waits for the word that comes once this process is in its control group.
+fn await_group(socket: &OwnedFd) -> Result<(), Failure> {
+    match receive(socket).or_fail(Doing::Talk, "")? {
+        (word, _) if word == GO_ON => Ok(()),
+        _ => Err(Doing::Talk.failed("", &io::ErrorKind::UnexpectedEof.into())),
+    }
+}
+
+fn pin_all(processors: Option<&[usize]>) -> Result<(), Failure> {
+    match processors {
+        Some(processors) => pin(processors).or_fail(Doing::PinProcessors, ""),
+        None => Ok(()),
     }
 }
 
@@ -119,7 +156,7 @@ fn pin(processors: &[usize]) -> io::Result<()> {
 }
 
 /// Only ever raised, which needs no right. A host that refuses loses nothing of the promise.
-fn raise_oom_score() {
+pub fn raise_oom_score() {
     let file = std::fs::OpenOptions::new().write(true).open("/proc/self/oom_score_adj");
     let _ = file.and_then(|mut file| io::Write::write_all(&mut file, OOM_SCORE.as_bytes()));
 }

@@ -7,13 +7,15 @@
 //!
 //! Works on descriptors, never follows a symlink, refuses what is no folder, file or symlink.
 
+use std::ffi::CStr;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{
-    AtFlags, Dir, FileType, Mode, OFlags, Stat, Timespec, Timestamps, XattrFlags, fchmod,
-    fsetxattr, futimens, mkdirat, openat, readlinkat, statat, symlinkat, utimensat,
+    AtFlags, Dir, FileType, Gid, Mode, OFlags, Stat, Timespec, Timestamps, Uid, XattrFlags,
+    chownat, fchmod, fchown, fsetxattr, futimens, mkdirat, openat, readlinkat, statat, symlinkat,
+    utimensat,
 };
 
 const FOLDER: OFlags =
@@ -31,40 +33,60 @@ pub fn keeps_attributes(folder: BorrowedFd<'_>) -> bool {
         && rustix::fs::fremovexattr(folder, "user.kiln").is_ok()
 }
 
+/// User and group of every copy; whoever copies, if none.
+pub type Owner = Option<(Uid, Gid)>;
+
 /// Copies everything in `from` into the empty folder `to`; `to` itself keeps its mode and times.
-pub fn copy_folder(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> io::Result<()> {
+pub fn copy_folder(from: BorrowedFd<'_>, to: BorrowedFd<'_>, owner: Owner) -> io::Result<()> {
     for entry in Dir::read_from(from)? {
         let entry = entry?;
         let name = entry.file_name();
-        if matches!(name.to_bytes(), b"." | b"..") {
-            continue;
-        }
-        let like = statat(from, name, AtFlags::SYMLINK_NOFOLLOW)?;
-        match FileType::from_raw_mode(like.st_mode) {
-            FileType::Directory => {
-                let below = openat(from, name, FOLDER, Mode::empty())?;
-                mkdirat(to, name, Mode::RWXU)?;
-                let made = openat(to, name, FOLDER, Mode::empty())?;
-                copy_folder(below.as_fd(), made.as_fd())?;
-                settle(&made, &like)?;
-            }
-            FileType::RegularFile => {
-                let mut source = File::from(openat(from, name, READ, Mode::empty())?);
-                let mut target = File::from(openat(to, name, CREATE, Mode::RUSR | Mode::WUSR)?);
-                io::copy(&mut source, &mut target)?;
-                settle(&target.into(), &like)?;
-            }
-            FileType::Symlink => {
-                symlinkat(readlinkat(from, name, Vec::new())?, to, name)?;
-                utimensat(to, name, &times_of(&like), AtFlags::SYMLINK_NOFOLLOW)?;
-            }
-            _ => return Err(io::Error::from_raw_os_error(libc::EINVAL)),
+        if !matches!(name.to_bytes(), b"." | b"..") {
+            copy_entry(from, name, to, name, owner)?;
         }
     }
     Ok(())
 }
 
-fn settle(made: &OwnedFd, like: &Stat) -> io::Result<()> {
+/// Copies the entry `name` of `from`, with all below it, to the new name `new` in `to`.
+pub fn copy_entry(
+    from: BorrowedFd<'_>,
+    name: &CStr,
+    to: BorrowedFd<'_>,
+    new: &CStr,
+    owner: Owner,
+) -> io::Result<()> {
+    let like = statat(from, name, AtFlags::SYMLINK_NOFOLLOW)?;
+    match FileType::from_raw_mode(like.st_mode) {
+        FileType::Directory => {
+            let below = openat(from, name, FOLDER, Mode::empty())?;
+            mkdirat(to, new, Mode::RWXU)?;
+            let made = openat(to, new, FOLDER, Mode::empty())?;
+            copy_folder(below.as_fd(), made.as_fd(), owner)?;
+            settle(&made, &like, owner)
+        }
+        FileType::RegularFile => {
+            let mut source = File::from(openat(from, name, READ, Mode::empty())?);
+            let mut target = File::from(openat(to, new, CREATE, Mode::RUSR | Mode::WUSR)?);
+            io::copy(&mut source, &mut target)?;
+            settle(&target.into(), &like, owner)
+        }
+        FileType::Symlink => {
+            symlinkat(readlinkat(from, name, Vec::new())?, to, new)?;
+            if let Some((uid, gid)) = owner {
+                chownat(to, new, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?;
+            }
+            Ok(utimensat(to, new, &times_of(&like), AtFlags::SYMLINK_NOFOLLOW)?)
+        }
+        _ => Err(io::Error::from_raw_os_error(libc::EINVAL)),
+    }
+}
+
+/// Gives a copy its owner, and then mode and times of what it was copied from.
+pub fn settle(made: &OwnedFd, like: &Stat, owner: Owner) -> io::Result<()> {
+    if let Some((uid, gid)) = owner {
+        fchown(made, Some(uid), Some(gid))?;
+    }
     fchmod(made, Mode::from(like.st_mode & 0o777))?;
     Ok(futimens(made, &times_of(like))?)
 }
@@ -99,7 +121,7 @@ mod tests {
             utimensat(CWD, from.join(name), &times, AtFlags::SYMLINK_NOFOLLOW).expect("times");
         }
         let folder = |path| open(path, FOLDER, Mode::empty()).expect("a folder");
-        copy_folder(folder(&from).as_fd(), folder(&to).as_fd()).expect("a copy");
+        copy_folder(folder(&from).as_fd(), folder(&to).as_fd(), None).expect("a copy");
         for name in ["a", "a/b", "a/b/f", "a/link", "tool"] {
             let stat = |top: &std::path::Path| {
                 let stat = statat(CWD, top.join(name), AtFlags::SYMLINK_NOFOLLOW).expect("there");
@@ -123,6 +145,6 @@ mod tests {
         let fifo = top.path().join("from/fifo");
         rustix::fs::mknodat(CWD, fifo, FileType::Fifo, Mode::RUSR, 0).expect("a pipe");
         let folder = |name| open(top.path().join(name), FOLDER, Mode::empty()).expect("a folder");
-        assert!(copy_folder(folder("from").as_fd(), folder("to").as_fd()).is_err());
+        assert!(copy_folder(folder("from").as_fd(), folder("to").as_fd(), None).is_err());
     }
 }

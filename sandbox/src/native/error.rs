@@ -112,6 +112,26 @@ pub enum Doing {
     Execute,
     #[error("use the control group")]
     ControlGroup,
+    #[error("take a user of its own for the step")]
+    OwnUser,
+    #[error("use the right of root to")]
+    RootRight,
+    #[error("make the device node")]
+    DeviceNode,
+    #[error("prepare the root in")]
+    PreparedRoot,
+    #[error("find the prepared root as it was")]
+    RootUnchanged,
+    #[error("remove what the step left in")]
+    Wipe,
+    #[error("kill every process of the step's user")]
+    KillByUser,
+    #[error("be the parent of what loses its own")]
+    Subreaper,
+    #[error("find that no socket can be made")]
+    NoSocket,
+    #[error("restrict files by Landlock of the least interface")]
+    LandlockCore,
 }
 
 /// One failed move, as it crosses the pipe.
@@ -137,6 +157,8 @@ impl Doing {
             | Doing::HostName
             | Doing::ClockOffsets
             | Doing::Capabilities
+            | Doing::OwnUser
+            | Doing::RootRight
             | Doing::NoMoreNamespaces => Some(Guarantee::Identity),
             Doing::MountNamespace
             | Doing::Private
@@ -145,9 +167,18 @@ impl Doing {
             | Doing::Device
             | Doing::Bind
             | Doing::ReadOnly
+            | Doing::DeviceNode
+            | Doing::RootUnchanged
+            | Doing::LandlockCore
             | Doing::Pivot => Some(Guarantee::Files),
-            Doing::PidNamespace | Doing::Proc | Doing::FirstProcess => Some(Guarantee::Processes),
-            Doing::NetworkNamespace | Doing::Loopback | Doing::Resolver => Some(Guarantee::Network),
+            Doing::PidNamespace
+            | Doing::Proc
+            | Doing::FirstProcess
+            | Doing::KillByUser
+            | Doing::Subreaper => Some(Guarantee::Processes),
+            Doing::NetworkNamespace | Doing::Loopback | Doing::Resolver | Doing::NoSocket => {
+                Some(Guarantee::Network)
+            }
             Doing::NoNewPrivileges | Doing::Filter => Some(Guarantee::Syscalls),
             Doing::Landlock => Some(Guarantee::Landlock),
             Doing::Image
@@ -174,7 +205,9 @@ impl Doing {
             | Doing::Personality
             | Doing::WorkingFolder
             | Doing::Execute
-            | Doing::ControlGroup => None,
+            | Doing::ControlGroup
+            | Doing::PreparedRoot
+            | Doing::Wipe => None,
         }
     }
 

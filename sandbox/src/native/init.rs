@@ -86,7 +86,7 @@ fn live(
     step::leave_output().or_fail(Doing::StepProcess, "output")?;
     // 7.
     let mut attempts = Attempts::new(resolver, listener);
-    let status = attend(&signals, socket, &mut attempts, main)?;
+    let status = attend(&signals, socket, &mut attempts, main, &obey)?;
     // 8.
     let left = kill_rest();
     let word = Word::Ended { status, left, full: work_space_is_full() };
@@ -180,19 +180,22 @@ fn check(order: &Order, facts: &Facts) -> Result<(), Failure> {
     }
 }
 
-fn block_child_signal() -> io::Result<SignalFd> {
+/// Blocks the signal of a child's end and returns the descriptor that tells of it instead.
+pub fn block_child_signal() -> io::Result<SignalFd> {
     let mut mask = SigSet::empty();
     mask.add(NixSignal::SIGCHLD);
     mask.thread_block()?;
     Ok(SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?)
 }
 
-/// Waits for the main process; returns its exit code, or the negative number of its signal.
-fn attend(
+/// Waits for the main process; returns its exit code, or the negative number of its signal. What the
+/// build process says meanwhile is done by `obey`.
+pub fn attend(
     signals: &SignalFd,
     socket: &OwnedFd,
     attempts: &mut Attempts,
     main: i32,
+    obey: &dyn Fn(&OwnedFd),
 ) -> Result<i32, Failure> {
     loop {
         let [ended, told, question, call] = wait_for(signals, socket, attempts)?;

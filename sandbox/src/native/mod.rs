@@ -3,34 +3,34 @@
 //! [`run`] is the story of the build process's side. The other side begins in `child.rs` and goes on
 //! in `init.rs`. What both say to each other is in `wire.rs`.
 
-mod apply;
-mod attempts;
-mod cgroup;
-mod child;
+pub(crate) mod apply;
+pub(crate) mod attempts;
+pub(crate) mod cgroup;
+pub(crate) mod child;
 pub(crate) mod copy;
 mod enforced;
-mod error;
+pub(crate) mod error;
 mod inherited;
-mod init;
-mod landlock;
-mod launch;
+pub(crate) mod init;
+pub(crate) mod landlock;
+pub(crate) mod launch;
 pub(crate) mod lists;
 mod namespaces;
 pub(crate) mod order;
 mod outer;
-mod rehearse;
+pub(crate) mod rehearse;
 mod resolver;
-mod run;
-mod seal;
+pub(crate) mod run;
+pub(crate) mod seal;
 pub(crate) mod seccomp;
 pub(crate) mod setup;
 pub(crate) mod space;
-mod step;
-mod supervise;
-mod sys;
-mod tell;
+pub(crate) mod step;
+pub(crate) mod supervise;
+pub(crate) mod sys;
+pub(crate) mod tell;
 mod usage;
-mod wire;
+pub(crate) mod wire;
 #[cfg(test)]
 mod wire_tests;
 
@@ -39,4 +39,5 @@ pub use error::Doing;
 pub use launch::{cool_down, warm_up};
 pub use outer::outer_owner;
 pub(crate) use rehearse::rehearse;
+
 pub use run::run;

@@ -80,6 +80,8 @@ fn finish(
         cwd: parts.cwd.clone(),
         files: parts.limits.files.value.0,
         processes: (!host.limits_pids()).then_some(wanted.pids.0),
+        file_bytes: None,
+        may_randomize: false,
     };
     let waived = |guarantee| parts.waived.contains(&guarantee);
     let may_miss =
@@ -105,7 +107,7 @@ fn finish(
 }
 
 /// Holds every limit that was asked for against what this host can do.
-fn wanted(parts: &Parts, host: &Host) -> Result<Wanted, Error> {
+pub fn wanted(parts: &Parts, host: &Host) -> Result<Wanted, Error> {
     let limits = &parts.limits;
     let waived = parts.waived.contains(&Guarantee::Limits);
     let memory_asked = limits.memory.is_some_and(|limit| limit.asked);

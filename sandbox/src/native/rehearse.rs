@@ -14,7 +14,7 @@ use super::cgroup::Host;
 use super::enforced::enforced;
 use super::error::Doing;
 use super::order::order_without_environment;
-use super::run::{carry_out, explain};
+use super::run::{carry_out_order, explain};
 use crate::cancel::Cancel;
 use crate::error::Error;
 use crate::spec::{Parts, Widen};
@@ -31,7 +31,7 @@ pub fn rehearse() -> Result<Enforced, Error> {
     let parts = parts();
     let host = Host::get();
     let ordered = order_without_environment(&parts, host)?;
-    let done = carry_out(&parts, host, &ordered, &cancel, &mut |_, _| {})?;
+    let done = carry_out_order(&parts, host, &ordered, &cancel, &mut |_, _| {})?;
     match (done.seen.failure, done.seen.facts) {
         (Some(failure), Some(facts)) if failure.doing == Doing::Execute => {
             Ok(enforced(&facts, &parts, host, ordered.wanted, &ordered.work))
@@ -41,7 +41,8 @@ pub fn rehearse() -> Result<Enforced, Error> {
     }
 }
 
-fn parts() -> Parts {
+/// A request for a step without an environment and without a program.
+pub fn parts() -> Parts {
     Parts {
         root: PathBuf::new(),
         tree: model::Digest::of(b""),

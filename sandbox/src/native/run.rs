@@ -1,7 +1,7 @@
 //! Runs one step: the build process's side of the story, in seven moves.
 
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 
 use model::isolation::Guarantee;
 use model::limits::Bytes;
@@ -12,7 +12,7 @@ use super::enforced::enforced;
 use super::error::{Doing, Failure};
 use super::order::{Ordered, order};
 use super::space::Space;
-use super::supervise::{Bounds, Seen, Stop, watch};
+use super::supervise::{Bounds, Ending, Seen, Stop, watch};
 use super::usage::{Full, Watcher};
 use super::{launch, tell, wire};
 use crate::cancel::Cancel;
@@ -43,7 +43,7 @@ pub fn run(
     let ordered = order(parts, host)?;
     tell::ordered(parts, &ordered);
     // 2. to 6.
-    let done = carry_out(parts, host, &ordered, cancel, sink)?;
+    let done = carry_out_order(parts, host, &ordered, cancel, sink)?;
     // 7.
     outcome(parts, host, ordered, done).inspect(tell::outcome)
 }
@@ -52,13 +52,30 @@ pub fn run(
 pub struct Done {
     /// What was seen.
     pub seen: Seen,
-    killed_for_memory: u64,
-    refused_processes: u64,
-    memory_peak: Option<Bytes>,
+    /// Processes that were killed because memory ran out.
+    pub killed_for_memory: u64,
+    /// Processes that could not be started because there were too many.
+    pub refused_processes: u64,
+    /// Most memory held at once.
+    pub memory_peak: Option<Bytes>,
 }
 
-/// Moves 2 to 6 of [`run`].
-pub fn carry_out(
+/// What a child is sent, and how its run is bounded and ended.
+pub struct Dispatch<'a> {
+    /// What kind of order it is.
+    pub word: &'static [u8],
+    /// The packed order first, and what belongs to it.
+    pub fds: &'a [BorrowedFd<'a>],
+    /// What its control group limits.
+    pub wanted: Wanted,
+    /// How it is killed.
+    pub ending: Ending,
+    /// Who watches what it writes to a disk.
+    pub disk: Option<Watcher>,
+}
+
+/// Moves 2 to 6 of [`run`], for a step in namespaces of its own.
+pub fn carry_out_order(
     parts: &Parts,
     host: &Host,
     ordered: &Ordered,
@@ -73,13 +90,26 @@ pub fn carry_out(
         }
     };
     let packed = wire::pack(&ordered.order, &bodies).map_err(setup(Doing::Talk))?;
+    let fds = [packed.as_fd()];
+    let (wanted, ending) = (ordered.wanted, Ending::FirstProcess);
+    let dispatch = Dispatch { word: wire::ORDER, fds: &fds, wanted, ending, disk };
+    carry_out(parts, host, dispatch, cancel, sink)
+}
+
+/// Moves 2 to 6 of [`run`], whatever the order.
+pub fn carry_out(
+    parts: &Parts,
+    host: &Host,
+    dispatch: Dispatch<'_>,
+    cancel: &Cancel,
+    sink: &mut dyn FnMut(Stream, &[u8]),
+) -> Result<Done, Error> {
     // 2.
     let launched = launch::take()?;
     // 3. A child that is gone already says why, or shows by its silence that it is.
-    let _ = wire::send(launched.socket.as_fd(), b"order", &[packed.as_fd()]);
-    drop(packed);
+    let _ = wire::send(launched.socket.as_fd(), dispatch.word, dispatch.fds);
     // 4. It starts nothing before it is told to go on, so whatever it starts is in the group.
-    let grouped = admit(host, ordered.wanted, launched.pid);
+    let grouped = admit(host, dispatch.wanted, launched.pid);
     let _ = match &grouped {
         Ok(_) => wire::send(launched.socket.as_fd(), wire::GO_ON, &[]),
         Err(_) => shutdown(&launched.socket, Shutdown::Write).map_err(io::Error::from),
@@ -89,8 +119,9 @@ pub fn carry_out(
         timeout: parts.timeout,
         idle: parts.limits.idle.map(|limit| limit.value),
         log: parts.limits.log.value,
+        ending: dispatch.ending,
     };
-    let seen = watch(launched, &bounds, disk, cancel, sink)?;
+    let seen = watch(launched, &bounds, dispatch.disk, cancel, sink)?;
     let mut group = match (grouped, &seen.failure) {
         (Ok(group), _) => group,
         // It failed by itself, before it could have been admitted.
@@ -119,27 +150,33 @@ fn admit(host: &Host, wanted: Wanted, pid: u32) -> io::Result<Option<Group>> {
     Ok(Some(group))
 }
 
-fn outcome(parts: &Parts, host: &Host, ordered: Ordered, done: Done) -> Result<Outcome, Error> {
-    let limits_hit = limits_hit(&done);
-    let Done { seen, killed_for_memory, memory_peak, refused_processes: _ } = done;
+/// Tells how the step ended, or why it did not run to its end.
+pub fn exit(done: &Done) -> Result<Exit, Error> {
+    let Done { seen, killed_for_memory, .. } = done;
     let cancelled = seen.stop == Some(Stop::Cancelled);
     if let Some(failure) = seen.failure.clone().filter(|_| !cancelled) {
         return Err(explain(failure));
     }
-    let exit = match (seen.stop, seen.ended) {
+    Ok(match (seen.stop, seen.ended) {
         (Some(Stop::Cancelled), _) => Exit::Cancelled,
         (Some(Stop::TimeOut), _) => Exit::TimedOut { idle: false },
         (Some(Stop::Idle), _) => Exit::TimedOut { idle: true },
         (Some(Stop::Disk(Full::Limit)), _) => Exit::OutOfDisk,
         (Some(Stop::Disk(Full::Reserve)), _) => Exit::OutOfHostDisk,
         (Some(Stop::Stuck), _) => return Err(Error::ChildLost),
-        (None, _) if killed_for_memory > 0 => Exit::OutOfMemory,
+        (None, _) if *killed_for_memory > 0 => Exit::OutOfMemory,
         (None, None) => return Err(Error::ChildLost),
         (None, Some((0, _, _))) => Exit::Exited(0),
         (None, Some((_, _, true))) => Exit::OutOfDisk,
         (None, Some((code @ 0.., _, false))) => Exit::Exited(code),
         (None, Some((signal, _, false))) => Exit::Signaled(-signal),
-    };
+    })
+}
+
+fn outcome(parts: &Parts, host: &Host, ordered: Ordered, done: Done) -> Result<Outcome, Error> {
+    let exit = exit(&done)?;
+    let limits_hit = limits_hit(&done);
+    let Done { seen, memory_peak, .. } = done;
     // Stopped before the seal: nothing ran, and nothing is claimed.
     let held = seen.facts.map(|facts| enforced(&facts, parts, host, ordered.wanted, &ordered.work));
     let views = ordered.places.into_iter().zip(seen.places);
@@ -153,11 +190,12 @@ fn outcome(parts: &Parts, host: &Host, ordered: Ordered, done: Done) -> Result<O
         network_attempts: seen.attempts.into_iter().collect(),
         views: views.map(|(at, dir)| Writable { at, dir }).collect(),
         staging: None,
+        _place: None,
     })
 }
 
 /// Returns the limits that refused the step something, also where it went on without a word of it.
-fn limits_hit(done: &Done) -> Vec<LimitName> {
+pub fn limits_hit(done: &Done) -> Vec<LimitName> {
     let full = done.seen.ended.is_some_and(|(_, _, full)| full)
         || matches!(done.seen.stop, Some(Stop::Disk(_)));
     let hit = [

@@ -6,8 +6,8 @@
 //!
 //! Does not catch: a capability that a kernel newer than this list knows; the empty sets cover it.
 
-use std::fs;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 
 use model::step::Widen;
@@ -27,6 +27,7 @@ use super::{landlock, lists, seccomp, sys};
 pub fn seal(order: &Order) -> Result<(Facts, Option<OwnedFd>), Failure> {
     // 1. Names that only an unsealed process can read, read after the root has changed.
     let mut facts = read_names();
+    let mut status = own_status()?;
     // 2. No other process may look into this one, not even one of the same user.
     set_dumpable_behavior(DumpableBehavior::NotDumpable)
         .or_fail(Doing::Capabilities, "dumpable")?;
@@ -48,7 +49,9 @@ pub fn seal(order: &Order) -> Result<(Facts, Option<OwnedFd>), Failure> {
         Err(cause) => return Err(Doing::Filter.failed("", &cause)),
     };
     // 7. What the kernel says.
-    read_rights(&mut facts)?;
+    read_rights(&mut facts, &mut status)?;
+    let root = rustix::fs::statvfs("/").or_fail(Doing::ReadBack, "/")?;
+    facts.root_read_only = root.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY);
     Ok((facts, listener))
 }
 
@@ -71,7 +74,7 @@ pub fn kept(widen: Widen) -> CapabilitySet {
 
 /// Empties all five sets but for what is kept. A kept one is ambient, so it survives an exec although
 /// user 0 gets nothing by being user 0.
-fn drop_capabilities(kept: CapabilitySet) -> Result<(), Failure> {
+pub fn drop_capabilities(kept: CapabilitySet) -> Result<(), Failure> {
     clear_ambient_capability_set().or_fail(Doing::Capabilities, "ambient")?;
     if !kept.is_empty() {
         let own = capabilities(None).or_fail(Doing::Capabilities, "sets")?;
@@ -126,11 +129,17 @@ fn read_names() -> Facts {
     facts
 }
 
-fn read_rights(facts: &mut Facts) -> Result<(), Failure> {
+/// Opens what the kernel says of this process. What is read later is what is true then.
+pub fn own_status() -> Result<File, Failure> {
+    File::open("/proc/self/status").or_fail(Doing::ReadBack, "/proc/self/status")
+}
+
+/// Reads back which rights this process has.
+pub fn read_rights(facts: &mut Facts, own_status: &mut File) -> Result<(), Failure> {
     facts.no_new_privileges = no_new_privs().or_fail(Doing::ReadBack, "no-new-privileges")?;
     // The kernel's own text: it lists every set at once, also those of capabilities unknown here.
-    let status =
-        fs::read_to_string("/proc/self/status").or_fail(Doing::ReadBack, "/proc/self/status")?;
+    let mut status = String::new();
+    own_status.read_to_string(&mut status).or_fail(Doing::ReadBack, "/proc/self/status")?;
     let value = |key: &str| status.lines().find_map(|line| line.strip_prefix(key)).map(str::trim);
     let bits = |set: &str| value(set).and_then(|bits| u64::from_str_radix(bits, 16).ok());
     facts.capabilities = bits("CapInh:").filter(|first| {
@@ -139,7 +148,5 @@ fn read_rights(facts: &mut Facts) -> Result<(), Failure> {
     facts.filter = value("Seccomp:") == Some("2");
     let allowed = sched_getaffinity(None).or_fail(Doing::ReadBack, "affinity")?;
     facts.processors = allowed.count();
-    let root = rustix::fs::statvfs("/").or_fail(Doing::ReadBack, "/")?;
-    facts.root_read_only = root.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY);
     Ok(())
 }

@@ -41,6 +41,11 @@ pub fn execute(program: &Program) -> Failure {
     }
 }
 
+/// Makes addresses the same in each run.
+pub fn fix_addresses() -> io::Result<()> {
+    sys::set_personality(NO_RANDOMIZE)
+}
+
 /// Lets go of the step's output, so that its end is seen when the step's processes end.
 pub fn leave_output() -> io::Result<()> {
     let null = openat(CWD, "/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
@@ -52,7 +57,10 @@ fn prepare(program: &Program) -> Result<(), Failure> {
     set_parent_process_death_signal(Some(Signal::KILL)).or_fail(Doing::TieLife, "")?;
     rustix::process::setsid().or_fail(Doing::StepProcess, "session")?;
     limits(program)?;
-    sys::set_personality(NO_RANDOMIZE).or_fail(Doing::Personality, "")?;
+    match fix_addresses() {
+        Err(_) if program.may_randomize => {}
+        fixed => fixed.or_fail(Doing::Personality, "")?,
+    }
     working_folder(program)?;
     let null = openat(CWD, "/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
     let null = null.or_fail(Doing::StepProcess, "/dev/null")?;
@@ -80,13 +88,13 @@ fn limits(program: &Program) -> Result<(), Failure> {
         Resource::As,
         Resource::Cpu,
         Resource::Data,
-        Resource::Fsize,
         Resource::Locks,
         Resource::Rss,
         Resource::Rttime,
     ] {
         fix(resource, u64::MAX, None)?;
     }
+    fix(Resource::Fsize, program.file_bytes.unwrap_or(u64::MAX), program.file_bytes)?;
     let most = program.processes.unwrap_or(u64::MAX);
     fix(Resource::Nproc, most, program.processes)
 }

@@ -20,7 +20,7 @@ use super::error::{Doing, Failure};
 use super::launch::Launched;
 use super::sys;
 use super::usage::{Full, Watcher};
-use super::wire::{Facts, TERMINATE, Word, receive, send};
+use super::wire::{Facts, KILL, TERMINATE, Word, receive, send};
 use crate::cancel::Cancel;
 use crate::error::Error;
 use crate::outcome::{NetworkAttempt, Stream};
@@ -42,6 +42,17 @@ pub struct Bounds {
     pub idle: Option<Millis>,
     /// Output kept.
     pub log: Bytes,
+    /// How the step is killed.
+    pub ending: Ending,
+}
+
+/// How the step is killed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// By the end of its first process, with which the kernel ends its pid namespace.
+    FirstProcess,
+    /// By a word to the child, which kills every process of the step's user.
+    Word,
 }
 
 /// Why the step was stopped from outside.
@@ -103,6 +114,7 @@ pub fn watch(
         last_output: now,
         kill_at: None,
         killed: None,
+        ending: bounds.ending,
         seen: Seen::default(),
     };
     let mut buffer = vec![0; CHUNK];
@@ -150,6 +162,7 @@ struct Run {
     last_output: Instant,
     kill_at: Option<Instant>,
     killed: Option<Instant>,
+    ending: Ending,
     seen: Seen,
 }
 
@@ -203,6 +216,16 @@ impl Run {
 
     fn kill(&mut self) {
         self.killed.get_or_insert_with(Instant::now);
+        let told = match (self.ending, &self.socket) {
+            (Ending::Word, Some(socket)) => send(socket.as_fd(), KILL, &[]).is_ok(),
+            _ => false,
+        };
+        if !told {
+            self.kill_processes();
+        }
+    }
+
+    fn kill_processes(&self) {
         for process in [&self.first, &self.child].into_iter().flatten() {
             // Fails only if it is dead already.
             let _ = pidfd_send_signal(process, Signal::KILL);
@@ -297,10 +320,9 @@ impl Run {
         let Some(socket) = &self.socket else { return Ok(()) };
         let (message, fds) = match receive(socket) {
             Ok(heard) => heard,
-            // The other side closed with a message of ours unread.
-            Err(cause) if cause.kind() == io::ErrorKind::ConnectionReset => {
-                (Vec::new(), Vec::new())
-            }
+            // The other side closed with a message of ours unread. This is told once and first; what it
+            // said before that, and then the end, are still to be read.
+            Err(cause) if cause.kind() == io::ErrorKind::ConnectionReset => return Ok(()),
             Err(cause) => return Err(broken(Doing::Talk)(cause)),
         };
         if message.is_empty() {
@@ -361,6 +383,9 @@ impl Drop for Run {
         let second = Timespec { tv_sec: 1, tv_nsec: 0 };
         for process in [&self.first, &self.child].into_iter().flatten() {
             // It was killed; what still cannot be reaped then is reaped when this process ends.
+            let _ = poll(&mut [PollFd::new(process, PollFlags::IN)], Some(&second));
+            // One that was asked and does not listen.
+            let _ = pidfd_send_signal(process, Signal::KILL);
             let _ = poll(&mut [PollFd::new(process, PollFlags::IN)], Some(&second));
             let _ = sys::reap(process);
         }

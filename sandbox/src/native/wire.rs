@@ -21,6 +21,7 @@ use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
     SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
 };
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::error::Failure;
@@ -74,6 +75,10 @@ pub struct Program {
     pub files: u64,
     /// Processes, where no control group limits them.
     pub processes: Option<u64>,
+    /// Bytes of one file, where no file system of its own limits them all.
+    pub file_bytes: Option<u64>,
+    /// Whether it may go on with random addresses, where a filter around kiln forbids fixed ones.
+    pub may_randomize: bool,
 }
 
 /// Waivers, as far as this backend can go on without the guarantee.
@@ -141,15 +146,25 @@ pub struct Facts {
     pub views_copied: bool,
     /// Whether user namespaces are at an end here.
     pub no_more_namespaces: bool,
+    /// Whether addresses are random, because a filter around kiln forbids fixed ones.
+    pub random_addresses: bool,
 }
 
+/// What comes with the order of a step in namespaces of its own.
+pub const ORDER: &[u8] = b"order";
+/// What comes with the order of a confined step.
+pub const CONFINED: &[u8] = b"confined";
+/// What comes with the order to kill what is left of a confined step.
+pub const SWEEP: &[u8] = b"sweep";
 /// What the build process says after the order, once the child is in its control group.
 pub const GO_ON: &[u8] = b"go on";
 /// What it says to stop the step.
 pub const TERMINATE: &[u8] = b"terminate";
+/// What it says to kill the step, where the end of its first process does not.
+pub const KILL: &[u8] = b"kill";
 
 /// Writes an order and the bodies of added files into a memory file.
-pub fn pack(order: &Order, bodies: &[&[u8]]) -> io::Result<OwnedFd> {
+pub fn pack(order: &impl Serialize, bodies: &[&[u8]]) -> io::Result<OwnedFd> {
     let head = serde_json::to_vec(order).map_err(io::Error::from)?;
     let file = rustix::fs::memfd_create("kiln-order", rustix::fs::MemfdFlags::CLOEXEC)?;
     let mut file = std::fs::File::from(file);
@@ -162,7 +177,7 @@ pub fn pack(order: &Order, bodies: &[&[u8]]) -> io::Result<OwnedFd> {
 }
 
 /// Reads what [`pack`] wrote: the order, and the bodies in one piece.
-pub fn unpack(file: OwnedFd) -> io::Result<(Order, Vec<u8>)> {
+pub fn unpack<O: DeserializeOwned>(file: OwnedFd) -> io::Result<(O, Vec<u8>)> {
     let mut file = std::fs::File::from(file);
     io::Seek::rewind(&mut file)?;
     let mut all = Vec::new();

@@ -15,6 +15,7 @@
 //! Refusal at capture is the control, this is early feedback.
 //! See seccomp(2) and Documentation/userspace-api/seccomp_filter.rst of Linux.
 
+mod confined;
 mod groups;
 #[cfg(target_arch = "x86_64")]
 mod i386;
@@ -23,6 +24,7 @@ mod nested;
 mod program;
 mod table;
 
+pub use confined::{confined_count, confined_program};
 pub use names::name;
 pub use program::{Instruction, program, unheard};
 pub use table::{Check, FAMILIES, MAKES_A_FILE, NEWEST, SET_ID, Verdict, allowed_count, verdicts};

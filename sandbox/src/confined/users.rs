@@ -1,0 +1,128 @@
+//! The users of confined steps: a range of numbers that no account has, one for each slot.
+//!
+//! A step is known by its user: whatever runs under that number is the step's, and nothing else is.
+//! A second number is the killer's: a process that takes it as its real user and the step's as its
+//! effective one may signal every process of the step, and none of them may signal it back (kill(2)).
+//!
+//! Never 0, never "nobody". Does no killing itself. See credentials(7).
+
+use std::fs;
+use std::io;
+
+use serde::{Deserialize, Serialize};
+
+/// How many steps can run at once: far above the processors of any machine that builds.
+pub const SLOTS: u32 = 64;
+/// The first number, if it is mapped: beyond what distributions and engines hand out, and beside the
+/// one that native steps have.
+const PREFERRED: u32 = 1_879_100_001;
+/// "nobody", which other services share. The range ends below it.
+const NOBODY: u32 = 65_534;
+/// Below it lie the accounts of systems and people.
+const LEAST: u32 = 60_000;
+
+/// The two users of one running step. The group of each has the same number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Users {
+    /// The step's.
+    pub step: u32,
+    /// The killer's real one; no process keeps it.
+    pub killer: u32,
+}
+
+impl Users {
+    /// Returns the users of a slot, or none where too few numbers are mapped here.
+    pub fn of(slot: u32) -> Option<Users> {
+        let map = |name| fs::read_to_string(format!("/proc/self/{name}")).unwrap_or_default();
+        let killer = first(&map("uid_map"), &map("gid_map"))?;
+        (slot < SLOTS).then_some(Users { step: killer + 1 + slot, killer })
+    }
+
+    /// Returns the numbers of the living processes that have the step's user in any role.
+    pub fn alive(self) -> io::Result<Vec<u32>> {
+        let mut found = Vec::new();
+        for entry in fs::read_dir("/proc")? {
+            let name = entry?.file_name();
+            let Some(pid) = name.to_str().and_then(|name| name.parse().ok()) else { continue };
+            // One that is gone meanwhile does not live.
+            let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+            if lives_as(&status, self.step) {
+                found.push(pid);
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// Says whether a process's status names `user` as real, effective, saved or file user. A dead one that
+/// nobody has reaped holds nothing any more.
+fn lives_as(status: &str, user: u32) -> bool {
+    let line = |key: &str| status.lines().find_map(|line| line.strip_prefix(key));
+    let dead = line("State:").is_some_and(|state| state.trim_start().starts_with(['Z', 'X']));
+    let mut users = line("Uid:").unwrap_or_default().split_whitespace();
+    !dead && users.any(|one| one.parse() == Ok(user))
+}
+
+/// Returns the first of a run of numbers that both maps hold.
+fn first(uids: &str, gids: &str) -> Option<u32> {
+    let count = SLOTS + 1;
+    let both = |first: u32| holds(uids, first, count) && holds(gids, first, count);
+    let last = ranges(uids).map(|(_, last)| last).max()?.min(u64::from(NOBODY) - 1);
+    let highest = u32::try_from(last).ok()?.checked_sub(count - 1);
+    [Some(PREFERRED), highest].into_iter().flatten().find(|first| *first >= LEAST && both(*first))
+}
+
+fn ranges(map: &str) -> impl Iterator<Item = (u64, u64)> {
+    map.lines().filter_map(|line| {
+        let mut fields = line.split_whitespace();
+        let first: u64 = fields.next()?.parse().ok()?;
+        let count: u64 = fields.nth(1)?.parse().ok()?;
+        (count > 0).then(|| (first, first + count - 1))
+    })
+}
+
+fn holds(map: &str, first: u32, count: u32) -> bool {
+    let (first, last) = (u64::from(first), u64::from(first) + u64::from(count) - 1);
+    ranges(map).any(|(from, to)| from <= first && last <= to)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn users_are_never_root_nobody_or_an_account() {
+        let whole = "         0          0 4294967295\n";
+        for (uids, gids, want) in [
+            (whole, whole, Some(PREFERRED)),
+            ("0 100000 65536\n", "0 100000 65536\n", Some(NOBODY - 1 - SLOTS)),
+            ("0 100000 65536\n", "0 100000 65500\n", None),
+            ("0 1000 1\n", "0 1000 1\n", None),
+            ("0 1000 1\n1 100000 1000\n", "0 1000 1\n1 100000 1000\n", None),
+            ("", "", None),
+        ] {
+            assert_eq!(first(uids, gids), want, "{uids:?} {gids:?}");
+        }
+        let own: Vec<u32> = (0..=SLOTS).filter_map(Users::of).map(|users| users.step).collect();
+        assert!(own.iter().all(|user| *user >= LEAST && *user != NOBODY));
+        assert_eq!(Users::of(SLOTS), None);
+    }
+
+    #[test]
+    fn a_process_is_the_steps_in_any_role_until_it_is_dead() {
+        let status =
+            |state: &str, users: &str| format!("Name:\tx\nState:\t{state}\nUid:\t{users}\n");
+        for (status, want) in [
+            (status("R (running)", "7\t7\t7\t7"), true),
+            (status("S (sleeping)", "1\t7\t1\t1"), true),
+            (status("D (disk sleep)", "1\t1\t7\t1"), true),
+            (status("T (stopped)", "1\t1\t1\t7"), true),
+            (status("Z (zombie)", "7\t7\t7\t7"), false),
+            (status("R (running)", "77\t70\t17\t1"), false),
+            (String::new(), false),
+        ] {
+            assert_eq!(lives_as(&status, 7), want, "{status}");
+        }
+    }
+}
