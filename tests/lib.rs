@@ -9,6 +9,7 @@
 #![allow(clippy::disallowed_methods, reason = "tests start programs and write scratch files")]
 
 mod backends;
+mod confined;
 mod conformance;
 mod examples;
 mod failure_messages;

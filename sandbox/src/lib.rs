@@ -13,7 +13,7 @@
 //! | the numbered order in the child | `native/child.rs`, then `native/init.rs` |
 //! | a step's time limit, kill and proof of death | `native/supervise.rs` |
 //! | the list of allowed system calls | `native/seccomp/groups.rs` |
-//! | why this host cannot do it, and the fix | `probe.rs` |
+//! | why this host cannot do it, and the fix | `probe.rs`, `host.rs` |
 //! | a container engine in the native sandbox's place | `docker/mod.rs` |
 //! | a container that refuses namespaces | `confined/mod.rs` |
 //!
@@ -31,6 +31,7 @@ mod cancel;
 mod confined;
 mod docker;
 mod error;
+pub mod host;
 mod native;
 mod outcome;
 pub mod probe;

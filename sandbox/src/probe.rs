@@ -10,11 +10,13 @@
 use std::fmt;
 use std::fs;
 use std::io;
+use std::path::Path;
 
 use model::isolation::{Enforced, Guarantee};
 
 use crate::confined::{self, Slots, purpose};
 use crate::error::{Cause, Error};
+use crate::host::{self, Settings};
 use crate::native::{Doing, outer_owner, rehearse};
 
 /// What was found on this host for this user.
@@ -104,9 +106,19 @@ impl Report {
 /// Rehearses a step on this host, in namespaces.
 pub fn probe() -> Report {
     let mut notes = core_dumps().into_iter().collect::<Vec<_>>();
-    let findings = findings(rehearse(), &mut notes);
+    let findings = findings(rehearse(None), &mut notes);
     let kernel = rustix::system::uname().release().to_string_lossy().into_owned();
     Report { findings, notes, kernel, outer: outer_owner() }
+}
+
+/// Rehearses a step whose work folder is a view of `folder`; returns by which mechanism it is one.
+///
+/// # Errors
+/// What this host or that file system lacks, see [`Error`].
+pub fn view_of(folder: &Path) -> Result<&'static str, Error> {
+    let enforced = rehearse(Some(folder))?;
+    let copied = enforced.mechanisms.iter().any(|one| one.mechanism == "copy");
+    Ok(if copied { "copy" } else { "overlay" })
 }
 
 /// Rehearses a confined step on this host.
@@ -162,37 +174,14 @@ fn core_dumps() -> Option<Note> {
     pattern.starts_with('|').then(|| Note::PipedCoreDumps { pattern: pattern.to_owned() })
 }
 
-/// What the host's settings say, read once something was refused.
-struct Settings {
-    errno: Option<i32>,
-    max_user_namespaces: Option<u64>,
-    unprivileged_clone: Option<u64>,
-    apparmor_restricts: Option<u64>,
-    filtered: bool,
-    root: bool,
-}
-
 /// Explains a refusal, from the kernel's answer and the settings that are known to cause it.
 pub(crate) fn cause_of(doing: Doing, source: &io::Error) -> Cause {
-    let number = |path: &str| fs::read_to_string(path).ok()?.trim().parse().ok();
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let filtered = status.lines().any(|line| line.starts_with("Seccomp:") && line.ends_with('2'));
-    explain(
-        doing,
-        &Settings {
-            errno: source.raw_os_error(),
-            max_user_namespaces: number("/proc/sys/user/max_user_namespaces"),
-            unprivileged_clone: number("/proc/sys/kernel/unprivileged_userns_clone"),
-            apparmor_restricts: number("/proc/sys/kernel/apparmor_restrict_unprivileged_userns"),
-            filtered,
-            root: rustix::process::geteuid().is_root(),
-        },
-    )
+    explain(doing, source.raw_os_error(), &host::settings())
 }
 
-fn explain(doing: Doing, settings: &Settings) -> Cause {
-    let refused = matches!(settings.errno, Some(libc::EPERM | libc::EACCES));
-    let no_room = settings.errno == Some(libc::ENOSPC);
+fn explain(doing: Doing, errno: Option<i32>, settings: &Settings) -> Cause {
+    let refused = matches!(errno, Some(libc::EPERM | libc::EACCES));
+    let no_room = errno == Some(libc::ENOSPC);
     if settings.max_user_namespaces == Some(0) && (no_room || refused) {
         return Cause::KernelSetting { setting: "user/max_user_namespaces", value: 0 };
     }
@@ -202,6 +191,10 @@ fn explain(doing: Doing, settings: &Settings) -> Cause {
     if no_room && let Some(value) = settings.max_user_namespaces {
         return Cause::KernelSetting { setting: "user/max_user_namespaces", value };
     }
+    // Nothing was refused: something does not hold although every call said so.
+    if doing == Doing::ReadBack {
+        return Cause::Unknown;
+    }
     if doing == Doing::DeviceNode {
         return Cause::NoDevices;
     }
@@ -209,13 +202,14 @@ fn explain(doing: Doing, settings: &Settings) -> Cause {
     if refused && settings.apparmor_restricts == Some(1) && !settings.root {
         return Cause::AppArmor;
     }
-    if refused && doing == Doing::Proc {
+    let frozen = errno == Some(libc::EROFS) && doing == Doing::NoMoreNamespaces;
+    if frozen || (refused && doing == Doing::Proc) {
         return Cause::MaskedProc;
     }
-    if settings.filtered && (refused || settings.errno == Some(libc::ENOSYS)) {
+    if settings.filtered && (refused || errno == Some(libc::ENOSYS)) {
         return Cause::OuterSeccomp;
     }
-    match settings.errno {
+    match errno {
         Some(libc::ENOSYS | libc::EINVAL | libc::ENODEV | libc::EOPNOTSUPP) => Cause::NotInKernel,
         _ => Cause::Unknown,
     }
@@ -243,7 +237,7 @@ impl fmt::Display for Cause {
                 out.write_str("the kernel is older than 5.12 or built without it: use a newer kernel")
             }
             Cause::MaskedProc => out.write_str(
-                "the /proc here is partly covered, as in a container, so a fresh one is refused: start \
+                "the /proc here is partly covered or read-only, as in a container: start \
                  the container with `--security-opt systempaths=unconfined`",
             ),
             Cause::NotRoot => out.write_str(
@@ -274,59 +268,65 @@ impl fmt::Display for Cause {
 mod tests {
     use super::*;
 
-    fn settings(errno: i32) -> Settings {
-        Settings {
-            errno: Some(errno),
-            max_user_namespaces: Some(1000),
-            unprivileged_clone: None,
-            apparmor_restricts: None,
-            filtered: false,
-            root: false,
-        }
+    fn settings() -> Settings {
+        Settings { max_user_namespaces: Some(1000), ..Settings::default() }
     }
 
     #[test]
     fn each_known_cause_is_told_apart() {
         let userns = Doing::UserNamespace;
         let setting = |setting, value| Cause::KernelSetting { setting, value };
-        for (doing, settings, want) in [
+        for (doing, errno, settings, want) in [
             (
                 userns,
-                Settings { max_user_namespaces: Some(0), ..settings(libc::ENOSPC) },
+                libc::ENOSPC,
+                Settings { max_user_namespaces: Some(0), ..settings() },
                 setting("user/max_user_namespaces", 0),
             ),
-            (userns, settings(libc::ENOSPC), setting("user/max_user_namespaces", 1000)),
+            (userns, libc::ENOSPC, settings(), setting("user/max_user_namespaces", 1000)),
             (
                 userns,
-                Settings { unprivileged_clone: Some(0), ..settings(libc::EPERM) },
+                libc::EPERM,
+                Settings { unprivileged_clone: Some(0), ..settings() },
                 setting("kernel/unprivileged_userns_clone", 0),
             ),
             (
                 Doing::IdMap,
-                Settings { apparmor_restricts: Some(1), ..settings(libc::EACCES) },
+                libc::EACCES,
+                Settings { apparmor_restricts: Some(1), ..settings() },
                 Cause::AppArmor,
             ),
             (
                 Doing::Tmpfs,
-                Settings { apparmor_restricts: Some(1), filtered: true, ..settings(libc::EPERM) },
+                libc::EPERM,
+                Settings { apparmor_restricts: Some(1), filtered: true, ..settings() },
                 Cause::AppArmor,
             ),
             (
                 userns,
-                Settings {
-                    apparmor_restricts: Some(1),
-                    root: true,
-                    filtered: true,
-                    ..settings(libc::EPERM)
-                },
+                libc::EPERM,
+                Settings { apparmor_restricts: Some(1), root: true, filtered: true, ..settings() },
                 Cause::OuterSeccomp,
             ),
-            (userns, Settings { filtered: true, ..settings(libc::ENOSYS) }, Cause::OuterSeccomp),
-            (Doing::Proc, Settings { filtered: true, ..settings(libc::EPERM) }, Cause::MaskedProc),
-            (Doing::Overlay, settings(libc::ENODEV), Cause::NotInKernel),
-            (userns, settings(libc::EPERM), Cause::Unknown),
+            (userns, libc::ENOSYS, Settings { filtered: true, ..settings() }, Cause::OuterSeccomp),
+            (
+                Doing::Proc,
+                libc::EPERM,
+                Settings { filtered: true, ..settings() },
+                Cause::MaskedProc,
+            ),
+            (Doing::NoMoreNamespaces, libc::EROFS, settings(), Cause::MaskedProc),
+            (Doing::Overlay, libc::ENODEV, settings(), Cause::NotInKernel),
+            (
+                Doing::ReadBack,
+                libc::EPERM,
+                Settings { filtered: true, ..settings() },
+                Cause::Unknown,
+            ),
+            (Doing::DeviceNode, libc::EPERM, settings(), Cause::NoDevices),
+            (userns, libc::EPERM, settings(), Cause::Unknown),
         ] {
-            assert_eq!(explain(doing, &settings), want, "{doing}");
+            assert_eq!(explain(doing, Some(errno), &settings), want, "{doing}");
         }
     }
 }

@@ -4,7 +4,8 @@
 //! 2. Believe a result of our own index, if there is one, the same backend made it and everything it
 //!    names is there. The Action of native and docker is one, but the builder.id is not: a result that
 //!    docker made is never signed for in the name of native.
-//! 3. Lay the inputs out: one checkout per tree, reused between steps and builds.
+//! 3. Ask once whether this host can run steps, and lay the inputs out: one checkout per tree, reused
+//!    between steps and builds.
 //! 4. Run it in the sandbox; nothing of it is alive afterwards.
 //! 5. Capture the outputs through descriptors into fresh objects, and write the result.
 //!
@@ -24,7 +25,7 @@ use sandbox::{Backend, Cancel, Exit, InjectedFile, Mount, Outcome, Parts, Spec, 
 
 use super::capture::{self, Caps};
 use super::log::StepLog;
-use super::{Ran, StepFailure, StepResult, refusal, report};
+use super::{Ran, Readiness, StepFailure, StepResult, refusal, report};
 use crate::context::Context;
 use crate::diagnostic::Diagnostic;
 use crate::junit::Cases;
@@ -43,6 +44,8 @@ pub struct Workshop<'a> {
     pub backend: &'a Backend,
     /// The name of this run.
     pub run: String,
+    /// Whether this host can run steps.
+    pub ready: Readiness,
     /// Whether earlier results are believed.
     pub use_cache: bool,
     /// Where the clock is read.
@@ -87,8 +90,12 @@ pub fn execute(
         return Ok(ran(step, sealed, environment, found.record, None, cases));
     }
     tracing::debug!(action = %sealed.digest, "to be run");
-    // 3. Lay the inputs out, and have the sandbox started meanwhile.
+    // 3. Ask once whether this host can, lay the inputs out, and have the sandbox started meanwhile.
     shop.backend.warm_up();
+    let wrong = shop.ready.wrong(shop.backend, |guarantee| step.waived.contains(&guarantee));
+    if !wrong.is_empty() {
+        return Err(refusal::before(wrong.to_vec()));
+    }
     let laid = lay_out(shop, step, environment, &mounts)?;
     laid.touched().for_each(|name| tell(Event::Note(remade(name))));
     // The outcome, with its descriptors, goes before the folder that they lead into.
@@ -245,7 +252,7 @@ fn owner() -> Option<Owner> {
 fn scratch<'a>(shop: &Workshop<'a>) -> Result<Option<Scratch<'a>>, store::Error> {
     match shop.backend {
         Backend::Native => shop.store.scratch(owner()).map(Some),
-        Backend::Docker(_) | Backend::Confined => Ok(None),
+        Backend::Docker(_) | Backend::Confined(_) => Ok(None),
     }
 }
 

@@ -1,13 +1,15 @@
 //! Running one step: what it needs, what became of it.
 
 pub mod capture;
+mod host;
 pub mod local;
 mod log;
 mod network;
 mod refusal;
 mod report;
 
-pub use refusal::{engine, missing};
+pub use host::{Readiness, unready};
+pub use refusal::engine;
 
 use std::collections::BTreeMap;
 

@@ -17,6 +17,7 @@ use super::signing::Signing;
 use crate::cli::Session;
 use crate::cli::args::InputsLevel;
 use crate::diagnostic::{Code, Diagnostic};
+use crate::execute::Readiness;
 use crate::execute::local::{self, Workshop};
 use crate::history::{self, StepStory};
 use crate::live::{self, LiveLog};
@@ -208,6 +209,7 @@ fn execute(
         store,
         cancel,
         backend: &wish.backend,
+        ready: Readiness::default(),
         run: run.to_owned(),
         use_cache: wish.use_cache,
         context: &session.context,

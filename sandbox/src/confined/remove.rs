@@ -16,7 +16,7 @@ use rustix::fs::{
 const FOLDER: OFlags =
     OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 /// Where folders wait to be emptied.
-const HEAP: &str = "removing";
+pub const HEAP: &str = "removing";
 
 /// Removes `name` from `folder`, with all below it; `heap` is a folder of ours on the same file system.
 /// Nothing of that name is no error.
@@ -35,7 +35,9 @@ pub fn remove(heap: BorrowedFd<'_>, folder: BorrowedFd<'_>, name: &str) -> io::R
     }
     let top = openat(heap, HEAP, FOLDER, Mode::empty())?;
     let mut next = names(top.as_fd())?.len() as u64;
-    renameat(folder, name, &top, free(top.as_fd(), &mut next)?)?;
+    if name != HEAP {
+        renameat(folder, name, &top, free(top.as_fd(), &mut next)?)?;
+    }
     empty(top.as_fd(), next)?;
     Ok(unlinkat(heap, HEAP, AtFlags::REMOVEDIR)?)
 }
@@ -118,6 +120,9 @@ mod tests {
         remove(folder.as_fd(), folder.as_fd(), "tree").expect("nothing to remove");
         assert!(kept.join("file").exists());
         assert!(statat(CWD, top.path().join("tree"), AtFlags::SYMLINK_NOFOLLOW).is_err());
+        // What a run that was killed had begun to remove is removed too.
+        std::fs::create_dir_all(top.path().join("removing/7/a")).expect("folders");
+        remove(folder.as_fd(), folder.as_fd(), HEAP).expect("removed");
         assert_eq!(std::fs::read_dir(top.path()).expect("it can be read").count(), 1);
     }
 }

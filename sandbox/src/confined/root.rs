@@ -22,7 +22,7 @@ use rustix::fs::{
     renameat, statat, symlinkat, utimensat,
 };
 
-use super::remove::remove;
+use super::remove::{HEAP, remove};
 use crate::error::{Cause, Error, MountProblem};
 use crate::native::apply::t0;
 use crate::native::error::{Doing, Failure, Naming};
@@ -34,6 +34,8 @@ const FOLDER: OFlags =
     OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 /// A root in the making.
 const MAKING: &str = "making";
+/// A root that serves one step only, beside the one that is used again.
+pub const ONCE: &str = "once";
 /// Bytes of a seal: the hex digits of a SHA-256.
 const SEAL_BYTES: u64 = 64;
 
@@ -48,7 +50,7 @@ pub fn name(tree: &model::Digest) -> String {
 }
 
 /// Returns the prepared root `name` of a slot and what it looks like: the one that is there if it is as
-/// it was, else a new copy of `environment`. Every other root of the slot is removed.
+/// it was, else a new copy of `environment`. A slot keeps one root; one for a single step comes beside it.
 pub fn prepare(
     slot: BorrowedFd<'_>,
     name: &str,
@@ -63,12 +65,21 @@ pub fn prepare(
     {
         return Ok((root, noted));
     }
-    clear(slot).or_fail(Doing::Wipe, "slot").map_err(explain)?;
+    if name != ONCE {
+        clear(slot).or_fail(Doing::Wipe, "slot").map_err(explain)?;
+    }
     let root = make(slot, environment)?;
     let noted = looks(root.as_fd()).or_fail(Doing::PreparedRoot, name).map_err(explain)?;
-    note(slot, &seal, &noted).or_fail(Doing::PreparedRoot, &seal).map_err(explain)?;
+    if name != ONCE {
+        note(slot, &seal, &noted).or_fail(Doing::PreparedRoot, &seal).map_err(explain)?;
+    }
     renameat(slot, MAKING, slot, name).or_fail(Doing::PreparedRoot, name).map_err(explain)?;
     Ok((root, noted))
+}
+
+/// Removes what a run that was killed left half done, or made for one step.
+pub fn clear_passing(slot: BorrowedFd<'_>) -> io::Result<()> {
+    [HEAP, MAKING, ONCE].into_iter().try_for_each(|name| remove(slot, slot, name))
 }
 
 /// Removes everything in a slot.

@@ -37,10 +37,11 @@ impl Used {
         // A rehearsal has no environment.
         let environment = Some(parts.root.as_path()).filter(|path| !path.as_os_str().is_empty());
         let once = environment.is_none() || work::grows(parts);
-        let name = if once { "once".to_owned() } else { root::name(&parts.tree) };
+        let name = if once { root::ONCE.to_owned() } else { root::name(&parts.tree) };
         let slot = slot::take(slots, &name)?;
         // Only after a kiln that was killed is there anybody.
         clear_of(slot.users)?;
+        root::clear_passing(slot.folder.as_fd()).or_fail(Doing::Wipe, "slot").map_err(explain)?;
         let (root, noted) = root::prepare(slot.folder.as_fd(), &name, environment)?;
         let used = Used { slot, root, noted, once };
         used.wipe().map_err(explain)?;
@@ -86,8 +87,11 @@ impl Drop for Used {
     fn drop(&mut self) {
         let cleared = clear_of(self.users());
         let unchanged = self.once || cleared.is_err() || self.prove().is_ok();
-        let wiped = if self.once || !unchanged {
-            root::clear(self.slot.folder.as_fd()).or_fail(Doing::Wipe, "slot")
+        let slot = self.slot.folder.as_fd();
+        let wiped = if self.once {
+            root::clear_passing(slot).or_fail(Doing::Wipe, "slot")
+        } else if !unchanged {
+            root::clear(slot).or_fail(Doing::Wipe, "slot")
         } else {
             self.wipe()
         };

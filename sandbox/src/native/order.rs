@@ -52,13 +52,17 @@ pub fn order(parts: &Parts, host: &Host) -> Result<Ordered, Error> {
     finish(parts, host, wanted, work, plan, sources)
 }
 
-/// Decides everything about a step that has no environment and no inputs, and one view of nothing.
+/// Decides everything about a step that has no environment, folders as inputs, and one view of nothing.
 pub fn order_without_environment(parts: &Parts, host: &Host) -> Result<Ordered, Error> {
     let wanted = wanted(parts, host)?;
     let work = space::choose(parts, wanted.memory);
-    let seen = Seen { root: BTreeMap::new(), sources: Vec::new(), work: work.clone() };
+    // In the place of the environment stands what is opened and not used.
+    let inputs = parts.mounts.iter().map(|mount| mount.source.clone());
+    let sources: Vec<PathBuf> = inputs.clone().take(1).chain(inputs).collect();
+    let kinds = vec![Kind::Folder; parts.mounts.len()];
+    let seen = Seen { root: BTreeMap::new(), sources: kinds, work: work.clone() };
     let plan = setup::plan_without_environment(parts, &seen)?;
-    finish(parts, host, wanted, work, plan, Vec::new())
+    finish(parts, host, wanted, work, plan, sources)
 }
 
 fn finish(

@@ -4,7 +4,7 @@
 //! ends with "no such program", which is its success.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use model::AbsPath;
 use model::isolation::Enforced;
@@ -15,20 +15,26 @@ use super::enforced::enforced;
 use super::error::Doing;
 use super::order::order_without_environment;
 use super::run::{carry_out_order, explain};
+use super::setup::place;
 use crate::cancel::Cancel;
 use crate::error::Error;
-use crate::spec::{Parts, Widen};
+use crate::spec::{Mount, MountMode, Parts, Widen};
 
 /// Longest time of a rehearsal, which takes milliseconds.
 const TIMEOUT: Millis = Millis(10_000);
 /// A program that no empty root holds.
 const NO_PROGRAM: &str = "/kiln/rehearsal";
 
-/// Rehearses; returns what held.
-pub fn rehearse() -> Result<Enforced, Error> {
+/// Rehearses, with a view of a folder of the host if one is named; returns what held.
+pub fn rehearse(over: Option<&Path>) -> Result<Enforced, Error> {
     let failed = |source| Error::Setup { doing: Doing::Watch, operand: String::new(), source };
     let cancel = Cancel::new().map_err(failed)?;
-    let parts = parts();
+    let mut parts = parts();
+    parts.mounts.extend(over.map(|folder| Mount {
+        at: place("build"),
+        source: folder.to_owned(),
+        mode: MountMode::View,
+    }));
     let host = Host::get();
     let ordered = order_without_environment(&parts, host)?;
     let done = carry_out_order(&parts, host, &ordered, &cancel, &mut |_, _| {})?;
