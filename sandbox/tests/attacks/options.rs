@@ -392,7 +392,8 @@ fn other_backends_refuse_what_they_cannot_widen(place: &Place) -> Done {
         let spec = Spec::check(with(widen, place.script("true"))).expect("a sensible request");
         let cancel = Cancel::new().expect("a button");
         let engine = Engine { sockets: Vec::new(), staging: "/".into() };
-        for backend in [Backend::Docker(engine), Backend::Confined] {
+        let slots = sandbox::Slots { folder: "/".into() };
+        for backend in [Backend::Docker(engine), Backend::Confined(slots)] {
             let refused = sandbox::run(&spec, &backend, &cancel, &mut |_, _| {});
             assert!(
                 matches!(&refused, Err(Error::CannotWiden { option: named, .. }) if *named == option),
