@@ -52,7 +52,7 @@ fn confined_builds_what_native_builds_and_says_how() {
 fn confined_needs_root_and_says_so() {
     let container = container_or_skip!();
     let build = "cp -r /examples/hello /dev/shm/p && cd /dev/shm/p && rm -rf kiln-out && \
-                 KILN_STORE=/dev/shm/s kiln build --backend confined";
+                 KILN_STORE=/dev/shm/s kiln build --no-cache --backend confined";
     let ran = container
         .run(&["-u", "1000:1000", "-e", "HOME=/dev/shm", "--shm-size", "2g"], build)
         .exits(7);
@@ -62,8 +62,7 @@ fn confined_needs_root_and_says_so() {
         ran.stderr
     );
     // A right that was taken away is named.
-    let build =
-        "cp -r /examples/hello /p && cd /p && rm -rf kiln-out && kiln build --backend confined";
+    let build = "cp -r /examples/hello /p && cd /p && rm -rf kiln-out && kiln build --no-cache --backend confined";
     let ran = container.run(&["--cap-drop", "MKNOD"], build).exits(7);
     assert!(ran.says("KILN-0506") && ran.says("--cap-add MKNOD"), "{}", ran.stderr);
     // A file system without devices is named.
@@ -72,12 +71,12 @@ fn confined_needs_root_and_says_so() {
     assert!(ran.says("KILN-0506") && ran.says("nodev"), "{}", ran.stderr);
     // The native backend is not replaced by it.
     let ran = container
-        .run(&[], "cp -r /examples/hello /p && cd /p && rm -rf kiln-out && kiln build")
+        .run(&[], "cp -r /examples/hello /p && cd /p && rm -rf kiln-out && kiln build --no-cache")
         .exits(7);
     assert!(ran.says("KILN-0502") && ran.says("seccomp=unconfined"), "{}", ran.stderr);
     // What it lacks can be required.
     let build = "mkdir -p /root/.config/kiln && echo 'require = [\"loopback\"]' > /root/.config/kiln/config.toml \
-                 && cp -r /examples/hello /p && cd /p && rm -rf kiln-out && kiln build --backend confined";
+                 && cp -r /examples/hello /p && cd /p && rm -rf kiln-out && kiln build --no-cache --backend confined";
     let ran = container.run(&[], build).exits(7);
     assert!(ran.says("KILN-0506") && ran.says("loopback"), "{}", ran.stderr);
 }
