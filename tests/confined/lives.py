@@ -8,7 +8,9 @@ import signal
 import subprocess
 
 STORE = os.environ["KILN_STORE"]
-KILLER, FIRST, LAST = 1_879_100_001, 1_879_100_002, 1_879_100_001 + 64
+# Each pid namespace has a block of users of its own.
+KILLER = 1_879_100_001 + os.stat("/proc/self/ns/pid").st_ino % (1 << 24) * 128
+FIRST, LAST = KILLER + 1, KILLER + 64
 # The kernel's, and the store of the other tests' containers.
 OTHERS = ("/proc", "/sys", "/var/kiln")
 HEAD = "kiln: 1\nname: lives\nenvironment:\n  host: {packages: [python3]}\nsteps:\n"
@@ -134,7 +136,7 @@ def main():
     step(HANG)
     running = started()
     running.send_signal(signal.SIGINT)
-    told("cancel", [] if running.wait() == 130 else [f"exit {running.returncode}"] + left())
+    told("cancel", ([] if running.wait() == 130 else [f"exit {running.returncode}"]) + left())
     # A kiln that is killed cannot clean up: its step ends all the same, and the next build removes the rest.
     running = started()
     running.kill()

@@ -4,18 +4,28 @@
 //! A second number is the killer's: a process that takes it as its real user and the step's as its
 //! effective one may signal every process of the step, and none of them may signal it back (kill(2)).
 //!
+//! Numbers are the host's, whatever container they are used in, and a host sees the processes of all its
+//! containers. So each pid namespace has a block of numbers of its own, found from the namespace's own
+//! number: no kiln takes another's steps for its own, and limits by user count one container only.
+//!
 //! Never 0, never "nobody". Does no killing itself. See credentials(7).
+//! Does not catch: two containers with few numbers, mapped to the same ones of the host.
 
 use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 
 use serde::{Deserialize, Serialize};
 
 /// How many steps can run at once: far above the processors of any machine that builds.
 pub const SLOTS: u32 = 64;
-/// The first number, if it is mapped: beyond what distributions and engines hand out, and beside the
-/// one that native steps have.
+/// The first number of the first block, if it is mapped: beyond what distributions and engines hand out,
+/// and beside the one that native steps have.
 const PREFERRED: u32 = 1_879_100_001;
+/// How many blocks there are; namespaces that live at one time have numbers that lie close together.
+const BLOCKS: u64 = 1 << 24;
+/// Numbers from one block to the next: more than [`SLOTS`] and the killer.
+const BLOCK: u32 = 128;
 /// "nobody", which other services share. The range ends below it.
 const NOBODY: u32 = 65_534;
 /// Below it lie the accounts of systems and people.
@@ -35,7 +45,8 @@ impl Users {
     /// Returns the users of a slot, or none where too few numbers are mapped here.
     pub fn of(slot: u32) -> Option<Users> {
         let map = |name| fs::read_to_string(format!("/proc/self/{name}")).unwrap_or_default();
-        let killer = first(&map("uid_map"), &map("gid_map"))?;
+        let namespace = fs::metadata("/proc/self/ns/pid").ok()?.ino();
+        let killer = first(&map("uid_map"), &map("gid_map"), namespace)?;
         (slot < SLOTS).then_some(Users { step: killer + 1 + slot, killer })
     }
 
@@ -64,13 +75,17 @@ fn lives_as(status: &str, user: u32) -> bool {
     !dead && users.any(|one| one.parse() == Ok(user))
 }
 
-/// Returns the first of a run of numbers that both maps hold.
-fn first(uids: &str, gids: &str) -> Option<u32> {
+/// Returns the first of a run of numbers that both maps hold, for a pid namespace.
+fn first(uids: &str, gids: &str, namespace: u64) -> Option<u32> {
     let count = SLOTS + 1;
     let both = |first: u32| holds(uids, first, count) && holds(gids, first, count);
     let last = ranges(uids).map(|(_, last)| last).max()?.min(u64::from(NOBODY) - 1);
     let highest = u32::try_from(last).ok()?.checked_sub(count - 1);
-    [Some(PREFERRED), highest].into_iter().flatten().find(|first| *first >= LEAST && both(*first))
+    let block = u32::try_from(namespace % BLOCKS).ok()?;
+    [Some(PREFERRED + block * BLOCK), highest]
+        .into_iter()
+        .flatten()
+        .find(|first| *first >= LEAST && both(*first))
 }
 
 fn ranges(map: &str) -> impl Iterator<Item = (u64, u64)> {
@@ -102,8 +117,12 @@ mod tests {
             ("0 1000 1\n1 100000 1000\n", "0 1000 1\n1 100000 1000\n", None),
             ("", "", None),
         ] {
-            assert_eq!(first(uids, gids), want, "{uids:?} {gids:?}");
+            assert_eq!(first(uids, gids, BLOCKS), want, "{uids:?} {gids:?}");
         }
+        // The blocks of neighbours do not meet, and the last one ends below the highest number there is.
+        let block = |namespace| first(whole, whole, namespace).expect("all are mapped");
+        assert!(block(8) > block(7) + SLOTS);
+        assert!(block(BLOCKS - 1).checked_add(SLOTS).is_some_and(|last| last < u32::MAX));
         let own: Vec<u32> = (0..=SLOTS).filter_map(Users::of).map(|users| users.step).collect();
         assert!(own.iter().all(|user| *user >= LEAST && *user != NOBODY));
         assert_eq!(Users::of(SLOTS), None);
