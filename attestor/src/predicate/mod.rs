@@ -28,7 +28,13 @@ pub fn is_derived(predicate_type: &str) -> bool {
     let folded = predicate_type.trim().to_ascii_lowercase();
     let rest = folded.split_once("://").map_or(folded.as_str(), |(_, rest)| rest);
     let rest = rest.strip_prefix("www.").unwrap_or(rest);
-    DERIVED.iter().any(|derived| rest.starts_with(derived) || rest == derived.trim_end_matches('/'))
+    // A port, and the dot of a full name, name the same host.
+    let (host, path) = rest.split_at(rest.find(['/', '#', '?']).unwrap_or(rest.len()));
+    let host = host.split(':').next().unwrap_or_default().trim_end_matches('.');
+    let rest = format!("{host}/{}", path.trim_start_matches(['/', '#', '?']));
+    DERIVED.iter().any(|derived| {
+        rest.starts_with(derived) || rest.trim_end_matches('/') == derived.trim_end_matches('/')
+    })
 }
 
 #[cfg(test)]
@@ -43,6 +49,9 @@ mod tests {
             "HTTPS://SLSA.dev/Provenance/v1",
             "http://slsa.dev/provenance/v1",
             "https://slsa.dev/provenance",
+            "https://slsa.dev:443/provenance/v1",
+            "https://slsa.dev./provenance/v1",
+            "https://slsa.dev#/provenance/v1",
             "https://slsa.dev/verification_summary/v1",
             "https://in-toto.io/attestation/link/v0.3",
             "https://in-toto.io/Link/v1",
