@@ -4,8 +4,8 @@
 //! See `table.rs` for what the words mean.
 
 use super::table::{
-    Check, FIRST_PROCESS, Group, NEW_NAMESPACES, NEW_TIME, PERSONALITIES, SET_ID, TERMINAL_INPUT,
-    Verdict,
+    Check, FIRST_PROCESS, Group, NEW_NAMESPACES, NEW_TIME, PERSONALITIES, SET_ID,
+    SHARED_FILE_STATE, TERMINAL_INPUT, Verdict,
 };
 
 // Calls that the `libc` crate has no name for yet; but for the first, one number on every architecture.
@@ -36,7 +36,6 @@ pub const GROUPS: &[Group] = &[
             libc::SYS_dup3,
             libc::SYS_fadvise64,
             libc::SYS_fallocate,
-            libc::SYS_fcntl,
             libc::SYS_fdatasync,
             libc::SYS_flock,
             libc::SYS_fstat,
@@ -392,6 +391,12 @@ pub const GROUPS: &[Group] = &[
         why: "Private file tables, but no new namespaces.",
         verdict: Verdict::If(Check::NoBits { argument: 0, bits: NEW_NAMESPACES | NEW_TIME }),
         calls: &[libc::SYS_unshare],
+    },
+    Group {
+        why: "Describing open files, without leases on files that other steps read, and without taking from \
+              what all pipes of one user share.",
+        verdict: Verdict::If(Check::NoneOf { argument: 1, values: &SHARED_FILE_STATE }),
+        calls: &[libc::SYS_fcntl],
     },
     Group {
         why: "No keystroke may be forged into a terminal.",

@@ -8,7 +8,8 @@
 //! Sorted within each group. Numbers: `arch/x86/entry/syscalls/syscall_32.tbl` of Linux. Profile `kiln/1`.
 
 use super::table::{
-    Check, FIRST_PROCESS, NEW_NAMESPACES, NEW_TIME, PERSONALITIES, SET_ID, TERMINAL_INPUT, Verdict,
+    Check, FIRST_PROCESS, NEW_NAMESPACES, NEW_TIME, PERSONALITIES, SET_ID, SHARED_FILE_STATE,
+    TERMINAL_INPUT, Verdict,
 };
 
 /// Some calls with one verdict and its reason.
@@ -36,8 +37,6 @@ pub const GROUPS: &[Group] = &[
             ("fadvise64", 250),
             ("fadvise64_64", 272),
             ("fallocate", 324),
-            ("fcntl", 55),
-            ("fcntl64", 221),
             ("fdatasync", 148),
             ("flock", 143),
             ("fstat", 108),
@@ -446,6 +445,12 @@ pub const GROUPS: &[Group] = &[
         why: "Private file tables, but no new namespaces.",
         verdict: Verdict::If(Check::NoBits { argument: 0, bits: NEW_NAMESPACES | NEW_TIME }),
         calls: &[("unshare", 310)],
+    },
+    Group {
+        why: "Describing open files, without leases on files that other steps read, and without taking from \
+              what all pipes of one user share.",
+        verdict: Verdict::If(Check::NoneOf { argument: 1, values: &SHARED_FILE_STATE }),
+        calls: &[("fcntl", 55), ("fcntl64", 221)],
     },
     Group {
         why: "No keystroke may be forged into a terminal.",

@@ -73,6 +73,10 @@ pub const PERSONALITIES: [u32; 9] =
 /// `TIOCSTI` and `TIOCLINUX` of asm-generic/ioctls.h: both put text into a terminal's input.
 pub const TERMINAL_INPUT: [u32; 2] = [0x5412, 0x541c];
 
+/// `F_SETLEASE`, `F_NOTIFY` and `F_SETPIPE_SZ` of linux/fcntl.h: what they set is seen beyond the step.
+/// A lease makes another step's open of a file of the environment wait; a notice tells of it; pipe
+/// sizes come out of one account of the step's user.
+pub const SHARED_FILE_STATE: [u32; 3] = [1024, 1026, 1031];
 /// The number of the first process in the step's own pid namespace: kiln's. It has the step's user, so
 /// the kernel would let a step take its files and memory away (prlimit(2)), or its turn.
 pub const FIRST_PROCESS: [u32; 1] = [1];
