@@ -154,3 +154,63 @@ fn verbose_shows_the_set_up_and_more_of_it_the_program() {
     assert!(trace.contains("read back guarantee=network"), "{trace}");
     assert!(!trace.contains('\u{1b}'));
 }
+
+/// Builds of one second have an order: `^0` is the one that ended last.
+#[test]
+fn the_last_build_is_the_last_within_a_second_too() {
+    let world = World::warm(Who::all()[0]);
+    for number in 0..6 {
+        let step = format!("step-{number}");
+        world.write(
+            "kiln.yaml",
+            &format!("kiln: 1\nname: t\nsteps:\n  - {{name: {step}, mount: {{}}, run: exit 3}}\n"),
+        );
+        world.kiln(&["build", "--no-sign"]).exits(1);
+        let log = world.kiln(&["log", "^0", &step]);
+        assert_eq!(log.code, 0, "{number}: {}", log.stderr);
+    }
+}
+
+#[test]
+fn a_choice_that_no_combination_has_is_refused() {
+    let world = World::warm(Who::all()[0]);
+    world.write(
+        "kiln.yaml",
+        "kiln: 1\nname: t\nmatrix: {f: [x, y], g: [p, q], exclude: [{f: y, g: q}]}\nsteps:\n  - {name: a, \
+         mount: {}, run: echo}\n",
+    );
+    let refused =
+        world.kiln(&["build", "--no-sign", "--matrix", "f=y", "--matrix", "g=q"]).exits(2);
+    assert!(refused.says("KILN-0105") && refused.says("f=y g=q"), "{}", refused.stderr);
+    world.kiln(&["build", "--no-sign", "--matrix", "f=y", "--matrix", "g=p"]).exits(0);
+}
+
+/// The statement names `NAME.inputs`, so another level of it is another statement.
+#[test]
+fn inputs_of_every_level_are_exported_and_signed_anew() {
+    let world = World::warm(Who::all()[0]);
+    world.write(
+        "kiln.yaml",
+        "kiln: 1\nname: t\nsteps:\n  - {name: a, mount: {}, run: echo 17 > o, outputs: {o: o}}\n\
+         artifacts: [{file: a.o}]\n",
+    );
+    world.kiln(&["lock"]).exits(0);
+    world.commit();
+    world.key();
+    let named = |world: &World| -> String {
+        let statement = world.statement("o");
+        let byproducts =
+            statement["predicate"]["runDetails"]["byproducts"].as_array().expect("a list");
+        let inputs = byproducts.iter().find(|one| one["name"] == "t.inputs").expect("t.inputs");
+        inputs["digest"]["sha256"].as_str().expect("a digest").to_owned()
+    };
+    let mut seen = Vec::new();
+    for level in ["plan", "all", "all", "plan"] {
+        world.kiln(&["build", "--sign", "--inputs", level]).exits(0);
+        let bytes = std::fs::read(world.path("project/kiln-out/t.inputs")).expect("t.inputs");
+        assert_eq!(named(&world), model::Digest::of(&bytes).hex(), "{level}");
+        seen.push(named(&world));
+    }
+    assert_eq!((&seen[0], &seen[1]), (&seen[3], &seen[2]));
+    assert_ne!(seen[0], seen[1]);
+}

@@ -4,6 +4,7 @@
 //! can be signed afterwards. A build that found everything done and changed nothing leaves none.
 
 use std::collections::BTreeMap;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use model::digest::{Blob, Digest};
 use model::record::Record;
@@ -82,12 +83,19 @@ pub fn project_key(folder: &std::path::Path) -> Digest {
 ///
 /// # Errors
 /// As the store.
-pub fn keep(store: &Store, project: &Digest, build: &Build) -> Result<(), store::Error> {
+pub fn keep(
+    store: &Store,
+    project: &Digest,
+    build: &Build,
+    now: SystemTime,
+) -> Result<(), store::Error> {
     let logs = build.steps.values().filter_map(|step| step.log);
     let artifacts = build.artifacts.iter().map(|artifact| artifact.blob);
     let holds: Vec<Held> = logs.chain(artifacts).map(Held::Blob).collect();
     let bytes = serde_json::to_vec(build).map_err(store::Error::Encode)?;
-    let made = UnixMillis(u64::try_from(build.finished).unwrap_or_default().saturating_mul(1000));
+    // Finer than what the build tells: two of one second have an order.
+    let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let made = UnixMillis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX));
     store.put_record(project, made, &bytes, holds).map(|_| ())
 }
 
@@ -98,13 +106,8 @@ pub fn keep(store: &Store, project: &Digest, build: &Build) -> Result<(), store:
 pub fn builds(store: &Store, project: &Digest) -> Result<Vec<Build>, store::Error> {
     let entries = store.records(project)?;
     let read = |entry: &store::RecordEntry| store.read(&entry.record.digest, BUILD_BYTES_MAX).ok();
-    let mut builds: Vec<Build> = entries
-        .iter()
-        .filter_map(read)
-        .filter_map(|bytes| serde_json::from_slice(&bytes).ok())
-        .collect();
-    builds.sort_by_key(|build| std::cmp::Reverse(build.finished));
-    Ok(builds)
+    let bytes = entries.iter().filter_map(read);
+    Ok(bytes.filter_map(|bytes| serde_json::from_slice(&bytes).ok()).collect())
 }
 
 /// Picks a build by offset (`^0` the last) or by the beginning of its id.

@@ -15,9 +15,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 
-use model::digest::Blob;
+use model::digest::{Blob, Digest};
 use model::reapi;
-use model::step::{Epoch, Step, StepId};
+use model::step::{Epoch, Run, Step, StepId};
 use model::tree::{Directory, Node};
 
 use crate::cli::args::InputsLevel;
@@ -64,6 +64,8 @@ pub fn export(
 ) -> Result<Blob, InputsError> {
     let mut actions: BTreeMap<String, Vec<u8>> = BTreeMap::new();
     let mut folders = Folders { store, found: BTreeMap::new(), files: BTreeSet::new() };
+    // A script lies in the input root and in the plan, and is no object of the store.
+    let mut scripts: BTreeMap<Digest, &[u8]> = BTreeMap::new();
     for (id, ran) in ran {
         let sealed = &ran.sealed;
         actions.insert(format!("actions/{}", sealed.digest.hex()), sealed.action.encode());
@@ -71,6 +73,9 @@ pub fn export(
             format!("commands/{}", sealed.action.command.digest.hex()),
             sealed.command.encode(),
         );
+        if let Some(Run::Script { text, .. }) = plan.steps.get(id).map(|step| &step.run) {
+            scripts.insert(Digest::of(text.as_bytes()), text.as_bytes());
+        }
         folders.known(&sealed.folders);
         folders.walk(&sealed.action.input_root, level == InputsLevel::All)?;
         if let (InputsLevel::Sources, Some(step)) = (level, plan.steps.get(id)) {
@@ -82,12 +87,11 @@ pub fn export(
     for (name, bytes) in &actions {
         append(&mut archive, name, bytes)?;
     }
-    let mut blobs = Vec::new();
     for blob in &folders.files {
-        blobs.push(*blob);
-    }
-    for blob in blobs {
-        let bytes = store.read(&blob.digest, blob.size)?;
+        let bytes = match scripts.get(&blob.digest) {
+            Some(text) => text.to_vec(),
+            None => store.read(&blob.digest, blob.size)?,
+        };
         append(&mut archive, &format!("blobs/{}", blob.digest.hex()), &bytes)?;
     }
     for (blob, directory) in &folders.found {

@@ -277,7 +277,8 @@ impl Process {
 }
 
 /// Says whether `evidence` is a valid statement by `signer`, about the Record's artifact, with the
-/// `buildDefinition` that would be signed now.
+/// `buildDefinition` that would be signed now, made on the same backend, and with `inputs` for what
+/// `NAME.inputs` holds.
 ///
 /// `dependencies` is what lies in `X.dependencies.json`: where the statement moved its inputs there, a
 /// file that is not the one it names is stale as well.
@@ -286,6 +287,7 @@ pub fn says_the_same(
     record: &Record,
     evidence: &[u8],
     dependencies: Option<&[u8]>,
+    inputs: &str,
 ) -> bool {
     let subject = &record.observed.subject;
     let artifact = Artifact { name: &subject.name, digest: subject.blob.digest };
@@ -308,7 +310,20 @@ pub fn says_the_same(
         return false;
     }
     let now = definition(&derived.statement_bytes);
-    now.is_some() && definition(verified.payload()) == now
+    now.is_some()
+        && definition(verified.payload()) == now
+        && of_the_run(verified.payload())
+            == Some((record.observed.run.backend.clone(), inputs.to_owned()))
+}
+
+/// Returns what a statement says of its run that the caller chose: the backend, and what
+/// `NAME.inputs` holds.
+fn of_the_run(statement: &[u8]) -> Option<(String, String)> {
+    let statement: serde_json::Value = serde_json::from_slice(statement).ok()?;
+    let details = statement.get("predicate")?.get("runDetails")?;
+    let levels = details.get("byproducts")?.as_array()?.iter();
+    let level = levels.filter_map(|one| one.get("annotations")?.get("inputs")?.as_str()).next()?;
+    Some((details.get("kiln_backend")?.as_str()?.to_owned(), level.to_owned()))
 }
 
 /// Returns the digest of this program.

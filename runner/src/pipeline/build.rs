@@ -158,7 +158,12 @@ pub fn build(
     let ends = execute(session, &store, project, &prepared, wish, &run, talk)?;
     talk.end();
     // 6. Hand over.
-    let facts = hand_over::Facts { run, started, finished: session.context.now() };
+    let facts = hand_over::Facts {
+        run,
+        started,
+        finished: session.context.now(),
+        ended: session.context.clock(),
+    };
     if !ends.failed.is_empty() || !ends.unstarted.is_empty() {
         let errors = hand_over::failed(&store, project, &prepared, &facts, &ends);
         return Err(Failed { id: Some(facts.run), steps: stories(&ends), errors });

@@ -2,7 +2,8 @@
 //!
 //! Evidence is fresh if it verifies under the configured key, is about the artifact's bytes, and its
 //! `buildDefinition` is the one that would be signed now: so a new commit with the same bytes is
-//! signed anew, and a build that changed nothing is not. What is of a run only is not compared.
+//! signed anew, and a build that changed nothing is not. Of the run only what the caller chose is
+//! compared: the backend, and what `NAME.inputs` holds.
 
 use std::io::Read;
 
@@ -10,6 +11,7 @@ use model::record::Record;
 use model::relpath::Name;
 
 use crate::artifacts::Made;
+use crate::cli::args::InputsLevel;
 use crate::export::OutFolder;
 use crate::sign;
 
@@ -20,7 +22,13 @@ const EVIDENCE_BYTES_MAX: u64 = 64 << 20;
 
 /// Returns the artifacts whose evidence is absent or not what would be signed now, by position.
 /// Nothing is stale where nothing is signed.
-pub fn stale(out: &OutFolder, made: &[Made], records: &[Record], signing: &Decided) -> Vec<usize> {
+pub fn stale(
+    out: &OutFolder,
+    made: &[Made],
+    records: &[Record],
+    signing: &Decided,
+    inputs: InputsLevel,
+) -> Vec<usize> {
     let Decided::With(signer) = signing else { return Vec::new() };
     let fresh = |made: &Made, record: &Record| -> bool {
         let read = |suffix: &str| read(out, &format!("{}{suffix}", made.artifact.name));
@@ -28,9 +36,9 @@ pub fn stale(out: &OutFolder, made: &[Made], records: &[Record], signing: &Decid
             return false;
         };
         let listed = read(".dependencies.json");
-        [bundle, line]
-            .iter()
-            .all(|evidence| sign::says_the_same(signer, record, evidence, listed.as_deref()))
+        [bundle, line].iter().all(|evidence| {
+            sign::says_the_same(signer, record, evidence, listed.as_deref(), inputs.as_str())
+        })
     };
     let pairs = made.iter().zip(records).enumerate();
     pairs.filter(|(_, (made, record))| !fresh(made, record)).map(|(index, _)| index).collect()

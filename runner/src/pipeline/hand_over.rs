@@ -37,6 +37,8 @@ pub struct Facts {
     pub started: i64,
     /// Seconds since 1970.
     pub finished: i64,
+    /// The same moment, finer.
+    pub ended: std::time::SystemTime,
 }
 
 /// Writes the lock where it would change; `prepare` has refused that under `--locked`.
@@ -109,7 +111,8 @@ pub fn failed(
         records: Vec::new(),
         errors: found.iter().map(Diagnostic::to_json).collect(),
     };
-    let kept = history::keep(store, &project_key(project), &build).and_then(|()| store.sync());
+    let kept = history::keep(store, &project_key(project), &build, facts.ended)
+        .and_then(|()| store.sync());
     if let Err(error) = kept {
         found.push(refusal::store(&error));
     }
@@ -155,7 +158,7 @@ pub fn hand_over(job: &Job<'_>) -> Result<Handed, Vec<Diagnostic>> {
     let out = OutFolder::open(&folder).map_err(|error| vec![refusal::export(&error)])?;
     let mut records = records(job, &made)?;
     // 2. Whose evidence is stale.
-    let stale = freshness::stale(&out, &made, &records, job.signing);
+    let stale = freshness::stale(&out, &made, &records, job.signing, job.wish.inputs);
     let done = job.ends.ran.values().any(|ran| !ran.cached) || !stale.is_empty();
     // 3. Evidence.
     if done {
@@ -430,7 +433,7 @@ fn keep(
         records,
         errors: Vec::new(),
     };
-    history::keep(job.store, &project_key(job.project), &build)
+    history::keep(job.store, &project_key(job.project), &build, job.facts.ended)
         .and_then(|()| job.store.sync())
         .map_err(|error| refusal::store(&error))
 }

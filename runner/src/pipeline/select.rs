@@ -68,6 +68,9 @@ pub fn restrict(
             id.choice.iter().all(|(name, found)| name.as_str() != axis || found == value)
         });
     }
+    if wanted.is_empty() {
+        return Err(vec![no_combination(matrix)]);
+    }
     let mut closure: BTreeSet<StepId> = plan.closure(&wanted).into_iter().cloned().collect();
     let tests: Vec<StepId> = plan
         .steps
@@ -88,6 +91,13 @@ pub fn restrict(
         });
     }
     Ok(())
+}
+
+fn no_combination(matrix: &[String]) -> Diagnostic {
+    let asked = text::escape(matrix.join(" ").as_bytes());
+    Diagnostic::new(Code::WrongValue, format!("no combination of the matrix is `{asked}`"))
+        .expected("values that occur together in the build file")
+        .help("see the combinations:  kiln graph")
 }
 
 fn unknown(plan: &Plan, target: &str) -> Diagnostic {
