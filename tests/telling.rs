@@ -214,3 +214,44 @@ fn inputs_of_every_level_are_exported_and_signed_anew() {
     assert_eq!((&seen[0], &seen[1]), (&seen[3], &seen[2]));
     assert_ne!(seen[0], seen[1]);
 }
+/// A report whose test has a command of a CI system for a name.
+const COMMANDING: &str = "<testsuites><testsuite><testcase name='a ##vso[task.x]junit'><failure/></testcase>\
+                          </testsuite></testsuites>";
+
+#[test]
+fn nothing_that_a_step_writes_or_names_commands_a_ci_system() {
+    let world = World::warm(Who::all()[0]);
+    world.write("src/input", &world.token);
+    world.write("src/report.xml", COMMANDING);
+    let wants = "cp /bin/bash '/tmp/##[net'; '/tmp/##[net' -c ': 3<>/dev/tcp/192.0.2.1/80' || true";
+    let steps = format!(
+        "steps:\n  - name: twins\n    run: \"mkdir out; touch 'out/##[a' 'out/##[A'; echo 'x ##[error]passed'; \
+         {wants}\"\n    outputs: {{out: out/}}\ntests:\n  - {{name: unit, run: 'cp report.xml r.xml; echo \"x \
+         ##[error]failed\"; exit 1', reports: {{junit: r.xml}}}}\n"
+    );
+    world.write("kiln.yaml", &file(&steps));
+    let own = |line: &&str| line.starts_with("##[group]") || *line == "##[endgroup]";
+    for (name, marks) in [("GITHUB_ACTIONS", 0), ("TF_BUILD", 2), ("CI", 0), ("NONE", 0)] {
+        let arguments = ["build", "--no-cache", "-v"];
+        let ran = world.kiln_with(&arguments, &[(name, "true")]).exits(1);
+        for shown in [
+            "`##\\x5ba`",
+            "##\\x5bnet",
+            "##vso\\x5btask.x]junit",
+            "x ##\\x5berror]passed",
+            "x ##\\x5berror]failed",
+        ] {
+            assert!(ran.stderr.contains(shown), "{name}: {shown}: {}", ran.stderr);
+        }
+        assert_eq!(ran.stderr.lines().filter(own).count(), marks, "{name}: {}", ran.stderr);
+        for line in ran.stderr.lines() {
+            let rest = line.strip_prefix("##[").filter(|_| own(&line)).unwrap_or(line);
+            assert!(!rest.contains("##[") && !rest.contains("##vso["), "{name}: {line}");
+        }
+    }
+    let told = world.kiln(&["build", "--json", "--progress", "json"]).exits(1);
+    assert_eq!(document(&told)["steps"]["unit"]["cases"]["not_passed"][0], "a ##vso[task.x]junit");
+    for text in [&told.stdout, &told.stderr] {
+        assert!(!text.contains("##[") && !text.contains("##vso["), "{text}");
+    }
+}

@@ -41,7 +41,7 @@ pub fn run(session: &Session, args: &InspectArgs) -> Ended {
         return Ok(Exit::Done);
     }
     for one in &told {
-        report::data(&match one {
+        report::told(&match one {
             Told::Provenance(story) => tell(story),
             Told::Other { payload_type, predicate_type, subjects } => {
                 let names: Vec<String> =

@@ -32,13 +32,13 @@ pub fn run(session: &Session, args: &VerifyArgs) -> Ended {
         match one(session, args, file, &expected) {
             Ok(told) => {
                 if session.speaks() {
-                    report::data(&told.text);
+                    report::told(&told.text);
                 }
                 documents.push(told.json);
             }
             Err(refused) => {
                 if session.speaks() {
-                    report::data(&refused.text);
+                    report::told(&refused.text);
                 }
                 documents.push(refused.json);
                 wrong.extend(refused.diagnostics);

@@ -7,6 +7,8 @@ use std::io::{self, Write};
 
 use model::text;
 
+use super::commands;
+
 /// Writes to stderr with every control letter but the end of a line escaped.
 #[derive(Clone, Copy, Debug)]
 pub struct Harmless;
@@ -24,7 +26,7 @@ impl Write for Harmless {
 
 fn harmless(bytes: &[u8]) -> String {
     let pieces = bytes.split(|byte| *byte == b'\\');
-    pieces.map(text::escape_lines).collect::<Vec<_>>().join("\\")
+    commands::broken(&pieces.map(text::escape_lines).collect::<Vec<_>>().join("\\"))
 }
 
 #[cfg(test)]
@@ -36,6 +38,7 @@ mod tests {
         for (bytes, shown) in [
             (&b"plain \\x1b \xc3\xa9\n"[..], "plain \\x1b é\n"),
             (b"a\x1b[2Jb\x9b\r\n", "a\\x1b[2Jb\\x9b\\x0d\n"),
+            (b" WARN a ##[error]b", " WARN a ##\\x5berror]b"),
             ("\u{202e}::group::".as_bytes(), "\\u{202e}::group::"),
         ] {
             assert_eq!(harmless(bytes), shown);

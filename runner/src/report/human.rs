@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use model::step::StepId;
 use model::text;
 
-use super::{CiSystem, Ended, Event, State, Style, Tail, json, line};
+use super::{CiSystem, Ended, Event, State, Style, Tail, commands, json, json_line, line, mark};
 use crate::cli::args::{Global, Progress};
 use crate::context::Context;
 
@@ -101,7 +101,7 @@ impl Talk {
             Form::Silent => {}
             Form::Json => {
                 let elapsed = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
-                line(&json::event(&event, elapsed).to_string());
+                json_line(&json::event(&event, elapsed));
             }
             Form::Panel | Form::Plain => self.tell(event),
         }
@@ -132,7 +132,7 @@ impl Talk {
     pub fn end(&mut self) {
         if self.form == Form::Json && !self.ended {
             let elapsed = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
-            line(&json::end(elapsed).to_string());
+            json_line(&json::end(elapsed));
         }
         self.ended = true;
         self.erase();
@@ -245,10 +245,11 @@ impl Talk {
         let (Some(ci), Some(tail)) = (self.ci, &ended.tail) else { return };
         let now = self.began_at + i64::try_from(self.began.elapsed().as_secs()).unwrap_or(0);
         let id = ended.step.to_string();
-        line(&ci.open(self.headline(ended).trim(), &id, open, now));
+        let title = commands::broken(self.headline(ended).trim());
+        mark(&ci.open(&title, &id, open, now));
         super::block(&self.tail(tail));
         if let Some(close) = ci.close(&id, open, now) {
-            line(&close);
+            mark(&close);
         }
     }
 

@@ -5,6 +5,7 @@
 //! names and paths go through `model::text`.
 
 mod ci;
+mod commands;
 mod event;
 mod harmless;
 mod human;
@@ -39,15 +40,31 @@ pub fn raw(bytes: &[u8]) {
     }
 }
 
+/// Prints text for people to stdout, none of whose lines is a command of a CI system.
+pub fn told(text: &str) {
+    data(&commands::broken(text));
+}
+
 /// Prints a JSON document to stdout, under the name of its schema.
 pub fn document(schema: &str, body: serde_json::Value) {
-    let mut text = serde_json::to_string_pretty(&envelope(schema, body)).unwrap_or_default();
+    let text = serde_json::to_string_pretty(&envelope(schema, body)).unwrap_or_default();
+    let mut text = commands::broken_json(&text);
     text.push('\n');
     data(&text);
 }
 
-/// Prints a line of talk to stderr. Talk that nobody can read is dropped on purpose.
+/// Prints a line of talk to stderr, which is no command of a CI system whatever it quotes.
 pub fn line(text: &str) {
+    mark(&commands::broken(text));
+}
+
+/// Prints a JSON value on one line of stderr.
+fn json_line(value: &serde_json::Value) {
+    mark(&commands::broken_json(&value.to_string()));
+}
+
+/// Prints a line as it is. Talk that nobody can read is dropped on purpose.
+fn mark(text: &str) {
     let mut err = std::io::stderr().lock();
     err.write_all(text.as_bytes()).and_then(|()| err.write_all(b"\n")).unwrap_or_default();
 }
