@@ -1,5 +1,7 @@
 //! Limits as a person meets them: what a step may not exceed, and what is never believed again.
 
+use serde_json::Value;
+
 use crate::support::{Who, World, build_file_with};
 
 /// Has kiln build, and returns the most memory that it or any program it started held, in KiB.
@@ -83,5 +85,54 @@ fn what_a_step_wrote_is_gone_also_when_kiln_was_killed() {
         assert_eq!(left(), "1\n", "control: it lay on the disk, {who:?}");
         world.kiln(&["store", "info"]);
         assert_eq!(left(), "0\n", "{who:?}");
+    }
+}
+
+#[test]
+fn a_log_that_was_cut_says_so_at_its_end_and_in_the_report() {
+    for who in Who::all() {
+        let world = World::warm(who);
+        world.write("src/input", "x\n");
+        for (end, code) in [("true", 0), ("exit 3", 1), ("rm out", 1)] {
+            // Of this world alone, or an earlier one's result would be found.
+            let run = format!("echo {}; cp input out; yes | head -c 20K; {end}", world.token);
+            for (log, cut) in [("4Ki", true), ("1Mi", false)] {
+                let more = format!("    resources: {{log: {log}}}\n");
+                let file = build_file_with(&run, "{out: out}", "[{file: attack.out}]", &more);
+                world.write("kiln.yaml", &file);
+                world.kiln(&["lock"]).exits(0);
+                world.commit();
+                let ran = world.kiln(&["build", "--no-cache", "--json"]).exits(code);
+                let told: Value = serde_json::from_str(&ran.stdout).expect("JSON");
+                let id = told["id"].as_str().expect("an id");
+                assert_eq!(ran.says("log cut at its limit"), cut, "{who:?}: {end}: {}", ran.stderr);
+                let named = ran.says("log cut at its limit of 4Ki: raise `resources: {log: …}`");
+                assert_eq!(named, cut && code != 0, "{who:?}: {end}: {}", ran.stderr);
+                let kept = world.kiln(&["log", id]).exits(0).stdout;
+                let mark = "\n[kiln: log cut at its limit of 4Ki]\n";
+                assert_eq!(kept.ends_with(mark), cut, "{who:?}: {end}");
+                assert!(!cut || kept.len() == 4096 + mark.len(), "{who:?}: {end}: {}", kept.len());
+            }
+        }
+    }
+}
+
+#[test]
+fn a_failed_step_that_was_refused_a_process_names_the_limit() {
+    // Another user may have no control group that tells of it.
+    let Some(root) = Who::all().into_iter().find(|who| *who == Who::Root) else { return };
+    let world = World::warm(root);
+    world.write("src/input", "x\n");
+    for (pids, refused) in [("20", true), ("4096", false)] {
+        let run = "cp input out; sh -c 'for i in $(seq 40); do sleep 3 & done'; exit 3";
+        let more = format!("    resources: {{pids: {pids}}}\n");
+        world
+            .write("kiln.yaml", &build_file_with(run, "{out: out}", "[{file: attack.out}]", &more));
+        world.kiln(&["lock"]).exits(0);
+        world.commit();
+        let ran = world.kiln(&["build"]).exits(1);
+        assert!(ran.says("KILN-0401"), "{}", ran.stderr);
+        let named = ran.says("at its limit of 20: raise `resources: {pids: …}`");
+        assert_eq!(named, refused, "{}", ran.stderr);
     }
 }

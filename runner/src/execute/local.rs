@@ -111,18 +111,25 @@ pub fn execute(
         tell(Event::Output { step: step.id.clone(), bytes: bytes.to_vec() });
     })
     .map_err(|error| refusal::sandbox(step, &error))?;
+    if outcome.log_cut {
+        log.mark_cut(step.limits.log.value);
+    }
     let (log_blob, tail) = log.finish().map_err(|error| refusal::store(step, &error))?;
     if outcome.exit != Exit::Exited(0) {
         let (cases, notes) = report::of_failed(shop.store, step, &outcome);
         notes.into_iter().for_each(tell);
         let failure = refusal::exit(step, &outcome, tail, log_blob, &sealed);
+        let failure = refusal::with_cut(failure, step, &outcome);
         let detail = with_cases(failure.detail, cases.as_ref());
         return Err(StepFailure { detail, cases, ..failure });
     }
     // 5. Capture the outputs and write the result.
     let (outputs, mut warnings) = match capture_all(shop, step, &outcome) {
         Ok(captured) => captured,
-        Err(wrong) => return Err(refusal::captured(wrong, tail, log_blob, &sealed)),
+        Err(wrong) => {
+            let failure = refusal::captured(wrong, tail, log_blob, &sealed);
+            return Err(refusal::with_cut(failure, step, &outcome));
+        }
     };
     let result = result(shop, started, &outcome, log_blob, outputs);
     if outcome.limits_hit.is_empty() {

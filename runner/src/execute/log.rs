@@ -5,9 +5,11 @@
 //! up to its limit and no memory. The first failure to write is kept and told when the step is over:
 //! the step itself is not to be disturbed, and its time limits go on meanwhile.
 //!
-//! Does not cut: the sandbox has done that where the bytes come from.
+//! Does not cut: the sandbox has done that where the bytes come from. A log that was cut gets a last line
+//! of kiln's own. A step can write such a line too: what counts is the Record's own word on it.
 
 use model::digest::Blob;
+use model::limits::Bytes;
 
 use crate::report::{Tail, TailKeeper};
 use crate::store::{self, ObjectWriter, Store};
@@ -53,6 +55,11 @@ impl<'store> StepLog<'store> {
         }
     }
 
+    /// Marks it as cut at its limit.
+    pub fn mark_cut(&mut self, limit: Bytes) {
+        self.put(format!("\n[kiln: {}]\n", cut_at(limit)).as_bytes());
+    }
+
     /// Makes it an object; returns that and the last lines.
     ///
     /// # Errors
@@ -67,6 +74,11 @@ impl<'store> StepLog<'store> {
         };
         Ok((blob, self.tail.finish(crate::report::TAIL_LINES)))
     }
+}
+
+/// Says that a log was cut.
+pub fn cut_at(limit: Bytes) -> String {
+    format!("log cut at its limit of {limit}")
 }
 
 #[cfg(test)]
@@ -91,6 +103,22 @@ mod tests {
             let (blob, tail) = log.finish().unwrap();
             assert_eq!((blob, tail.total), (Blob::of(&whole), usize::from(pieces)));
             assert_eq!(store.read(&blob.digest, u64::MAX).unwrap(), whole);
+        }
+    }
+
+    #[test]
+    fn a_log_that_was_cut_ends_with_a_mark_in_its_object_and_its_last_lines() {
+        let scratch = tempfile::tempdir().unwrap();
+        let store = store::open(&scratch.path().join("store")).unwrap();
+        for length in [1, 2 * MEMORY_BYTES_MAX] {
+            let mut log = StepLog::new(&store);
+            log.put(&vec![b'a'; length]);
+            log.mark_cut(Bytes(1 << 20));
+            let (blob, tail) = log.finish().unwrap();
+            let mark = b"\n[kiln: log cut at its limit of 1Mi]";
+            assert!(tail.bytes.ends_with(mark), "{length}");
+            let whole = store.read(&blob.digest, u64::MAX).unwrap();
+            assert_eq!(whole.strip_suffix(b"\n").unwrap()[length..], mark[..]);
         }
     }
 }

@@ -4,10 +4,11 @@ use model::digest::Blob;
 use model::isolation::Guarantee;
 use model::relpath::{Ident, RelPath};
 use model::step::{Step, StepId};
-use sandbox::{Cause, EngineError, Exit, Outcome, SpecError};
+use sandbox::{Cause, EngineError, Exit, LimitName, Outcome, SpecError};
 
 use super::StepFailure;
 use super::capture::CaptureError;
+use super::log::cut_at;
 use super::network;
 use crate::diagnostic::{Code, Diagnostic};
 use crate::plan::action::{ActionError, Sealed};
@@ -263,11 +264,32 @@ fn disk(step: &Step, outcome: &Outcome) -> String {
 }
 
 fn command_failed(step: &Step, outcome: &Outcome, how: &str) -> Diagnostic {
-    if !outcome.network_attempts.is_empty() {
-        return network::wanted(step, &outcome.network_attempts, how);
+    let diagnostic = if outcome.network_attempts.is_empty() {
+        Diagnostic::new(Code::CommandFailed, format!("step `{}` failed: {how}", step.id))
+            .help(format!("whole log:  kiln log ^0 {}", step.id))
+    } else {
+        network::wanted(step, &outcome.network_attempts, how)
+    };
+    if outcome.limits_hit.contains(&LimitName::Pids) {
+        let limit = step.limits.pids.value;
+        diagnostic.help(format!(
+            "it was refused a process at its limit of {limit}: raise `resources: {{pids: …}}` of the step"
+        ))
+    } else {
+        diagnostic
     }
-    Diagnostic::new(Code::CommandFailed, format!("step `{}` failed: {how}", step.id))
-        .help(format!("whole log:  kiln log ^0 {}", step.id))
+}
+
+/// Adds to a failure that the step's log is not whole, if it is not.
+pub fn with_cut(mut failure: StepFailure, step: &Step, outcome: &Outcome) -> StepFailure {
+    if outcome.log_cut {
+        let words = cut_at(step.limits.log.value);
+        let help = format!("{words}: raise `resources: {{log: …}}` of the step");
+        failure.detail =
+            Some(failure.detail.map_or(words.clone(), |had| format!("{had}; {words}")));
+        failure.diagnostics = failure.diagnostics.into_iter().map(|one| one.help(&help)).collect();
+    }
+    failure
 }
 
 /// A step whose outputs cannot be taken.
