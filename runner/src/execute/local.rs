@@ -111,25 +111,20 @@ pub fn execute(
         tell(Event::Output { step: step.id.clone(), bytes: bytes.to_vec() });
     })
     .map_err(|error| refusal::sandbox(step, &error))?;
-    if outcome.log_cut {
-        log.mark_cut(step.limits.log.value);
-    }
-    let (log_blob, tail) = log.finish().map_err(|error| refusal::store(step, &error))?;
+    let cut = outcome.log_cut.then_some(step.limits.log.value);
+    let (log_blob, tail) = log.finish(cut).map_err(|error| refusal::store(step, &error))?;
+    let told = |failure| refusal::with_cut(failure, step, &outcome);
     if outcome.exit != Exit::Exited(0) {
         let (cases, notes) = report::of_failed(shop.store, step, &outcome);
         notes.into_iter().for_each(tell);
-        let failure = refusal::exit(step, &outcome, tail, log_blob, &sealed);
-        let failure = refusal::with_cut(failure, step, &outcome);
+        let failure = told(refusal::exit(step, &outcome, tail, log_blob, &sealed));
         let detail = with_cases(failure.detail, cases.as_ref());
         return Err(StepFailure { detail, cases, ..failure });
     }
     // 5. Capture the outputs and write the result.
     let (outputs, mut warnings) = match capture_all(shop, step, &outcome) {
         Ok(captured) => captured,
-        Err(wrong) => {
-            let failure = refusal::captured(wrong, tail, log_blob, &sealed);
-            return Err(refusal::with_cut(failure, step, &outcome));
-        }
+        Err(wrong) => return Err(told(refusal::captured(wrong, tail, log_blob, &sealed))),
     };
     let result = result(shop, started, &outcome, log_blob, outputs);
     if outcome.limits_hit.is_empty() {

@@ -55,16 +55,14 @@ impl<'store> StepLog<'store> {
         }
     }
 
-    /// Marks it as cut at its limit.
-    pub fn mark_cut(&mut self, limit: Bytes) {
-        self.put(format!("\n[kiln: {}]\n", cut_at(limit)).as_bytes());
-    }
-
-    /// Makes it an object; returns that and the last lines.
+    /// Makes it an object, with a mark if it was `cut` at that limit; returns that and the last lines.
     ///
     /// # Errors
     /// [`store::Error::Full`] and what else kept it from being written.
-    pub fn finish(self) -> Result<(Blob, Tail), store::Error> {
+    pub fn finish(mut self, cut: Option<Bytes>) -> Result<(Blob, Tail), store::Error> {
+        if let Some(limit) = cut {
+            self.put(format!("\n[kiln: {}]\n", cut_at(limit)).as_bytes());
+        }
         if let Some(failed) = self.failed {
             return Err(failed);
         }
@@ -100,7 +98,7 @@ mod tests {
                 assert!(log.first.capacity() <= 2 * MEMORY_BYTES_MAX, "memory is bounded");
                 whole.extend(bytes);
             }
-            let (blob, tail) = log.finish().unwrap();
+            let (blob, tail) = log.finish(None).unwrap();
             assert_eq!((blob, tail.total), (Blob::of(&whole), usize::from(pieces)));
             assert_eq!(store.read(&blob.digest, u64::MAX).unwrap(), whole);
         }
@@ -113,8 +111,7 @@ mod tests {
         for length in [1, 2 * MEMORY_BYTES_MAX] {
             let mut log = StepLog::new(&store);
             log.put(&vec![b'a'; length]);
-            log.mark_cut(Bytes(1 << 20));
-            let (blob, tail) = log.finish().unwrap();
+            let (blob, tail) = log.finish(Some(Bytes(1 << 20))).unwrap();
             let mark = b"\n[kiln: log cut at its limit of 1Mi]";
             assert!(tail.bytes.ends_with(mark), "{length}");
             let whole = store.read(&blob.digest, u64::MAX).unwrap();
