@@ -205,7 +205,7 @@ impl Job<'_> {
             let pid = state.pid.and_then(|pid| u32::try_from(pid).ok());
             return Err(Error::StillAlive { pids: pid.into_iter().collect() });
         }
-        let full = self.staging.measure(self.layout) > asked.limits.work.0;
+        let full = self.staging.measure(self.layout)? > asked.limits.work.0;
         let code = state.exit_code.or(seen.code);
         let exit = match seen.stop {
             Some(Stop::Cancelled) => Exit::Cancelled,

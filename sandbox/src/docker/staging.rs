@@ -32,7 +32,8 @@ const CREATE: OFlags = OFlags::WRONLY
     .union(OFlags::EXCL)
     .union(OFlags::NOFOLLOW)
     .union(OFlags::CLOEXEC);
-/// Folders inside one another that are measured; what lies deeper is not counted.
+/// Folders inside one another that are measured, which bounds the descriptors and the stack that it takes;
+/// a tree that is deeper counts as more than any limit.
 const MEASURED_DEPTH_MAX: usize = 256;
 
 /// A staging folder in use.
@@ -189,21 +190,30 @@ impl Staging {
         each(self.dir.as_fd(), usize::MAX, &mut |folder, name, _| {
             Ok(chownat(folder, name, Some(uid), Some(gid), flags)?)
         })
+        .map(drop)
         .map_err(own("give the step its files in", &self.path))
     }
 
-    /// Returns how many bytes the writable places hold on the disk.
-    pub fn measure(&self, layout: &Layout) -> u64 {
+    /// Returns how many bytes the writable places hold on the disk; more than any limit if they are nested
+    /// deeper than is measured.
+    ///
+    /// # Errors
+    /// When something could not be looked at: then nothing is bounded.
+    pub fn measure(&self, layout: &Layout) -> Result<u64, EngineError> {
         let mut bytes = 0_u64;
         for (_, at) in &layout.writable {
             let Ok(top) = openat(&self.dir, at.as_str(), FOLDER, Mode::empty()) else { continue };
             // What vanishes while it is measured is not there.
-            let _ = each(top.as_fd(), MEASURED_DEPTH_MAX, &mut |_, _, stat| {
+            let measured = each(top.as_fd(), MEASURED_DEPTH_MAX, &mut |_, _, stat| {
                 bytes = bytes.saturating_add(stat.st_blocks.unsigned_abs().saturating_mul(512));
                 Ok(())
             });
+            match measured.map_err(own("measure", &self.path))? {
+                Depth::Reached => {}
+                Depth::Beyond => return Ok(u64::MAX),
+            }
         }
-        bytes
+        Ok(bytes)
     }
 
     /// Opens a writable place for reading, after the step is dead.
@@ -266,29 +276,50 @@ pub fn names(parent: BorrowedFd<'_>) -> io::Result<Vec<String>> {
 type Look<'a> =
     &'a mut dyn FnMut(BorrowedFd<'_>, &std::ffi::CStr, &rustix::fs::Stat) -> io::Result<()>;
 
+/// Whether a walk came to the end of every folder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Depth {
+    Reached,
+    Beyond,
+}
+
 /// Calls `look` with every entry beneath `top`, down to `depth` folders, following nothing. Folders
 /// are held open on the way down, so that a name cannot lead elsewhere meanwhile.
-fn each(top: BorrowedFd<'_>, depth: usize, look: Look<'_>) -> io::Result<()> {
-    for entry in Dir::read_from(top)? {
-        let entry = entry?;
+fn each(top: BorrowedFd<'_>, depth: usize, look: Look<'_>) -> io::Result<Depth> {
+    let entries = match Dir::read_from(top) {
+        Err(Errno::NOENT | Errno::ACCESS) => return Ok(Depth::Reached),
+        other => other?,
+    };
+    for entry in entries {
+        let entry = match entry {
+            // The folder went away meanwhile.
+            Err(Errno::NOENT) => return Ok(Depth::Reached),
+            other => other?,
+        };
         let name = entry.file_name();
         if matches!(name.to_bytes(), b"." | b"..") {
             continue;
         }
         let stat = match statat(top, name, AtFlags::SYMLINK_NOFOLLOW) {
-            Err(Errno::NOENT) => continue,
+            Err(Errno::NOENT | Errno::ACCESS) => continue,
             other => other?,
         };
         look(top, name, &stat)?;
-        if depth > 0 && FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
-            match openat(top, name, FOLDER, Mode::empty()) {
-                Ok(below) => each(below.as_fd(), depth - 1, look)?,
-                Err(Errno::NOENT | Errno::ACCESS) => {}
-                Err(cause) => return Err(cause.into()),
+        if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
+            continue;
+        }
+        let Some(depth) = depth.checked_sub(1) else { return Ok(Depth::Beyond) };
+        match openat(top, name, FOLDER, Mode::empty()) {
+            Ok(below) => {
+                if each(below.as_fd(), depth, look)? == Depth::Beyond {
+                    return Ok(Depth::Beyond);
+                }
             }
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::ACCESS) => {}
+            Err(cause) => return Err(cause.into()),
         }
     }
-    Ok(())
+    Ok(Depth::Reached)
 }
 
 /// Removes a folder and all in it, whatever modes and depth a step gave it: never more than two
@@ -462,6 +493,23 @@ mod tests {
         File::create(&kept).expect("a file");
         remove(parent.as_fd(), "left").expect("removed");
         assert!(!left.exists() && kept.exists());
+    }
+
+    #[test]
+    fn what_is_nested_too_deep_to_measure_is_over_every_limit() {
+        let top = tempfile::tempdir().expect("a folder");
+        let staging = Staging::make(&top.path().join("staging")).expect("a staging folder");
+        let place = staging.path.join("work");
+        std::fs::create_dir(&place).expect("a folder");
+        let writable = vec![(crate::native::setup::place("work"), "work".to_owned())];
+        let layout = Layout { writable, ..Layout::default() };
+        let deep = vec!["d"; MEASURED_DEPTH_MAX].join("/");
+        std::fs::create_dir_all(place.join(&deep)).expect("folders");
+        std::fs::write(place.join("file"), vec![1; 1 << 20]).expect("a file");
+        let bytes = staging.measure(&layout).expect("bytes");
+        assert!((1 << 20..u64::MAX).contains(&bytes), "control: {bytes}");
+        std::fs::create_dir(place.join(&deep).join("d")).expect("a folder");
+        assert_eq!(staging.measure(&layout).expect("bytes"), u64::MAX);
     }
 
     #[test]

@@ -232,7 +232,7 @@ impl Run {
             Some(Stop::TimeOut)
         } else if idle {
             Some(Stop::Idle)
-        } else if now >= self.measure_at && self.is_full(bounds) {
+        } else if now >= self.measure_at && self.is_full(bounds)? {
             Some(Stop::Disk)
         } else {
             None
@@ -245,12 +245,12 @@ impl Run {
         Ok(())
     }
 
-    fn is_full(&mut self, bounds: &Bounds<'_>) -> bool {
+    fn is_full(&mut self, bounds: &Bounds<'_>) -> Result<bool, EngineError> {
         let begun = Instant::now();
         let (staging, layout) = bounds.places;
-        let bytes = staging.measure(layout);
+        let bytes = staging.measure(layout)?;
         self.measure_at = Instant::now() + MEASURE_EVERY.max(begun.elapsed() * MEASURE_SHARE);
-        bytes > bounds.disk.0
+        Ok(bytes > bounds.disk.0)
     }
 
     fn take(&mut self, output: LogOutput, bounds: &Bounds<'_>, sink: &mut dyn FnMut(From, &[u8])) {

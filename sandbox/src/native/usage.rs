@@ -7,12 +7,16 @@
 //! in one look and one walk.
 //!
 //! A file counts by its blocks, shared out among its names, so that a hard link costs nothing and a
-//! sparse file what it really takes. Reads only; never follows a symlink; never leaves the folder.
+//! sparse file what it really takes. Never follows a symlink; never leaves the folder.
+//!
+//! While the step lives, nothing but reading: a folder that its owner closed to kiln is passed over. Once
+//! the step is dead such folders get their owner's rights back and are walked too. More than
+//! [`DEPTH_MAX`] folders inside one another count as too much, so that no walk is without end.
 //!
 //! Does not catch: a file that has no name any more and is still open. For that, and for everything
 //! else that fills the disk, there is the reserve: when it is touched the step is killed at once.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -21,7 +25,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, fstatvfs, openat, statat};
+use rustix::fs::{
+    AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat, chmodat, fstatvfs, openat, statat,
+};
+use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
 
 use super::space;
@@ -36,6 +43,9 @@ const WALK_SHARE: u32 = 10;
 const ROOM_SHARE: u64 = 4;
 /// How many folders of a walk stay open from the bottom up, and how many more above, one in so many.
 const OPEN_MAX: usize = 64;
+/// How many folders may lie inside one another. No path is longer than 4,096 bytes (`PATH_MAX`), so no build
+/// nests deeper; a tree that does is made to be slow to walk. Also what [`close_far`] is made for.
+const DEPTH_MAX: usize = OPEN_MAX * OPEN_MAX;
 /// Size of the unit that `st_blocks` counts in (stat(2)).
 const BLOCK_BYTES: u64 = 512;
 
@@ -56,6 +66,17 @@ pub enum Full {
 struct Used {
     bytes: u64,
     inodes: u64,
+    /// Folders lie deeper than is walked.
+    deep: bool,
+    /// A folder was passed over since its owner closed it.
+    closed: bool,
+}
+
+/// Whether anything of the step may still run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    Alive,
+    Dead,
 }
 
 /// What is left of a file system.
@@ -97,7 +118,7 @@ impl Watcher {
     /// When the folder cannot be opened.
     pub fn start(folder: &Path, bytes: u64) -> io::Result<Watcher> {
         let folder = openat(CWD, folder, FOLDER, Mode::empty())?;
-        let (most, now) = (Used { bytes, inodes: space::inodes(bytes) }, Instant::now());
+        let (most, now) = (limit(bytes), Instant::now());
         Ok(Watcher {
             most,
             used: Used::default(),
@@ -156,15 +177,18 @@ impl Watcher {
             return Ok(Some(Full::Reserve));
         }
         let under_way = self.walk.take();
-        let again = under_way.is_some();
+        let again = under_way.is_some() || self.used.closed;
         if let Some(walk) = under_way {
             walk.stop.store(true, Ordering::Relaxed);
             join(walk.thread)?.0?;
         }
         if again || may_be_full(self.used, self.most, self.before, now) {
-            let used = walk(&self.folder, self.most, &AtomicBool::new(false))?;
+            let used = walk(&self.folder, self.most, Step::Dead, &AtomicBool::new(false))?;
             if self.note(used, Duration::ZERO, now) {
                 return Ok(Some(Full::Limit));
+            }
+            if used.closed {
+                return Err(Errno::ACCESS.into());
             }
         }
         Ok(None)
@@ -189,7 +213,7 @@ impl Drop for Watcher {
 
 impl Used {
     fn is_beyond(self, most: Used) -> bool {
-        self.bytes > most.bytes || self.inodes > most.inodes
+        self.deep || self.bytes > most.bytes || self.inodes > most.inodes
     }
 }
 
@@ -197,6 +221,10 @@ impl Room {
     fn is_touched(self) -> bool {
         self.bytes < self.reserve || self.inodes < self.inodes_reserve
     }
+}
+
+fn limit(bytes: u64) -> Used {
+    Used { bytes, inodes: space::inodes(bytes), ..Used::default() }
 }
 
 fn join<T>(thread: JoinHandle<T>) -> io::Result<T> {
@@ -211,7 +239,7 @@ fn begin(folder: &OwnedFd, most: Used, room: Room) -> io::Result<Walk> {
     let thread = std::thread::Builder::new().name("disk watcher".to_owned());
     let work = move || {
         let start = Instant::now();
-        let used = walk(&folder, most, &stopped);
+        let used = walk(&folder, most, Step::Alive, &stopped);
         // The other side of this pipe wakes up.
         drop(tell);
         (used, start.elapsed())
@@ -248,10 +276,10 @@ struct Level {
 /// Adds up what lies in a folder; stops as soon as it is more than `most`.
 ///
 /// The step goes on meanwhile: a name that is gone, or is something else now, is passed over.
-fn walk(folder: &OwnedFd, most: Used, stop: &AtomicBool) -> io::Result<Used> {
+fn walk(folder: &OwnedFd, most: Used, step: Step, stop: &AtomicBool) -> io::Result<Used> {
     let mut used = Used::default();
     let top = openat(folder, ".", FOLDER, Mode::empty())?;
-    let left = add_up(&top, &mut used, most);
+    let left = add_up(&top, &mut used, most, step)?;
     let mut levels = vec![Level { open: Some(top), left, name: CString::default() }];
     while let Some(level) = levels.last_mut() {
         if used.is_beyond(most) || stop.load(Ordering::Relaxed) {
@@ -266,10 +294,21 @@ fn walk(folder: &OwnedFd, most: Used, stop: &AtomicBool) -> io::Result<Used> {
             levels.last_mut().map(|level| level.open = found).unwrap_or_default();
         }
         let here = levels.last().and_then(|level| level.open.as_ref());
-        let below = here.and_then(|here| openat(here, &name, FOLDER, Mode::empty()).ok());
-        let Some(below) = below else { continue };
-        let left = add_up(&below, &mut used, most);
+        let below = here.map(|here| openat(here, &name, FOLDER, Mode::empty()));
+        let below = match below {
+            Some(Ok(below)) => below,
+            Some(Err(cause)) => {
+                used.closed |= cause == Errno::ACCESS;
+                continue;
+            }
+            None => continue,
+        };
+        let left = add_up(&below, &mut used, most, step)?;
         levels.push(Level { open: Some(below), left, name });
+        if levels.len() > DEPTH_MAX {
+            used.deep = true;
+            break;
+        }
         close_far(&mut levels);
     }
     Ok(used)
@@ -297,19 +336,34 @@ fn reopen(folder: &OwnedFd, levels: &[Level]) -> Option<OwnedFd> {
 }
 
 /// Counts the entries of one folder; returns those that are folders.
-fn add_up(folder: &OwnedFd, used: &mut Used, most: Used) -> Vec<CString> {
+fn add_up(folder: &OwnedFd, used: &mut Used, most: Used, step: Step) -> io::Result<Vec<CString>> {
     let mut folders = Vec::new();
-    let Ok(entries) = Dir::read_from(folder) else { return folders };
+    let entries = match Dir::read_from(folder) {
+        Ok(entries) => entries,
+        Err(cause) => {
+            used.closed |= cause == Errno::ACCESS;
+            return Ok(folders);
+        }
+    };
     for entry in entries.flatten() {
         let name = entry.file_name();
         if matches!(name.to_bytes(), b"." | b"..") {
             continue;
         }
-        let Ok(stat) = statat(folder, name, AtFlags::SYMLINK_NOFOLLOW) else { continue };
+        let stat = match statat(folder, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => stat,
+            Err(cause) => {
+                used.closed |= cause == Errno::ACCESS;
+                continue;
+            }
+        };
         let bytes = stat.st_blocks.cast_unsigned().saturating_mul(BLOCK_BYTES);
         used.inodes += 1;
         if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
             used.bytes += bytes;
+            if step == Step::Dead {
+                give_rights(folder, name, &stat)?;
+            }
             folders.push(name.to_owned());
         } else {
             // The number of names is of this type on some machines and of another on others.
@@ -321,7 +375,18 @@ fn add_up(folder: &OwnedFd, used: &mut Used, most: Used) -> Vec<CString> {
             break;
         }
     }
-    folders
+    Ok(folders)
+}
+
+/// Gives a folder of our own user its owner's rights back, where it lacks them. What is captured knows no
+/// modes of folders. The name is no link: it was looked at, and whoever could change that is dead.
+fn give_rights(folder: &OwnedFd, name: &CStr, stat: &Stat) -> io::Result<()> {
+    let mode = Mode::from_raw_mode(stat.st_mode & 0o7777);
+    let ours = stat.st_uid == rustix::process::geteuid().as_raw();
+    if ours && !mode.contains(Mode::RUSR | Mode::XUSR) {
+        chmodat(folder, name, mode | Mode::RWXU, AtFlags::empty())?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -330,11 +395,11 @@ mod tests {
     use super::*;
     use std::fs;
 
-    const NO_END: Used = Used { bytes: u64::MAX, inodes: u64::MAX };
+    const NO_END: Used = Used { bytes: u64::MAX, inodes: u64::MAX, deep: false, closed: false };
 
     fn walked(path: &Path, most: Used) -> Used {
         let folder = openat(CWD, path, FOLDER, Mode::empty()).expect("a folder");
-        walk(&folder, most, &AtomicBool::new(false)).expect("a walk")
+        walk(&folder, most, Step::Alive, &AtomicBool::new(false)).expect("a walk")
     }
 
     #[test]
@@ -372,10 +437,43 @@ mod tests {
     }
 
     #[test]
+    fn a_tree_that_is_too_deep_is_over_every_limit_and_walked_no_further() {
+        let top = tempfile::tempdir().expect("a folder");
+        let mut here = openat(CWD, top.path(), FOLDER, Mode::empty()).expect("a folder");
+        for depth in 0..DEPTH_MAX + 50 {
+            if depth == DEPTH_MAX - 1 {
+                assert!(!walked(top.path(), NO_END).is_beyond(NO_END), "as deep as may be");
+            }
+            rustix::fs::mkdirat(&here, "d", Mode::RWXU).expect("a folder");
+            here = openat(&here, "d", FOLDER, Mode::empty()).expect("a folder");
+        }
+        let used = walked(top.path(), NO_END);
+        assert!(used.is_beyond(NO_END) && used.deep);
+        assert_eq!(used.inodes, DEPTH_MAX as u64 + 1);
+        // The tree is deeper than what removes the folder may want to recurse into.
+        let gone = std::process::Command::new("rm").arg("-rf").arg(top.path()).status();
+        assert!(gone.is_ok_and(|end| end.success()));
+    }
+
+    #[test]
+    fn what_a_walk_passed_over_is_walked_at_the_end() {
+        let top = tempfile::tempdir().expect("a folder");
+        for (closed, full) in [(true, Some(Full::Limit)), (false, None)] {
+            let mut watcher = Watcher::start(top.path(), 1 << 20).expect("a watcher");
+            fs::write(top.path().join("f"), vec![1; 4 << 20]).expect("a file");
+            rustix::fs::syncfs(&watcher.folder).expect("blocks");
+            // As a walk leaves it that was after the file: nothing is gone from the disk since.
+            let after = Room { bytes: 0, inodes: 0, ..room(&watcher.folder).expect("room") };
+            watcher.note(Used { closed, ..Used::default() }, Duration::ZERO, after);
+            assert_eq!(watcher.finish().expect("a last look"), full, "control: {}", !closed);
+        }
+    }
+
+    #[test]
     fn a_walk_is_due_when_a_part_of_the_rest_is_gone() {
         let room = |bytes| Room { bytes, inodes: 1 << 20, reserve: 0, inodes_reserve: 0 };
-        let most = Used { bytes: 1000, inodes: 1 << 20 };
-        let used = |bytes| Used { bytes, inodes: 0 };
+        let most = Used { bytes: 1000, inodes: 1 << 20, ..NO_END };
+        let used = |bytes| Used { bytes, inodes: 0, ..NO_END };
         assert!(!may_be_full(used(0), most, room(5000), room(4800)));
         assert!(may_be_full(used(0), most, room(5000), room(4700)));
         assert!(may_be_full(used(900), most, room(5000), room(4970)));

@@ -21,6 +21,8 @@ pub const TESTS: &[Test] = &[
     ),
     ("s_d03_bytes_on_the_disk_are_bounded", bytes_on_the_disk_are_bounded),
     ("s_d03_what_a_step_leaves_is_counted_at_its_end", what_a_step_leaves_is_counted_at_its_end),
+    ("s_d03_what_lies_in_closed_folders_is_counted", what_lies_in_closed_folders_is_counted),
+    ("s_d08_a_tree_that_is_too_deep_is_over_the_limit", a_tree_that_is_too_deep_is_over_the_limit),
     ("s_d03_the_disk_keeps_its_reserve", the_disk_keeps_its_reserve),
     ("s_d04_files_on_the_disk_are_bounded", files_on_the_disk_are_bounded),
     ("s_d08_deep_folders_on_the_disk_are_counted", deep_folders_on_the_disk_are_counted),
@@ -104,6 +106,30 @@ fn what_a_step_leaves_is_counted_at_its_end(place: &Place) -> Done {
     let room = Room::make(place.folder());
     let half = ran(limited(&room, place.script("head -c 25165824 /dev/zero > big; ln big twin; dd if=/dev/null of=hole bs=1 count=0 seek=1T 2>/dev/null")));
     assert_eq!((half.outcome.exit, half.outcome.limits_hit.len()), (Exit::Exited(0), 0), "control");
+    Done::Passed
+}
+
+/// Closed to kiln as to every other process of its user; whatever walk came before, the last one opens them.
+fn what_lies_in_closed_folders_is_counted(place: &Place) -> Done {
+    for mode in ["0", "0400", "0300"] {
+        let script = |bytes: u64| {
+            format!(
+                "mkdir -p z/inner; head -c {bytes} /dev/zero > z/inner/big; chmod {mode} z/inner; chmod {mode} z"
+            )
+        };
+        let room = Room::make(place.folder());
+        stopped(&ran(limited(&room, place.script(&script(104_857_600)))));
+        let room = Room::make(place.folder());
+        let half = ran(limited(&room, place.script(&script(16_777_216))));
+        assert_eq!(half.outcome.exit, Exit::Exited(0), "control: {mode} {}", half.stderr);
+    }
+    Done::Passed
+}
+
+fn a_tree_that_is_too_deep_is_over_the_limit(place: &Place) -> Done {
+    let room = Room::make(place.folder());
+    let script = "for (1..4200) { mkdir 'd'; chdir 'd' or die } sleep 600";
+    stopped(&ran(limited(&room, place.perl(script))));
     Done::Passed
 }
 
