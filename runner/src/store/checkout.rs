@@ -3,7 +3,8 @@
 //! One merged folder per tree, time and owner, made once from verified objects and used by every
 //! later build. Every file is a fresh inode, a reflink where the file system has them and a copy
 //! elsewhere: a step can tell a hardlink, and could reach its other name. The time is the same on
-//! every entry, folders and links included; modes are 0644 and 0755.
+//! every entry, folders and links included; modes are 0644 and 0755. The access time is one that
+//! reading does not move, or a step could leave a mark for the next.
 //!
 //! ```text
 //! checkouts/d-HEX-SECONDS[-UID.GID]/     the lease: locked shared by every build that uses it
@@ -45,7 +46,7 @@ const TRIES_MAX: u32 = 100;
 /// What every entry of a checkout looks like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Look {
-    /// Modification and access time, in seconds since 1970.
+    /// Modification time, in seconds since 1970.
     pub seconds: i64,
     /// Owner; the runner itself if none. Only root can give files away.
     pub owner: Option<Owner>,
@@ -421,5 +422,6 @@ fn ids(look: Look) -> Option<(Uid, Gid)> {
 
 fn times(look: Look) -> Timestamps {
     let moment = Timespec { tv_sec: look.seconds, tv_nsec: 0 };
-    Timestamps { last_access: moment, last_modification: moment }
+    let accessed = Timespec { tv_sec: model::ACCESSED_SECONDS, tv_nsec: 0 };
+    Timestamps { last_access: accessed, last_modification: moment }
 }

@@ -223,6 +223,7 @@ fn a_checkout_has_fresh_inodes_fixed_modes_and_one_time() {
         ("link", 0o120_777),
     ] {
         let stat = std::fs::symlink_metadata(checkout.path().join(path)).unwrap();
+        assert_eq!(stat.atime(), model::ACCESSED_SECONDS, "{path}");
         assert_eq!(stat.mode(), mode, "{path}");
         assert_eq!((stat.mtime(), stat.mtime_nsec()), (LOOK.seconds, 0), "{path}");
         assert!(stat.is_dir() || stat.nlink() == 1, "{path}");

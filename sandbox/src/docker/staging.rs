@@ -22,7 +22,7 @@ use rustix::io::Errno;
 use super::error::{EngineError, own};
 use super::layout::{Layout, Op};
 use crate::error::{Error, MountProblem};
-use crate::native::copy::{copy_folder, times_of};
+use crate::native::copy::{ACCESSED, copy_folder, times_of};
 use crate::spec::Parts;
 
 const FOLDER: OFlags =
@@ -433,7 +433,7 @@ fn keeping_times(
 
 fn t0() -> Timestamps {
     let t0 = Timespec { tv_sec: T0_SECONDS, tv_nsec: 0 };
-    Timestamps { last_access: t0, last_modification: t0 }
+    Timestamps { last_access: ACCESSED, last_modification: t0 }
 }
 
 /// Says of a failure in the staging folder what it means for the step.
@@ -505,7 +505,8 @@ mod tests {
         let layout = Layout { writable, ..Layout::default() };
         let deep = vec!["d"; MEASURED_DEPTH_MAX].join("/");
         std::fs::create_dir_all(place.join(&deep)).expect("folders");
-        std::fs::write(place.join("file"), vec![1; 1 << 20]).expect("a file");
+        let mut file = File::create(place.join("file")).expect("a file");
+        file.write_all(&vec![1; 1 << 20]).expect("bytes");
         let bytes = staging.measure(&layout).expect("bytes");
         assert!((1 << 20..u64::MAX).contains(&bytes), "control: {bytes}");
         std::fs::create_dir(place.join(&deep).join("d")).expect("a folder");

@@ -493,8 +493,8 @@ pub fn keeping_times(
     Ok(utimensat(folder, "", &times_of(&before), AtFlags::EMPTY_PATH)?)
 }
 
-/// Returns T0 for both times of a file.
+/// Returns T0 as the time of last change, with an access time that reading does not move.
 pub fn t0() -> Timestamps {
     let t0 = Timespec { tv_sec: T0_SECONDS, tv_nsec: 0 };
-    Timestamps { last_access: t0, last_modification: t0 }
+    Timestamps { last_access: copy::ACCESSED, last_modification: t0 }
 }

@@ -27,6 +27,9 @@ const CREATE: OFlags = OFlags::WRONLY
     .union(OFlags::NOFOLLOW)
     .union(OFlags::CLOEXEC);
 
+/// When everything that a step is given was read last.
+pub const ACCESSED: Timespec = Timespec { tv_sec: model::ACCESSED_SECONDS, tv_nsec: 0 };
+
 /// Says whether the file system of `folder` keeps what an overlay must write there.
 pub fn keeps_attributes(folder: BorrowedFd<'_>) -> bool {
     fsetxattr(folder, "user.kiln", b"", XattrFlags::CREATE).is_ok()
@@ -91,11 +94,11 @@ pub fn settle(made: &OwnedFd, like: &Stat, owner: Owner) -> io::Result<()> {
     Ok(futimens(made, &times_of(like))?)
 }
 
-/// Returns the time of last change, for both of a file's times: reading leaves no trace then.
+/// Returns the time of last change, with an access time that reading does not move.
 pub fn times_of(stat: &Stat) -> Timestamps {
     let nanoseconds = i64::try_from(stat.st_mtime_nsec).unwrap_or(0);
     let modified = Timespec { tv_sec: stat.st_mtime, tv_nsec: nanoseconds };
-    Timestamps { last_access: modified, last_modification: modified }
+    Timestamps { last_access: ACCESSED, last_modification: modified }
 }
 
 #[cfg(test)]
@@ -123,6 +126,8 @@ mod tests {
         let folder = |path| open(path, FOLDER, Mode::empty()).expect("a folder");
         copy_folder(folder(&from).as_fd(), folder(&to).as_fd(), None).expect("a copy");
         for name in ["a", "a/b", "a/b/f", "a/link", "tool"] {
+            let copied = statat(CWD, to.join(name), AtFlags::SYMLINK_NOFOLLOW).expect("there");
+            assert_eq!(copied.st_atime, model::ACCESSED_SECONDS, "{name}");
             let stat = |top: &std::path::Path| {
                 let stat = statat(CWD, top.join(name), AtFlags::SYMLINK_NOFOLLOW).expect("there");
                 (stat.st_mode, stat.st_mtime)

@@ -9,7 +9,7 @@ use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 use crate::harness::{Done, Test};
-use crate::place::{Place, at, ran, view};
+use crate::place::{Place, at, ran, read_only, view};
 
 pub const TESTS: &[Test] = &[
     ("s_b01_step_cannot_reach_the_network", step_cannot_reach_the_network),
@@ -22,6 +22,7 @@ pub const TESTS: &[Test] = &[
     ("s_b05_b07_the_hosts_variables_are_absent", the_hosts_variables_are_absent),
     ("s_b06_undeclared_siblings_are_absent", undeclared_siblings_are_absent),
     ("s_b08_nothing_is_remembered", nothing_is_remembered),
+    ("s_b08_reading_leaves_no_mark", reading_leaves_no_mark),
     ("s_b09_a_server_left_behind_is_gone", a_server_left_behind_is_gone),
     ("s_b11_the_kernels_log_is_absent", the_kernels_log_is_absent),
 ];
@@ -200,6 +201,24 @@ fn nothing_is_remembered(place: &Place) -> Done {
     let first = ran(parts.clone()).ok();
     assert_eq!(first, "wrote /tmp\nwrote /build\nwrote /dev/shm\nwrote /tmp/cargo-home\n");
     assert_eq!(ran(parts).ok(), first);
+    Done::Passed
+}
+
+/// Access times are the one thing of a file that a reader may move.
+fn reading_leaves_no_mark(place: &Place) -> Done {
+    let source = place.source("marked", &[("d/f", "x")]);
+    let look = "stat -c %X /etc /etc/passwd /bin/sh /usr/bin /input /input/d /input/d/f /build/d /build/d/f";
+    let script = |script: &str| {
+        let mut parts = place.script(script);
+        parts.mounts = vec![view("/build", source.clone()), read_only("/input", source.clone())];
+        ran(parts).ok()
+    };
+    let still = "4102444800\n".repeat(9);
+    let read = format!(
+        "{look}; ls -R /etc /usr/bin /input /build > /dev/null; cat /etc/passwd /input/d/f /build/d/f > /dev/null; {look}"
+    );
+    assert_eq!(script(&read), still.repeat(2));
+    assert_eq!(script(look), still);
     Done::Passed
 }
 

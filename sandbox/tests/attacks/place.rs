@@ -282,7 +282,7 @@ fn copy_tree(from: &Path, to: &Path) {
     }
 }
 
-/// Gives a tree the step's owner and one time, as the runner does with a checkout.
+/// Gives a tree the step's owner and its times, as the runner does with a checkout.
 fn settle(path: &Path, seconds: i64) {
     let kind = fs::symlink_metadata(path).expect("an entry");
     if kind.is_dir() {
@@ -294,6 +294,7 @@ fn settle(path: &Path, seconds: i64) {
         std::os::unix::fs::lchown(path, Some(uid), Some(gid)).expect("an owner");
     }
     let time = Timespec { tv_sec: seconds, tv_nsec: 0 };
-    let times = Timestamps { last_access: time, last_modification: time };
+    let accessed = Timespec { tv_sec: model::ACCESSED_SECONDS, tv_nsec: 0 };
+    let times = Timestamps { last_access: accessed, last_modification: time };
     utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW).expect("times");
 }
