@@ -301,29 +301,28 @@ pub fn says_the_same(
     let Ok(derived) = attestor::statement::derive(record, &BuilderConfig::local()) else {
         return false;
     };
-    let definition = |bytes: &[u8]| -> Option<serde_json::Value> {
-        let statement: serde_json::Value = serde_json::from_slice(bytes).ok()?;
-        statement.get("predicate")?.get("buildDefinition").cloned()
-    };
     let named = derived.dependency_manifest.as_ref().map(|manifest| manifest.bytes.as_slice());
     if named.is_some() && named != dependencies {
         return false;
     }
-    let now = definition(&derived.statement_bytes);
-    now.is_some()
-        && definition(verified.payload()) == now
-        && of_the_run(verified.payload())
-            == Some((record.observed.run.backend.clone(), inputs.to_owned()))
+    let parsed = |bytes: &[u8]| serde_json::from_slice::<serde_json::Value>(bytes).ok();
+    let (Some(kept), Some(now)) = (parsed(verified.payload()), parsed(&derived.statement_bytes))
+    else {
+        return false;
+    };
+    let definition = "/predicate/buildDefinition";
+    now.pointer(definition).is_some()
+        && kept.pointer(definition) == now.pointer(definition)
+        && of_the_run(&kept) == Some((record.observed.run.backend.as_str(), inputs))
 }
 
 /// Returns what a statement says of its run that the caller chose: the backend, and what
 /// `NAME.inputs` holds.
-fn of_the_run(statement: &[u8]) -> Option<(String, String)> {
-    let statement: serde_json::Value = serde_json::from_slice(statement).ok()?;
+fn of_the_run(statement: &serde_json::Value) -> Option<(&str, &str)> {
     let details = statement.get("predicate")?.get("runDetails")?;
-    let levels = details.get("byproducts")?.as_array()?.iter();
-    let level = levels.filter_map(|one| one.get("annotations")?.get("inputs")?.as_str()).next()?;
-    Some((details.get("kiln_backend")?.as_str()?.to_owned(), level.to_owned()))
+    let mut byproducts = details.get("byproducts")?.as_array()?.iter();
+    let level = byproducts.find_map(|one| one.get("annotations")?.get("inputs")?.as_str())?;
+    Some((details.get("kiln_backend")?.as_str()?, level))
 }
 
 /// Returns the digest of this program.
