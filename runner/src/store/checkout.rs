@@ -35,7 +35,7 @@ use rustix::io::Errno;
 
 use super::error::{Error, Operation, io};
 use super::open::{Store, folder};
-use super::{blob, remove, stamp};
+use super::{blob, lock, remove, stamp};
 use crate::persist;
 
 /// The entry of a checkout's folder that steps see.
@@ -67,7 +67,7 @@ pub struct Checkout {
     path: PathBuf,
     visible: OwnedFd,
     touched: Option<String>,
-    _lease: OwnedFd,
+    lease: lock::Held,
 }
 
 /// What is at the name of a checkout.
@@ -109,6 +109,12 @@ impl Checkout {
     /// Returns the name of the checkout that had been touched, and in whose place this one was made.
     pub fn touched(&self) -> Option<&str> {
         self.touched.as_deref()
+    }
+
+    /// Returns what a forked child has of the lease.
+    #[cfg(test)]
+    pub(super) fn lease_copy(&self) -> OwnedFd {
+        self.lease.copy()
     }
 }
 
@@ -277,7 +283,7 @@ impl Store {
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let visible = rustix::fs::openat(&lease, VISIBLE, flags, Mode::empty())
             .map_err(io(Operation::Open, &path))?;
-        Ok(Checkout { path, visible, touched, _lease: lease })
+        Ok(Checkout { path, visible, touched, lease: lock::Held::of(lease) })
     }
 }
 

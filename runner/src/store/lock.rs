@@ -24,9 +24,30 @@ const PAUSE: Duration = Duration::from_millis(5);
 const HOLDER_BYTES_MAX: usize = 200;
 
 /// A lock that is held until this is dropped.
+///
+/// It is given back by name and not by closing alone: a program that this process starts meanwhile
+/// holds a copy of the descriptor until its exec, and the lock would live on in the copy.
 #[derive(Debug)]
-pub(super) struct Held {
-    _file: OwnedFd,
+pub(super) struct Held(OwnedFd);
+
+impl Held {
+    /// Takes over a descriptor that has its lock already.
+    pub(super) fn of(locked: OwnedFd) -> Held {
+        Held(locked)
+    }
+
+    #[cfg(test)]
+    pub(super) fn copy(&self) -> OwnedFd {
+        self.0.try_clone().unwrap()
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        if let Err(error) = retry(|| rustix::fs::flock(&self.0, FlockOperation::Unlock)) {
+            tracing::debug!(%error, "a lock ends with its last descriptor only");
+        }
+    }
 }
 
 /// Takes the lock file `name` of `folder` for this process alone.
@@ -52,7 +73,7 @@ pub(super) fn exclusive(folder: BorrowedFd<'_>, name: &str, wait: Duration) -> R
     if let Err(error) = noted {
         tracing::debug!(%error, "the lock file does not name its holder");
     }
-    Ok(Held { _file: file })
+    Ok(Held(file))
 }
 
 /// Tries a lock once; says whether it was free.

@@ -98,6 +98,21 @@ fn every_change_of_a_checkout_is_found_and_the_checkout_removed() {
 }
 
 #[test]
+fn a_lease_ends_with_its_checkout_though_a_child_holds_the_descriptor() {
+    let (_scratch, store) = scratch();
+    let tree = tree(&store, "text");
+    let checkout = store.checkout(&tree.root, LOOK).unwrap();
+    // What a program being started holds of this process until its exec.
+    let copy = checkout.lease_copy();
+    store.gc(NOTHING).unwrap();
+    assert_eq!(store.info().unwrap().checkouts, 1, "in use");
+    drop(checkout);
+    store.gc(NOTHING).unwrap();
+    assert_eq!(store.info().unwrap().checkouts, 0, "free");
+    drop(copy);
+}
+
+#[test]
 fn damage_is_found_with_everything_that_stands_on_it() {
     let (_scratch, store) = scratch();
     let tree = tree(&store, "text");
