@@ -67,7 +67,7 @@ pub struct Checkout {
     path: PathBuf,
     visible: OwnedFd,
     touched: Option<String>,
-    lease: lock::Held,
+    _lease: lock::Held,
 }
 
 /// What is at the name of a checkout.
@@ -114,7 +114,7 @@ impl Checkout {
     /// Returns what a forked child has of the lease.
     #[cfg(test)]
     pub(super) fn lease_copy(&self) -> OwnedFd {
-        self.lease.copy()
+        self._lease.copy()
     }
 }
 
@@ -283,7 +283,7 @@ impl Store {
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let visible = rustix::fs::openat(&lease, VISIBLE, flags, Mode::empty())
             .map_err(io(Operation::Open, &path))?;
-        Ok(Checkout { path, visible, touched, lease: lock::Held::of(lease) })
+        Ok(Checkout { path, visible, touched, _lease: lock::Held::of(lease) })
     }
 }
 
