@@ -17,6 +17,8 @@ use model::isolation::Guarantee;
 use sandbox::Lack;
 use serde::Deserialize;
 
+use crate::diagnostic::{Code, Diagnostic, FileText, Place, Span};
+
 /// Largest configuration file that is read, in bytes.
 const CONFIG_BYTES_MAX: u64 = 1 << 20;
 
@@ -75,11 +77,39 @@ impl std::fmt::Display for Required {
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// It cannot be read.
-    #[error("cannot read {0}")]
+    #[error("cannot read {}", .0.display())]
     Read(PathBuf, #[source] std::io::Error),
     /// It is no configuration.
-    #[error("{0} is not a configuration of kiln")]
-    Parse(PathBuf, #[source] Box<toml::de::Error>),
+    #[error("{} is not a configuration of kiln", .path.display())]
+    Parse {
+        /// The file.
+        path: PathBuf,
+        /// What stands in it.
+        text: String,
+        /// What is wrong.
+        #[source]
+        source: Box<toml::de::Error>,
+    },
+}
+
+impl ConfigError {
+    /// Returns what a person reads of it, with its place in the file.
+    pub fn told(&self) -> Diagnostic {
+        let told = Diagnostic::new(Code::WrongValue, self.to_string());
+        match self {
+            ConfigError::Read(path, cause) => told
+                .at(Place::file(path.display().to_string()))
+                .caused_by(cause)
+                .help("make it a plain file that you may read, or move it away"),
+            ConfigError::Parse { path, text, source } => {
+                let file = FileText::new(path.display().to_string(), text.as_str());
+                let told = told.why(source.message().trim());
+                let span = source.span().unwrap_or_default();
+                told.at(file.place(Span::new(span.start, span.end)))
+                    .help("the one key is `require`, a list such as:  require = [\"limits\"]")
+            }
+        }
+    }
 }
 
 /// Reads `config.toml` of the configuration folder; without one, nothing is asked.
@@ -97,5 +127,28 @@ pub fn load(folder: &Path) -> Result<Config, ConfigError> {
     file.take(CONFIG_BYTES_MAX)
         .read_to_string(&mut text)
         .map_err(|error| ConfigError::Read(path.clone(), error))?;
-    toml::from_str(&text).map_err(|error| ConfigError::Parse(path, Box::new(error)))
+    toml::from_str(&text).map_err(|source| ConfigError::Parse { path, text, source: Box::new(source) })
+}
+
+#[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "tests lay out files of their own")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wrong_configuration_is_told_with_its_place_and_no_drawing() {
+        let folder = tempfile::tempdir().unwrap();
+        for (text, line, column, words) in [
+            ("require = [\"limits\"]\nfoo = \n", 2, 7, "quoted"),
+            ("requir = []\n", 1, 1, "unknown field `requir`"),
+            ("require = [\"limts\"]\n", 1, 11, "`limts` is none of files"),
+        ] {
+            std::fs::write(folder.path().join("config.toml"), text).unwrap();
+            let told = load(folder.path()).unwrap_err().told();
+            let position = told.place.as_ref().and_then(|place| place.position).unwrap();
+            assert_eq!((position.line, position.column), (line, column), "{text}");
+            let why = told.why.unwrap();
+            assert!(why.contains(words) && !why.contains(['\n', '|']), "{why}");
+        }
+    }
 }

@@ -134,6 +134,14 @@ impl Context {
     }
 }
 
+/// Says whether JSON was asked for on a command line that cannot be understood as a whole.
+pub fn asks_for_json() -> bool {
+    let variable = std::env::var("KILN_JSON").unwrap_or_default();
+    let off = ["", "0", "f", "false", "n", "no", "off"];
+    let options = std::env::args_os().skip(1).take_while(|word| word != "--");
+    !off.contains(&variable.to_lowercase().as_str()) || options.into_iter().any(|word| word == "--json")
+}
+
 /// Returns 16 random bytes from the kernel.
 ///
 /// # Errors

@@ -18,7 +18,7 @@ mod render;
 
 pub use code::{Code, Exit, UnknownCode, exit_code};
 pub use explain::{errors_page, explain};
-pub use message::Diagnostic;
+pub use message::{Diagnostic, StepKey, flat};
 pub use nearest::{nearest, one_of};
-pub use place::{FileText, Place, Position, Snippet, Span};
+pub use place::{FileText, Origin, Place, Position, Snippet, Span};
 pub use render::{COLUMNS_DEFAULT, Style};

@@ -8,7 +8,7 @@ use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use crate::diagnostic::{Code, Diagnostic};
+use crate::diagnostic::{Code, Diagnostic, Origin};
 
 /// The name of the build file.
 pub const BUILD_FILE: &str = "kiln.yaml";
@@ -27,6 +27,8 @@ pub struct Project {
     pub folder: PathBuf,
     /// The build file's bytes.
     pub build_file: Vec<u8>,
+    /// What the build file was made of, where there is no file: errors point at that.
+    pub made_of: Option<Origin>,
     /// The lock's bytes, if there is one.
     pub lock: Option<Vec<u8>>,
 }
@@ -75,7 +77,8 @@ pub fn open(folder: &Path) -> Result<Project, Diagnostic> {
     let build_file = read(&folder.join(BUILD_FILE))?.ok_or_else(|| {
         Diagnostic::new(Code::NoBuildFile, format!("no {BUILD_FILE} in {}", folder.display()))
     })?;
-    Ok(Project { folder: folder.to_owned(), build_file, lock: read(&folder.join(LOCK_FILE))? })
+    let lock = read(&folder.join(LOCK_FILE))?;
+    Ok(Project { folder: folder.to_owned(), build_file, made_of: None, lock })
 }
 
 fn read(path: &Path) -> Result<Option<Vec<u8>>, Diagnostic> {

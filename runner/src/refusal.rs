@@ -3,7 +3,7 @@
 use model::text;
 
 use crate::diagnostic::{Code, Diagnostic};
-use crate::execute::capture::CaptureError;
+use crate::execute::capture::{CaptureError, FileKind};
 use crate::export::ExportError;
 use crate::{environment, store};
 
@@ -31,15 +31,17 @@ pub fn store(error: &store::Error) -> Diagnostic {
         E::NewerSchema { .. } | E::NotAStore { .. } | E::Foreign { .. } => {
             Diagnostic::new(Code::StoreUnusable, headline).help("name another folder:  --store DIR")
         }
-        E::Io { .. } | E::TooLarge { .. } | E::NotAFile | E::TooDeep(_) | E::Encode(_) => {
+        E::Io { .. } => Diagnostic::new(Code::StoreUnusable, headline)
+            .help("make the store's folder one that you may write to, or name another:  --store DIR"),
+        E::TooLarge { .. } | E::NotAFile | E::TooDeep(_) | E::Encode(_) => {
             Diagnostic::new(Code::StoreUnusable, headline)
         }
     };
     with_causes(diagnostic, error)
 }
 
-/// An output or report that cannot be taken.
-pub fn capture(what: &str, error: &CaptureError) -> Diagnostic {
+/// An output or report that cannot be taken; `key` is what the build file names it under.
+pub fn capture(what: &str, key: &str, error: &CaptureError) -> Diagnostic {
     use CaptureError as E;
     let code = match error {
         E::Missing { .. } | E::WrongKind { .. } => Code::OutputMissing,
@@ -65,9 +67,29 @@ pub fn capture(what: &str, error: &CaptureError) -> Diagnostic {
                 nearest.iter().map(|near| text::escape(near.to_string().as_bytes())).collect();
             diagnostic.help(format!("there is: {}", names.join(", ")))
         }
-        E::Missing { .. } => diagnostic.help("let the step make it, or take it out of `outputs`"),
+        E::Missing { .. } => diagnostic.help(format!("let the step make it, or take it out of `{key}`")),
+        E::WrongKind { .. } if key == "reports" => diagnostic.help("let the test write a file there"),
         E::WrongKind { .. } => diagnostic.help("say what it is:  {path: …, as: file|dir|root}"),
-        _ => diagnostic,
+        E::Refused { found: FileKind::Link, .. } => {
+            diagnostic.help("let the step copy what it leads to:  cp -L LINK FILE")
+        }
+        E::Refused { .. } => diagnostic.help("let the step remove it, or name what lies beside it"),
+        E::Parent { .. } => diagnostic.help("name the path without the link"),
+        E::SpecialMode { at, .. } => {
+            diagnostic.help(format!("let the step clear the bits:  chmod u-s,g-s,-t {at}"))
+        }
+        E::Attribute { .. } => diagnostic.help("let the step make it without:  cp --no-preserve=xattr, setfattr -x"),
+        E::NameNotUtf8 { .. } | E::TargetNotUtf8 { .. } => {
+            diagnostic.help("let the step give it a name in UTF-8")
+        }
+        E::Unreadable { at, .. } => {
+            diagnostic.help(format!("let the step make it readable:  chmod u+rX {at}"))
+        }
+        E::TooDeep { .. } | E::PathTooLong { .. } | E::TooMany { .. } | E::TooLarge { .. } => {
+            diagnostic.help("name less of it as the output, or let the step pack it into one file")
+        }
+        E::TooHollow { .. } => diagnostic.help("raise `resources: {disk: …}` of the step, or make it without holes"),
+        E::Store { .. } | E::Io { .. } => diagnostic,
     };
     with_causes(diagnostic, error)
 }
@@ -86,14 +108,42 @@ pub fn environment(name: &str, error: &environment::Error) -> Diagnostic {
             ));
         }
         E::Observe(cause) => return observe(name, cause),
-        E::Interrupted => return Diagnostic::new(Code::Interrupted, error.to_string()),
+        E::Interrupted => {
+            return Diagnostic::new(Code::Interrupted, error.to_string())
+                .help("start the command again: it goes on where it stopped");
+        }
         E::Changed => differs(error.to_string())
             .help("start the build again when the package manager is done"),
-        E::Paths(_) | E::Stamp(_) | E::Read(..) | E::Import(..) | E::Tree(_) => {
-            differs(format!("environment `{name}`: {error}"))
-        }
+        E::Paths(cause) => return listed_path(name, cause),
+        E::Stamp(_) => differs(format!("environment `{name}`: {error}"))
+            .help("see that the package database is whole:  dpkg --audit"),
+        E::Read(path, _) => differs(format!("environment `{name}`: {error}"))
+            .help(format!("make it readable for you, or see whose it is:  dpkg -S {}", shown(path))),
+        E::Import(..) => differs(format!("environment `{name}`: {error}"))
+            .help("start the build again; if it stays:  kiln store verify --deep"),
+        E::Tree(_) => differs(format!("environment `{name}`: {error}"))
+            .help("give one of the listed paths another place:  {from: PATH, at: PATH}"),
     };
     with_causes(diagnostic, error)
+}
+
+fn shown(path: &std::path::Path) -> String {
+    text::escape(path.as_os_str().as_encoded_bytes())
+}
+
+/// A path of `host: {paths: […]}` that cannot be used. The cause names the path, so it is the headline.
+fn listed_path(name: &str, error: &fetch::host::PathsError) -> Diagnostic {
+    use fetch::host::PathsError as E;
+    let told = Diagnostic::new(Code::HostDiffers, format!("environment `{name}`: {error}"));
+    let told = match error {
+        E::Absent { .. } => told.help("make it, or take it out of `paths`"),
+        E::Link { target, .. } => told.help(format!("name what it leads to:  {}", shown(target))),
+        E::Forbidden { .. } => told.help("name a folder below it, or another"),
+        E::NoFolder { .. } => told.help("name the folder that the program lies in"),
+        E::Hides { .. } | E::Place { .. } => told.help("give it another place:  {from: PATH, at: PATH}"),
+        E::Places { .. } | E::Walk { .. } => told.help("make it readable for you, all the way down"),
+    };
+    with_causes(told, error)
 }
 
 fn observe(name: &str, error: &fetch::host::Error) -> Diagnostic {
@@ -107,7 +157,8 @@ fn observe(name: &str, error: &fetch::host::Error) -> Diagnostic {
         E::NoDatabase { .. } => Diagnostic::new(Code::HostDiffers, format!("environment `{name}`: {error}"))
             .why("the base set of a host environment comes from the host's package database, and only dpkg's is read")
             .help("list what is needed by path:  host: {paths: [...]}"),
-        _ => Diagnostic::new(Code::HostDiffers, format!("environment `{name}`: {error}")),
+        _ => Diagnostic::new(Code::HostDiffers, format!("environment `{name}`: {error}"))
+            .help("see that the package database is whole:  dpkg --audit"),
     };
     with_causes(diagnostic, error)
 }
@@ -128,9 +179,10 @@ pub fn export(error: &ExportError) -> Diagnostic {
         ExportError::Store { source, .. } => return store(source),
         ExportError::Folder { .. } => Diagnostic::new(Code::StoreUnusable, error.to_string())
             .help("make it a plain folder that you may write to, or name another:  -o DIR"),
-        ExportError::Read { .. } | ExportError::Write { .. } => {
-            Diagnostic::new(Code::StoreUnusable, error.to_string())
-        }
+        ExportError::Read { .. } => Diagnostic::new(Code::StoreUnusable, error.to_string())
+            .help("see what the store has lost:  kiln store verify --deep"),
+        ExportError::Write { .. } => Diagnostic::new(Code::StoreUnusable, error.to_string())
+            .help("make room, or name another folder:  -o DIR"),
     };
     with_causes(diagnostic, error)
 }

@@ -4,6 +4,7 @@
 
 use std::path::PathBuf;
 
+use clap::builder::FalseyValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use model::digest::{Digest, ParseDigestError};
 
@@ -31,7 +32,7 @@ pub struct Cli {
 #[derive(Debug, Clone, Args)]
 pub struct Global {
     /// Print one JSON document on stdout instead of text
-    #[arg(long, global = true, env = "KILN_JSON")]
+    #[arg(long, global = true, env = "KILN_JSON", value_parser = FalseyValueParser::new())]
     pub json: bool,
     /// Errors only; twice: nothing, use the exit code
     #[arg(short, long, global = true, action = clap::ArgAction::Count, env = "KILN_QUIET")]
@@ -49,10 +50,10 @@ pub struct Global {
     #[arg(long, global = true, value_name = "DIR", env = "KILN_STORE")]
     pub store: Option<PathBuf>,
     /// Use only what the store holds; nothing is fetched
-    #[arg(long, global = true, env = "KILN_OFFLINE")]
+    #[arg(long, global = true, env = "KILN_OFFLINE", value_parser = FalseyValueParser::new())]
     pub offline: bool,
     /// Fail if the lock would change; the default in CI
-    #[arg(long, global = true, env = "KILN_LOCKED")]
+    #[arg(long, global = true, env = "KILN_LOCKED", value_parser = FalseyValueParser::new())]
     pub locked: bool,
     /// Behave as if started in DIR
     #[arg(short = 'C', global = true, value_name = "DIR")]

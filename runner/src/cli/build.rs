@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::args::BuildArgs;
 use super::{Ended, Session, stop};
-use crate::diagnostic::{Diagnostic, Exit, exit_code};
+use crate::diagnostic::{Code, Diagnostic, Exit, exit_code, nearest, one_of};
 use crate::pipeline::{self, AskedFor, Failed, Finished, Mode, Signing, Source, Wish};
 use crate::report::{self, Talk};
 
@@ -38,14 +38,15 @@ pub fn run(session: &Session, args: &BuildArgs) -> Ended {
     talk.end();
     let finished = match finished {
         Ok(finished) => finished,
-        Err(failed) => return unfinished(session, failed),
+        Err(failed) => return unfinished(session, &wish, failed),
     };
     tell(session, &mut talk, &wish, &finished, args.explain);
     Ok(Exit::Done)
 }
 
 /// Tells of a build that did not pass: with `--json` the steps stand beside the errors.
-pub(super) fn unfinished(session: &Session, failed: Failed) -> Ended {
+pub(super) fn unfinished(session: &Session, wish: &Wish, failed: Failed) -> Ended {
+    let failed = Failed { errors: with_confined(session, wish, failed.errors), ..failed };
     if !session.global.json || failed.steps.is_empty() {
         return Err(failed.errors);
     }
@@ -53,6 +54,26 @@ pub(super) fn unfinished(session: &Session, failed: Failed) -> Ended {
     let told = json!({"id": failed.id, "steps": failed.steps, "errors": errors});
     report::document("errors", told);
     Ok(exit_code(failed.errors.iter().map(|diagnostic| diagnostic.code)))
+}
+
+/// Adds the confined backend as a remedy where namespaces are refused and it would do.
+fn with_confined(session: &Session, wish: &Wish, errors: Vec<Diagnostic>) -> Vec<Diagnostic> {
+    let refused = |one: &Diagnostic| {
+        matches!(
+            one.code,
+            Code::NamespacesApparmor | Code::NamespacesSeccomp | Code::NamespacesKernel
+        )
+    };
+    let native = wish.backend == sandbox::Backend::Native;
+    if !native
+        || !errors.iter().any(refused)
+        || !sandbox::probe::confined(&session.slots()).is_ready()
+    {
+        return errors;
+    }
+    let help = "or use other mechanisms, as the provenance will say:  --backend confined";
+    let with = |one: Diagnostic| if refused(&one) { one.help(help) } else { one };
+    errors.into_iter().map(with).collect()
 }
 
 /// Returns what the flags say of signing.
@@ -67,9 +88,7 @@ pub(super) fn signing(must: bool, never: bool) -> Signing {
 fn waived(names: &[String]) -> Result<BTreeSet<Guarantee>, Vec<Diagnostic>> {
     let mut waived = BTreeSet::new();
     for name in names {
-        let guarantee: Guarantee = name.parse().map_err(|error| {
-            vec![super::wrong_usage(format!("`{}` {error}", text::escape(name.as_bytes())))]
-        })?;
+        let guarantee: Guarantee = name.parse().map_err(|_| vec![no_guarantee(name)])?;
         if guarantee == Guarantee::Network {
             return stop(
                 super::wrong_usage("`network` can never be waived in a build that could be attested")
@@ -79,6 +98,21 @@ fn waived(names: &[String]) -> Result<BTreeSet<Guarantee>, Vec<Diagnostic>> {
         waived.insert(guarantee);
     }
     Ok(waived)
+}
+
+fn no_guarantee(name: &str) -> Diagnostic {
+    // `network` is one, but can never be waived.
+    let waivable = Guarantee::ALL.iter().filter(|one| **one != Guarantee::Network);
+    let known: Vec<&str> = waivable.map(|one| one.as_str()).collect();
+    let told = super::wrong_usage(format!(
+        "--allow-missing names no guarantee: `{}`",
+        text::escape(name.as_bytes())
+    ))
+    .expected(one_of(known.iter().copied()));
+    match nearest(name, known.iter().copied()).first() {
+        Some(near) => told.help(format!("did you mean `{near}`?")),
+        None => told.help("see what each of them is:  kiln doctor"),
+    }
 }
 
 /// Tells what a build came to: as one document with `--json`, as lines on stderr otherwise.

@@ -3,6 +3,7 @@
 pub mod args;
 mod attest;
 mod build;
+mod command_line;
 mod doctor;
 mod explain;
 mod files;
@@ -20,6 +21,7 @@ mod schema;
 mod session;
 mod show;
 mod store;
+mod usage;
 mod verify;
 mod version;
 
@@ -38,14 +40,19 @@ pub type Ended = Result<Exit, Vec<Diagnostic>>;
 pub fn main() -> u8 {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(error) => return usage(&error),
+        Err(error) => return usage::tell(&error),
     };
     report::subscribe(cli.global.verbose);
+    let (json, quiet) = (cli.global.json, cli.global.quiet);
     let session = match Session::open(cli.global) {
         Ok(session) => session,
         Err(found) => {
-            report::diagnostics(&[found], Style::plain(), 0, 80);
-            return Exit::Usage.number();
+            let exit = found.code.exit();
+            match json {
+                true => report::refusal(&[found]),
+                false => report::diagnostics(&[found], Style::plain(), quiet, 80),
+            }
+            return exit.number();
         }
     };
     match dispatch(&session, cli.command) {
@@ -78,21 +85,6 @@ fn dispatch(session: &Session, command: Command) -> Ended {
         Command::Man(args) => man::run(session, &args),
         Command::Version => version::run(session),
         Command::Help(args) => help::run(session, &args),
-    }
-}
-
-/// Prints what clap found: help and version are data and exit 0, the rest is talk and exit 2.
-fn usage(error: &clap::Error) -> u8 {
-    use clap::error::ErrorKind;
-    match error.kind() {
-        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
-            report::data(&error.render().to_string());
-            Exit::Done.number()
-        }
-        _ => {
-            report::block(&error.render().to_string());
-            Exit::Usage.number()
-        }
     }
 }
 

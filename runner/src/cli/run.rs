@@ -10,9 +10,10 @@ use model::record::Asked;
 use model::text;
 
 use super::args::{InputsLevel, RunArgs};
+use super::command_line::CommandLine;
 use super::{Ended, Session, build};
 use crate::diagnostic::{Code, Diagnostic, Exit};
-use crate::manifest::{self, EnvName, RunOutput, RunRequest, ident_of};
+use crate::manifest::{self, EnvName, RunOutput, RunPart, RunRequest, ident_of};
 use crate::pipeline::{self, AskedFor, Mode, Source, Wish};
 use crate::plan::expand::PATH;
 use crate::project::Project;
@@ -20,14 +21,16 @@ use crate::report::Talk;
 
 /// Runs one command, or prints the build file that says the same.
 pub fn run(session: &Session, args: &RunArgs) -> Ended {
-    let text = manifest::render_run(&request(session, args)?);
+    let line = CommandLine::of(args);
+    let rendered = manifest::render_run(&request(session, args, &line)?);
     if args.print_build_file {
-        super::answer(session, "build-file", text.as_bytes());
+        super::answer(session, "build-file", rendered.text.as_bytes());
         return Ok(Exit::Done);
     }
     let project = Project {
         folder: session.context.folder.clone(),
-        build_file: text.into_bytes(),
+        made_of: Some(line.origin(&rendered)),
+        build_file: rendered.text.into_bytes(),
         lock: None,
     };
     let wish = Wish {
@@ -49,28 +52,36 @@ pub fn run(session: &Session, args: &RunArgs) -> Ended {
     talk.end();
     match finished {
         Ok(finished) => build::tell(session, &mut talk, &wish, &finished, false),
-        Err(failed) => return build::unfinished(session, failed),
+        Err(failed) => return build::unfinished(session, &wish, failed),
     }
     Ok(Exit::Done)
 }
 
 /// Checks the command line, and adds the package that owns the command.
-fn request(session: &Session, args: &RunArgs) -> Result<RunRequest, Vec<Diagnostic>> {
-    let path = |text: &String, flag: &str| {
+fn request(
+    session: &Session,
+    args: &RunArgs,
+    line: &CommandLine,
+) -> Result<RunRequest, Vec<Diagnostic>> {
+    let path = |text: &String, part: RunPart, flag: &str| {
         RelPath::new(text).map_err(|error| {
             vec![
                 super::wrong_usage(format!("{flag} `{}` {error}", text::escape(text.as_bytes())))
-                    .expected("a path below the current folder"),
+                    .at(line.place(&part))
+                    .expected("a path below the current folder, relative, without `..`")
+                    .help("start kiln in the folder that holds it:  kiln -C DIR run …"),
             ]
         })
     };
     let mut packages = Vec::new();
     for name in &args.package {
         packages.push(AskedPackage::new(name).map_err(|error| {
-            vec![super::wrong_usage(format!(
-                "--package `{}` {error}",
-                text::escape(name.as_bytes())
-            ))]
+            let headline = format!("--package `{}` {error}", text::escape(name.as_bytes()));
+            vec![
+                super::wrong_usage(headline)
+                    .at(line.place_of_package(name))
+                    .help("name it as the host's package manager does:  dpkg -S FILE"),
+            ]
         })?);
     }
     let command = args.command.first().map_or("", String::as_str);
@@ -78,7 +89,9 @@ fn request(session: &Session, args: &RunArgs) -> Result<RunRequest, Vec<Diagnost
     let owner =
         fetch::host::owner(command, &search, std::path::Path::new("/")).map_err(|error| {
             vec![crate::refusal::with_causes(
-                Diagnostic::new(Code::HostDiffers, error.to_string()),
+                Diagnostic::new(Code::HostDiffers, error.to_string())
+                    .at(line.place(&RunPart::Command))
+                    .help("check that the host's package database can be read:  dpkg -S FILE"),
                 &error,
             )]
         })?;
@@ -92,8 +105,10 @@ fn request(session: &Session, args: &RunArgs) -> Result<RunRequest, Vec<Diagnost
             .and_then(|(name, value)| Some((EnvName::new(name)?, value.to_owned())));
         let (name, value) = named.ok_or_else(|| {
             vec![
-                super::wrong_usage(format!("--env `{}`", text::escape(pair.as_bytes())))
-                    .expected("NAME=VALUE"),
+                super::wrong_usage("--env names no variable")
+                    .at(line.place_of_variable(pair))
+                    .expected("NAME=VALUE, the name of letters, digits and _")
+                    .help("write it as in:  --env CFLAGS=-O2"),
             ]
         })?;
         env.insert(name, value);
@@ -102,14 +117,17 @@ fn request(session: &Session, args: &RunArgs) -> Result<RunRequest, Vec<Diagnost
         session.context.folder.file_name().and_then(|name| name.to_str()).unwrap_or("run");
     let name = ident_of(folder_name)
         .ok_or_else(|| vec![Diagnostic::new(Code::Internal, "no name for the run")])?;
+    let inputs = args.input.iter().enumerate();
+    let outputs = args.output.iter().enumerate();
     Ok(RunRequest {
         name,
-        inputs: args.input.iter().map(|text| path(text, "--input")).collect::<Result<_, _>>()?,
-        outputs: args
-            .output
-            .iter()
-            .map(|text| {
-                path(text, "--output").map(|path| RunOutput { path, folder: text.ends_with('/') })
+        inputs: inputs
+            .map(|(index, text)| path(text, RunPart::Input(index), "--input"))
+            .collect::<Result<_, _>>()?,
+        outputs: outputs
+            .map(|(index, text)| {
+                path(text, RunPart::Output(index), "--output")
+                    .map(|path| RunOutput { path, folder: text.ends_with('/') })
             })
             .collect::<Result<_, _>>()?,
         packages,

@@ -37,12 +37,14 @@ impl Session {
                     &error,
                 )
             })?;
-        let config = config::load(&context.config).map_err(|error| {
-            refusal::with_causes(
-                Diagnostic::new(Code::WrongValue, error.to_string()).help("known keys: require"),
-                &error,
-            )
-        })?;
+        // A folder that is not there would otherwise be searched upward from, to a project above it.
+        if let Some(named) = global.folder.as_deref().filter(|_| !context.folder.is_dir()) {
+            let shown = model::text::escape(named.as_os_str().as_encoded_bytes());
+            return Err(Diagnostic::new(Code::WrongValue, format!("-C names no folder: {shown}"))
+                .expected("a folder that is there")
+                .help("name one that is there, or make it first"));
+        }
+        let config = config::load(&context.config).map_err(|error| error.told())?;
         let style = Style::choose(&global, &context);
         Ok(Session { global, context, config, style, cancel: std::sync::OnceLock::new() })
     }
@@ -103,8 +105,7 @@ impl Session {
     /// Tells what went wrong: as JSON on stdout with `--json`, as text on stderr otherwise.
     pub fn refuse(&self, found: &[Diagnostic]) {
         if self.global.json {
-            let errors: Vec<serde_json::Value> = found.iter().map(Diagnostic::to_json).collect();
-            report::document("errors", serde_json::json!({ "errors": errors }));
+            report::refusal(found);
         } else {
             report::diagnostics(found, self.style, self.global.quiet, self.context.columns);
         }

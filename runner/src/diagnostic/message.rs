@@ -15,6 +15,8 @@ pub struct Diagnostic {
     pub headline: String,
     /// Where, if a file is to blame.
     pub place: Option<Place>,
+    /// Which key of a step is to blame, where the place is not known yet.
+    pub key: Option<StepKey>,
     /// What should have been, if two values were compared.
     pub expected: Option<String>,
     /// What was.
@@ -29,6 +31,16 @@ pub struct Diagnostic {
     pub causes: Vec<String>,
 }
 
+/// A key of a step in the build file. Who runs a step knows the key; who read the file knows where it
+/// stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StepKey {
+    /// The key, such as `timeout`.
+    pub key: &'static str,
+    /// The key in the map below it, such as `memory` of `resources`.
+    pub below: Option<String>,
+}
+
 impl Diagnostic {
     /// Returns a diagnostic of nothing but a code and its headline.
     pub fn new(code: Code, headline: impl Into<String>) -> Diagnostic {
@@ -36,6 +48,7 @@ impl Diagnostic {
             code,
             headline: headline.into(),
             place: None,
+            key: None,
             expected: None,
             got: None,
             from: None,
@@ -48,6 +61,18 @@ impl Diagnostic {
     /// Says where.
     pub fn at(mut self, place: Place) -> Diagnostic {
         self.place = Some(place);
+        self
+    }
+
+    /// Says which key of the step is to blame.
+    pub fn key(mut self, key: &'static str) -> Diagnostic {
+        self.key = Some(StepKey { key, below: None });
+        self
+    }
+
+    /// Says which key of a map of the step is to blame.
+    pub fn key_below(mut self, key: &'static str, below: impl Into<String>) -> Diagnostic {
+        self.key = Some(StepKey { key, below: Some(below.into()) });
         self
     }
 
@@ -85,10 +110,18 @@ impl Diagnostic {
     pub fn caused_by(mut self, error: &dyn Error) -> Diagnostic {
         let mut next = Some(error);
         while let Some(cause) = next {
-            self.causes.push(cause.to_string());
+            self.causes.push(flat(&cause.to_string()));
             next = cause.source();
         }
         self
+    }
+
+    /// Returns the ways to fix it. One that knows none names the long text of its code.
+    pub fn remedies(&self) -> Vec<String> {
+        if self.help.is_empty() {
+            return vec![format!("what it means and what to do:  kiln explain {}", self.code)];
+        }
+        self.help.clone()
     }
 
     /// Returns the same parts as JSON: always `code`, `message`, `file`, `line`, `column`,
@@ -105,7 +138,7 @@ impl Diagnostic {
             "expected": self.expected,
             "got": self.got,
             "why": self.why,
-            "help": self.help,
+            "help": self.remedies(),
         });
         if let Some(from) = &self.from {
             value["from"] = json!(from);
@@ -115,6 +148,17 @@ impl Diagnostic {
         }
         value
     }
+}
+
+/// Returns an error's text on one line: a reader of TOML draws the line with a caret, which would come out
+/// as escapes. The place that it names in words stays.
+pub fn flat(text: &str) -> String {
+    let drawn = |line: &&str| {
+        let bare = line.trim_start().trim_start_matches(|letter: char| letter.is_ascii_digit());
+        bare.trim_start().starts_with('|')
+    };
+    let lines = text.lines().filter(|line| !drawn(line)).map(str::trim);
+    lines.filter(|line| !line.is_empty()).collect::<Vec<_>>().join(": ")
 }
 
 #[cfg(test)]
@@ -138,6 +182,13 @@ mod tests {
                 "column": 7, "expected": "1", "got": "2", "why": null, "help": ["write 1"],
             })
         );
+    }
+
+    #[test]
+    fn a_cause_that_draws_is_told_on_one_line() {
+        let drawn = "TOML parse error at line 1, column 3\n  |\n1 | x=\n  |   ^\nno value\n";
+        assert_eq!(flat(drawn), "TOML parse error at line 1, column 3: no value");
+        assert_eq!(flat("plain"), "plain");
     }
 
     #[test]

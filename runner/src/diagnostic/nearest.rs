@@ -2,11 +2,15 @@
 //!
 //! Distance is counted in letters inserted, left out, changed, or swapped with their neighbour
 //! (optimal string alignment). A third of the length may differ, at least one, at most three:
-//! farther than that a guess is more likely to mislead than to help.
+//! farther than that a guess is more likely to mislead than to help. A word of two letters or less has
+//! no near names, since a third of all short names would be. The beginning of a name, of three letters
+//! or more, is near to it however much is left out.
 
 /// Longest word that is compared, in bytes: identifiers have at most 63. It bounds the work that
 /// a hostile file can ask for.
 const WORD_BYTES_MAX: usize = 64;
+/// Fewest letters of a word whose near names are looked for, and of a beginning that is near.
+const WORD_CHARS_MIN: usize = 3;
 /// Most names that are looked at for one question.
 const NAMES_MAX: usize = 2000;
 /// Most names that [`one_of`] lists.
@@ -14,16 +18,26 @@ const LISTED_MAX: usize = 24;
 
 /// Returns the names nearest to `word`, nearest first, at most three; none if all are far.
 pub fn nearest<'a>(word: &str, names: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
-    if word.is_empty() || word.len() > WORD_BYTES_MAX {
+    let letters = word.chars().count();
+    if letters < WORD_CHARS_MIN || word.len() > WORD_BYTES_MAX {
         return Vec::new();
     }
-    let reach = (word.chars().count() / 3).clamp(1, 3);
+    let reach = (letters / 3).clamp(1, 3);
+    let word = word.to_lowercase();
+    let steps_to = |name: &str| {
+        let name = name.to_lowercase();
+        match distance(&word, &name) {
+            steps if steps <= reach => Some(steps),
+            // After all that are near by their letters.
+            _ if name.starts_with(&word) => Some(reach + 1),
+            _ => None,
+        }
+    };
     let mut found: Vec<(usize, &str)> = names
         .into_iter()
         .take(NAMES_MAX)
-        .filter(|name| name.len() <= WORD_BYTES_MAX && name.len().abs_diff(word.len()) <= 4 * reach)
-        .map(|name| (distance(&word.to_lowercase(), &name.to_lowercase()), name))
-        .filter(|(steps, _)| *steps <= reach)
+        .filter(|name| name.len() <= WORD_BYTES_MAX)
+        .filter_map(|name| Some((steps_to(name)?, name)))
         .collect();
     found.sort();
     found.dedup();
@@ -79,6 +93,11 @@ mod tests {
             ("environmnet", &["environment"]),
             ("form", &["from"]),
             ("script", &[]),
+            ("out", &["outputs"]),
+            ("environ", &["environment"]),
+            ("environment-variables", &[]),
+            ("en", &[]),
+            ("xyz", &[]),
             ("", &[]),
         ] {
             assert_eq!(nearest(word, names), found, "{word}");

@@ -26,6 +26,16 @@ pub struct FileText {
     name: String,
     text: String,
     line_starts: Vec<usize>,
+    made_of: Option<Box<Origin>>,
+}
+
+/// What people wrote of which kiln made a text: an error points there, not at what they never saw.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// What was written.
+    pub written: FileText,
+    /// Which span of the made text came from which span of what was written.
+    pub parts: Vec<(Span, Span)>,
 }
 
 /// A place in a file, to be shown.
@@ -74,7 +84,12 @@ impl FileText {
         let text = text.into();
         let ends = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n');
         let line_starts = std::iter::once(0).chain(ends.map(|(at, _)| at + 1)).collect();
-        FileText { name: name.into(), text, line_starts }
+        FileText { name: name.into(), text, line_starts, made_of: None }
+    }
+
+    /// Says that this text was made of another, whose places are shown instead of its own.
+    pub fn made_of(self, origin: Origin) -> FileText {
+        FileText { made_of: Some(Box::new(origin)), ..self }
     }
 
     /// Returns the file's name.
@@ -92,8 +107,14 @@ impl FileText {
         self.line_starts.partition_point(|start| *start <= offset).max(1)
     }
 
-    /// Returns the place of `span`, with its first line.
+    /// Returns the place of `span`, with its first line; in a text that was made, the place of what it
+    /// was made of.
     pub fn place(&self, span: Span) -> Place {
+        if let Some(Origin { written, parts }) = self.made_of.as_deref() {
+            let holds = |made: &Span| made.start <= span.start && span.start < made.end;
+            let found = parts.iter().find(|(made, _)| holds(made));
+            return found.map_or_else(|| written.place_of_line(1), |(_, from)| written.place(*from));
+        }
         let start = floor(&self.text, span.start);
         let line = self.line_at(start);
         let from = self.line_starts[line - 1];
@@ -188,6 +209,18 @@ mod tests {
             let place = file.place(Span::new(start, start + 1));
             assert_eq!(place.position, Some(Position { line, column }), "{start}");
         }
+    }
+
+    #[test]
+    fn a_text_that_was_made_points_at_what_it_was_made_of() {
+        let written = FileText::new("command line", "run --input src -- make");
+        let parts = vec![(Span::new(8, 11), Span::new(4, 15))];
+        let made = FileText::new("made", "local: \"src\"").made_of(Origin { written, parts });
+        let place = made.place(Span::new(8, 9));
+        assert_eq!((place.file.as_str(), place.position.unwrap().column), ("command line", 5));
+        assert_eq!(place.snippet.unwrap().blamed, "--input src");
+        let whole = made.place(Span::new(0, 5));
+        assert_eq!(whole.snippet.unwrap().blamed, "");
     }
 
     #[test]

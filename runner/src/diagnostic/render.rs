@@ -80,7 +80,7 @@ impl Diagnostic {
             out.push_str(": ");
             push_wrapped(&mut out, &escape(why.as_bytes()), 5, columns);
         }
-        for help in &self.help {
+        for help in self.remedies() {
             for (index, line) in help.split('\n').enumerate() {
                 let label = if index == 0 { "help: " } else { "      " };
                 out.push_str(&style.paint(Ink::Good, label));
@@ -106,7 +106,7 @@ impl Diagnostic {
         if let Some(why) = &self.why {
             let _ = writeln!(out, "why: {}.", escape(why.as_bytes()));
         }
-        for line in self.help.iter().flat_map(|help| help.split('\n')) {
+        for line in self.remedies().iter().flat_map(|help| help.split('\n')) {
             let _ = writeln!(out, "help: {}", escape(line.trim().as_bytes()));
         }
         out
@@ -320,6 +320,7 @@ error[KILN-0105]: bad\\x0aerror[KILN-9901]: forged
  1 | k\\x1b[2J: '\\n\\u{202e}'    日本 x
    |                                ^
   got:      \\x0d\\x9b
+help: what it means and what to do:  kiln explain KILN-0105
 ",
         );
     }
@@ -334,6 +335,7 @@ error[KILN-0105]: bad\\x0aerror[KILN-9901]: forged
 error[KILN-0115]: no build file
   --> kiln.yaml
   cause:    entity not found
+help: what it means and what to do:  kiln explain KILN-0115
 ",
         );
     }

@@ -25,6 +25,7 @@ use sandbox::{Backend, Cancel, Exit, InjectedFile, Mount, Outcome, Parts, Spec, 
 
 use super::capture::{self, Caps};
 use super::log::StepLog;
+use super::refusal::Taken;
 use super::{Ran, Readiness, StepFailure, StepResult, refusal, report};
 use crate::context::Context;
 use crate::diagnostic::Diagnostic;
@@ -302,14 +303,19 @@ fn capture_all(
     step: &Step,
     outcome: &Outcome,
 ) -> Result<Outputs, Vec<Diagnostic>> {
-    let outputs = step.outputs.iter().map(|(name, output)| (name, &output.path, output.kind));
-    let reports = step.reports.iter().map(|(name, path)| (name, path, OutputKind::File));
+    let outputs = step.outputs.iter().map(|(name, output)| {
+        (Taken { key: "outputs", name, path: &output.path }, output.kind)
+    });
+    let reports = step.reports.iter().map(|(name, path)| {
+        (Taken { key: "reports", name, path }, OutputKind::File)
+    });
     let (mut found, mut warnings, mut wrong) = (BTreeMap::new(), Vec::new(), Vec::new());
     // What takes no room inside must not take more than the step's share outside.
     let caps = Caps { holes: step.limits.disk.value, ..Caps::default() };
-    for (name, path, kind) in outputs.chain(reports) {
+    for (taken, kind) in outputs.chain(reports) {
+        let Taken { name, path, .. } = taken;
         let Some((view, rest)) = place_of(outcome, path) else {
-            wrong.push(refusal::unreachable(step, name, path));
+            wrong.push(refusal::unreachable(step, taken));
             continue;
         };
         match capture::capture(shop.store, view.dir.as_fd(), &rest, kind, &caps) {
@@ -320,7 +326,7 @@ fn capture_all(
                 }));
                 found.insert(path.clone(), captured.node);
             }
-            Err(error) => wrong.push(refusal::capture(step, name, &error)),
+            Err(error) => wrong.push(refusal::capture(step, taken, &error)),
         }
     }
     if wrong.is_empty() { Ok((found, warnings)) } else { Err(wrong) }

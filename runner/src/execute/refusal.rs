@@ -78,18 +78,17 @@ pub fn of_sandbox(step: &str, error: &sandbox::Error) -> Diagnostic {
     let headline = format!("step `{step}`: {error}");
     let diagnostic = match error {
         E::Missing { guarantee, cause, .. } => missing(*guarantee, cause, headline),
-        E::Unenforceable { limit } => Diagnostic::new(Code::LimitNotEnforced, headline)
-            .expected(format!("a host that can limit `{limit}`"))
-            .help("run as root, or in a session with a delegated control group: kiln doctor")
-            .help("or allow it to be absent: kiln build --allow-missing limits"),
+        E::Unenforceable { limit } => unenforceable(*limit, headline),
         E::TooFewProcessors { asked, present } => Diagnostic::new(Code::BackendCannot, headline)
             .expected(format!("{asked} processors"))
             .got(present.to_string())
+            .key("cpus")
             .help("lower `cpus` of the step, or build on a larger host"),
         E::NotBuilt { .. } => Diagnostic::new(Code::BackendCannot, headline)
             .expected("native or docker")
             .help("leave --backend out"),
         E::CannotWiden { option, .. } => Diagnostic::new(Code::BackendCannot, headline)
+            .key(option)
             .help(format!("leave `{option}` out, or build on another host")),
         E::Engine(cause) => engine(cause, headline),
         E::Program { program, .. } => Diagnostic::new(Code::CommandFailed, headline)
@@ -113,13 +112,33 @@ pub fn of_sandbox(step: &str, error: &sandbox::Error) -> Diagnostic {
     }
 }
 
+/// A limit of the build file that cannot be kept. What keeps it differs: a disk limit is a file system of
+/// its own or a watcher, the others are control groups.
+fn unenforceable(limit: LimitName, headline: String) -> Diagnostic {
+    let told = Diagnostic::new(Code::LimitNotEnforced, headline)
+        .expected(format!("a host that can limit `{limit}`"))
+        .key_below("resources", limit.to_string());
+    let told = match limit {
+        LimitName::Disk => told
+            .why("the confined backend mounts nothing, so no file system of a size is around a step")
+            .help("take `disk` out of `resources`, or use a backend that can:  --backend native"),
+        LimitName::Files => told.help("raise the hard limit that kiln is started with:  ulimit -Hn, or LimitNOFILE of its service"),
+        LimitName::Cpu | LimitName::Memory | LimitName::Pids => told
+            .help("run as root, or in a session with a delegated control group:  kiln doctor"),
+    };
+    told.help("or allow it to be absent:  kiln build --allow-missing limits")
+}
+
 /// Returns what a person reads of a container engine that cannot run a step.
 pub fn engine(cause: &EngineError, headline: String) -> Diagnostic {
     let cannot = |code| Diagnostic::new(code, headline);
     match cause {
         EngineError::NoEngine { tried, .. } if tried.iter().any(|path| path.is_relative()) => {
-            cannot(Code::BackendCannot)
-                .expected("the socket of an engine on this host: unix:///PATH")
+            let named = tried.iter().find(|path| path.is_relative());
+            let named = named.map(|path| path.display().to_string()).unwrap_or_default();
+            Diagnostic::new(Code::BackendCannot, "DOCKER_HOST names no socket of this host")
+                .expected("unix:///PATH, the socket of an engine on this host")
+                .got(named)
                 .why("whoever reaches an engine over the network is root there")
                 .help("unset DOCKER_HOST, or let it name a socket")
         }
@@ -196,7 +215,8 @@ pub fn exit(
         Exit::Cancelled => (
             State::Cancelled,
             "interrupted".to_owned(),
-            Diagnostic::new(Code::Interrupted, format!("step `{id}` was interrupted")),
+            Diagnostic::new(Code::Interrupted, format!("step `{id}` was interrupted"))
+                .help("start the command again: it goes on where it stopped"),
         ),
         Exit::TimedOut { idle } => {
             let (limit, key) = match (idle, step.limits.idle) {
@@ -207,7 +227,7 @@ pub fn exit(
             (
                 State::Failed,
                 "out of time".to_owned(),
-                Diagnostic::new(Code::OutOfTime, format!("step `{id}` {what} {limit}"))
+                timed_out(idle, format!("step `{id}` {what} {limit}"))
                     .help(format!("raise `{key}` of the step, if it needs more")),
             )
         }
@@ -215,6 +235,7 @@ pub fn exit(
             State::Failed,
             "out of memory".to_owned(),
             Diagnostic::new(Code::OutOfMemory, format!("step `{id}` was killed for memory"))
+                .key_below("resources", "memory")
                 .help("raise `resources: {memory: …}` of the step"),
         ),
         Exit::OutOfDisk => (
@@ -224,6 +245,7 @@ pub fn exit(
                 Code::OutOfDisk,
                 format!("step `{id}` filled its writable space of {}", disk(step, outcome)),
             )
+            .key_below("resources", "disk")
             .help("raise `resources: {disk: …}` of the step"),
         ),
         Exit::OutOfHostDisk => (
@@ -256,6 +278,11 @@ pub fn exit(
     }
 }
 
+fn timed_out(idle: bool, headline: String) -> Diagnostic {
+    let told = Diagnostic::new(Code::OutOfTime, headline);
+    if idle { told.key_below("resources", "idle") } else { told.key("timeout") }
+}
+
 /// Returns the limit that was in force: a default is cut where only memory can hold it.
 fn disk(step: &Step, outcome: &Outcome) -> String {
     let mut details = outcome.enforced.mechanisms.iter().map(|one| one.detail.as_str());
@@ -264,20 +291,23 @@ fn disk(step: &Step, outcome: &Outcome) -> String {
 }
 
 fn command_failed(step: &Step, outcome: &Outcome, how: &str) -> Diagnostic {
-    let diagnostic = if outcome.network_attempts.is_empty() {
-        Diagnostic::new(Code::CommandFailed, format!("step `{}` failed: {how}", step.id))
-            .help(format!("whole log:  kiln log ^0 {}", step.id))
-    } else {
-        network::wanted(step, &outcome.network_attempts, how)
-    };
-    if outcome.limits_hit.contains(&LimitName::Pids) {
-        let limit = step.limits.pids.value;
-        diagnostic.help(format!(
-            "it was refused a process at its limit of {limit}: raise `resources: {{pids: …}}` of the step"
-        ))
-    } else {
-        diagnostic
+    let log = format!("whole log:  kiln log ^0 {}", step.id);
+    let no_process = outcome.limits_hit.contains(&LimitName::Pids);
+    if !outcome.network_attempts.is_empty() {
+        let told = network::wanted(step, &outcome.network_attempts, how);
+        let more = "it was refused a process as well:  raise `resources: {pids: …}` of the step";
+        return if no_process { told.help(more) } else { told };
     }
+    if no_process {
+        let limit = step.limits.pids.value;
+        let headline = format!("step `{}` failed: {how}, after it was refused a process", step.id);
+        return Diagnostic::new(Code::OutOfProcesses, headline)
+            .key_below("resources", "pids")
+            .expected(format!("at most {limit} processes and threads at once"))
+            .help("raise `resources: {pids: …}` of the step, or let it do less at once")
+            .help(log);
+    }
+    Diagnostic::new(Code::CommandFailed, format!("step `{}` failed: {how}", step.id)).help(log)
 }
 
 /// Adds to a failure that the step's log is not whole, if it is not.
@@ -310,18 +340,38 @@ pub fn captured(
     }
 }
 
+/// What is taken out of a step, with the key of the build file that asks for it.
+#[derive(Clone, Copy, Debug)]
+pub struct Taken<'s> {
+    /// `outputs`, or `reports` of a test.
+    pub key: &'static str,
+    /// Its name.
+    pub name: &'s Ident,
+    /// Its place below the work folder.
+    pub path: &'s RelPath,
+}
+
+impl Taken<'_> {
+    fn told(&self, step: &Step) -> String {
+        let what = if self.key == "reports" { "report" } else { "output" };
+        let of = if step.test { "test" } else { "step" };
+        format!("{what} `{}` of {of} `{}`", self.name, step.id)
+    }
+}
+
 /// An output that lies in no writable place.
-pub fn unreachable(step: &Step, name: &Ident, path: &RelPath) -> Diagnostic {
-    Diagnostic::new(
-        Code::OutputMissing,
-        format!("output `{name}` of step `{}` is missing: {path}", step.id),
-    )
-    .why("it lies in no place that the step could write to")
+pub fn unreachable(step: &Step, taken: Taken<'_>) -> Diagnostic {
+    let path = taken.path;
+    Diagnostic::new(Code::OutputMissing, format!("{} is missing: {path}", taken.told(step)))
+        .key_below(taken.key, taken.name.to_string())
+        .why("it lies in no place that the step could write to")
+        .help("write it below /build, in no folder that is mounted read-only")
 }
 
 /// An output that is missing or refused.
-pub fn capture(step: &Step, name: &Ident, error: &CaptureError) -> Diagnostic {
-    crate::refusal::capture(&format!("output `{name}` of step `{}`", step.id), error)
+pub fn capture(step: &Step, taken: Taken<'_>, error: &CaptureError) -> Diagnostic {
+    crate::refusal::capture(&taken.told(step), taken.key, error)
+        .key_below(taken.key, taken.name.to_string())
 }
 
 fn failure(state: State, detail: Option<String>, diagnostics: Vec<Diagnostic>) -> StepFailure {

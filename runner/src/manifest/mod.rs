@@ -13,6 +13,7 @@
 
 mod address;
 mod artifact;
+mod blame;
 mod check;
 mod environment;
 mod expand;
@@ -42,10 +43,10 @@ pub use instance::{
 pub use matrix::{COMBINATIONS_MAX, Combination, Matrix};
 pub use parse::{DEPTH_MAX, FILE_BYTES_MAX, NODES_MAX};
 pub use placeholder::{Template, Values};
-pub use project::{Epoch, Manifest, no_build_file, parse, unreadable};
+pub use project::{Epoch, Manifest, no_build_file, parse, parse_made, unreadable};
 pub use reader::At;
 pub use reference::OutputRef;
-pub use run::{RUN_STEP, RunOutput, RunRequest, render_run};
+pub use run::{RUN_STEP, Rendered, RunOutput, RunPart, RunRequest, render_run};
 pub use source::{Source, SourceKind};
 pub use step::{Mount, Output, Role, SHELL_DEFAULT, Step, Taken};
 pub use template::{Starter, UnknownStarter, ident_of};

@@ -14,7 +14,7 @@ use super::reader::{At, Fields, Problems, Table, ident, list, map, text, wrong_t
 use super::source::{self, Declared, Project, Source, SourceKind};
 use super::step::{self, Known, Step};
 use super::{check, expand};
-use crate::diagnostic::{Code, Diagnostic, FileText, Place, Span};
+use crate::diagnostic::{Code, Diagnostic, FileText, Origin, Place, Span};
 
 /// What people wrote, with the place of each value that a later stage may blame.
 #[derive(Clone, Debug, PartialEq)]
@@ -118,8 +118,20 @@ pub fn unreadable(file: &str, error: &std::io::Error) -> Diagnostic {
 /// # Errors
 /// Everything that is wrong and can be told at once, in the order of the file.
 pub fn parse(bytes: &[u8], file: &str) -> Result<Manifest, Vec<Diagnostic>> {
-    // 1. Bytes to text, text to a tree of values with places.
-    let text = text_of(bytes, file).map_err(|diagnostic| vec![*diagnostic])?;
+    parse_text(text_of(bytes, file).map_err(|diagnostic| vec![*diagnostic])?)
+}
+
+/// Reads a build file that was made of something else, at which its errors point.
+///
+/// # Errors
+/// As [`parse`].
+pub fn parse_made(bytes: &[u8], origin: Origin) -> Result<Manifest, Vec<Diagnostic>> {
+    let text = text_of(bytes, origin.written.name()).map_err(|diagnostic| vec![*diagnostic])?;
+    parse_text(text.made_of(origin))
+}
+
+fn parse_text(text: FileText) -> Result<Manifest, Vec<Diagnostic>> {
+    // 1. Text to a tree of values with places.
     let mut duplicates = Vec::new();
     let tree = match tree_of(&text, &mut duplicates) {
         Ok(tree) => tree,

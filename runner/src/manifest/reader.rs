@@ -103,15 +103,18 @@ impl<'a> Problems<'a> {
     /// Returns the problems in the order of the file. A line with a credential is shown by none.
     pub fn finish(mut self) -> Vec<Diagnostic> {
         self.found.sort_by_key(|(span, diagnostic)| (span.start, diagnostic.code));
-        let line = |span: &Span| self.file.line_at(span.start);
-        let secret: Vec<usize> = self
+        // The line that is shown, which in a text that was made is not the line of the span.
+        let line = |diagnostic: &Diagnostic| {
+            diagnostic.place.as_ref().and_then(|place| place.position).map(|at| at.line)
+        };
+        let secret: Vec<Option<usize>> = self
             .found
             .iter()
             .filter(|(_, diagnostic)| diagnostic.code == Code::Credential)
-            .map(|(span, _)| line(span))
+            .map(|(_, diagnostic)| line(diagnostic))
             .collect();
-        let hide = |(span, mut diagnostic): (Span, Diagnostic)| {
-            if secret.contains(&self.file.line_at(span.start)) {
+        let hide = |(_, mut diagnostic): (Span, Diagnostic)| {
+            if secret.contains(&line(&diagnostic)) {
                 diagnostic.place = diagnostic.place.map(crate::diagnostic::Place::without_snippet);
             }
             diagnostic

@@ -11,6 +11,7 @@ use model::{Ident, RelPath};
 use super::environment::EnvName;
 use super::placeholder::escape_braces;
 use super::yaml;
+use crate::diagnostic::Span;
 
 /// What a `kiln run` command asks for, checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,55 +42,91 @@ pub struct RunOutput {
 /// The one step of such a build file.
 pub const RUN_STEP: &str = "run";
 
-/// Returns the text of the build file.
-pub fn render_run(request: &RunRequest) -> String {
-    let mut out = format!("kiln: 1\nname: {}\n", request.name);
-    match request.inputs.as_slice() {
-        [] => out.push_str("sources: {}\n"),
-        inputs => {
-            out.push_str("sources:\n");
-            for (index, path) in inputs.iter().enumerate() {
-                let _ = writeln!(out, "  input-{}: {{local: {}}}", index + 1, path_text(path));
-            }
-        }
+/// Which part of a command a piece of the build file says, counted from 0.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RunPart {
+    /// An input.
+    Input(usize),
+    /// An output.
+    Output(usize),
+    /// A package.
+    Package(AskedPackage),
+    /// A variable.
+    Variable(EnvName),
+    /// The command.
+    Command,
+}
+
+/// A build file, and which part of the command each piece of it says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Rendered {
+    /// The text.
+    pub text: String,
+    /// Its pieces, in the order of the text.
+    pub parts: Vec<(Span, RunPart)>,
+}
+
+impl Rendered {
+    /// Adds a line that says a part of the command.
+    fn line(&mut self, part: RunPart, line: &str) {
+        let start = self.text.len();
+        let _ = writeln!(self.text, "{line}");
+        self.parts.push((Span::new(start, self.text.len()), part));
     }
-    let packages: Vec<String> = request.packages.iter().map(ToString::to_string).collect();
-    let packages = yaml::list(packages.iter().map(String::as_str));
-    let _ = writeln!(out, "environment:\n  host: {{packages: {packages}}}");
-    let _ = writeln!(out, "steps:\n  - name: {RUN_STEP}");
-    if !request.inputs.is_empty() {
-        out.push_str("    mount:\n");
-        for (index, path) in request.inputs.iter().enumerate() {
-            let _ = writeln!(out, "      input-{}: {}", index + 1, path_text(path));
-        }
+
+    /// Adds text that no part of the command says.
+    fn plain(&mut self, text: &str) {
+        self.text.push_str(text);
     }
-    if !request.env.is_empty() {
-        out.push_str("    env:\n");
-        for (name, value) in &request.env {
-            let (name, value) = (yaml::string(name.as_str()), yaml::string(&escape_braces(value)));
-            let _ = writeln!(out, "      {name}: {value}");
-        }
+}
+
+/// Returns the build file.
+pub fn render_run(request: &RunRequest) -> Rendered {
+    let mut out = Rendered::default();
+    out.plain(&format!("kiln: 1\nname: {}\n", request.name));
+    out.plain(if request.inputs.is_empty() { "sources: {}\n" } else { "sources:\n" });
+    for (index, path) in request.inputs.iter().enumerate() {
+        let line = format!("  input-{}: {{local: {}}}", index + 1, path_text(path));
+        out.line(RunPart::Input(index), &line);
     }
-    let _ = writeln!(out, "    run: {}", yaml::list(request.argv.iter().map(String::as_str)));
-    if request.outputs.is_empty() {
-        return out;
+    out.plain("environment:\n  host: {packages: [");
+    for (index, package) in request.packages.iter().enumerate() {
+        out.plain(if index == 0 { "" } else { ", " });
+        let start = out.text.len();
+        out.plain(&yaml::string(&package.to_string()));
+        let span = Span::new(start, out.text.len());
+        out.parts.push((span, RunPart::Package(package.clone())));
     }
-    out.push_str("    outputs:\n");
+    out.plain(&format!("]}}\nsteps:\n  - name: {RUN_STEP}\n"));
+    out.plain(if request.inputs.is_empty() { "" } else { "    mount:\n" });
+    for (index, path) in request.inputs.iter().enumerate() {
+        let line = format!("      input-{}: {}", index + 1, path_text(path));
+        out.line(RunPart::Input(index), &line);
+    }
+    out.plain(if request.env.is_empty() { "" } else { "    env:\n" });
+    for (name, value) in &request.env {
+        let (key, value) = (yaml::string(name.as_str()), yaml::string(&escape_braces(value)));
+        out.line(RunPart::Variable(name.clone()), &format!("      {key}: {value}"));
+    }
+    let words = yaml::list(request.argv.iter().map(String::as_str));
+    out.line(RunPart::Command, &format!("    run: {words}"));
+    out.plain(if request.outputs.is_empty() { "" } else { "    outputs:\n" });
     for (index, output) in request.outputs.iter().enumerate() {
         let slash = if output.folder { "/" } else { "" };
         let path = yaml::string(&escape_braces(&format!("{}{slash}", output.path)));
-        let _ = writeln!(out, "      output-{}: {path}", index + 1);
+        out.line(RunPart::Output(index), &format!("      output-{}: {path}", index + 1));
     }
-    out.push_str("artifacts:\n");
+    out.plain(if request.outputs.is_empty() { "" } else { "artifacts:\n" });
     for (index, output) in request.outputs.iter().enumerate() {
         let reference = format!("{RUN_STEP}.output-{}", index + 1);
-        let _ = match output.path.split_last() {
+        let line = match output.path.split_last() {
             Some((_, name)) if output.folder => {
                 let name = yaml::string(&escape_braces(&format!("{name}.tar")));
-                writeln!(out, "  - {{archive: [{reference}], name: {name}}}")
+                format!("  - {{archive: [{reference}], name: {name}}}")
             }
-            Some(_) | None => writeln!(out, "  - {{file: {reference}}}"),
+            Some(_) | None => format!("  - {{file: {reference}}}"),
         };
+        out.line(RunPart::Output(index), &line);
     }
     out
 }
@@ -130,7 +167,7 @@ mod tests {
     }
 
     fn read_back(request: &RunRequest) -> Expanded {
-        let text = render_run(request);
+        let text = render_run(request).text;
         let manifest = parse(text.as_bytes(), "kiln.yaml")
             .unwrap_or_else(|found| panic!("{text}\n{found:#?}"));
         expand(&manifest, Platform::HERE).unwrap()
@@ -141,7 +178,7 @@ mod tests {
         let request =
             request(&["src"], &["src/hello", "out/"], &[("V", "{1}")], &["make", "-C", "src"]);
         assert_eq!(
-            render_run(&request),
+            render_run(&request).text,
             "\
 kiln: 1
 name: hello

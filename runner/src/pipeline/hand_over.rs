@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use model::digest::Digest;
 use model::record::{Asked, Nonce, Record};
 use model::relpath::{Name, RelPath};
+use model::step::StepId;
 
 use super::build::{AskedFor, FinishedArtifact, Wish, project_key, stories};
 use super::freshness;
@@ -16,7 +17,7 @@ use super::prepare::Prepared;
 use super::signing::Decided;
 use crate::artifacts::{self, Made};
 use crate::cli::{Session, lasting};
-use crate::diagnostic::{Code, Diagnostic};
+use crate::diagnostic::{Code, Diagnostic, Exit, StepKey};
 use crate::evidence::{self, Built, RunFacts};
 use crate::export::{Landed, OutFolder, SUMS_NAME, sums_text};
 use crate::history::{self, ArtifactStory, Build};
@@ -85,11 +86,7 @@ pub fn failed(
     ends: &Ends,
 ) -> Vec<Diagnostic> {
     let told = ends.failed.iter().flat_map(|(id, failure)| {
-        let place = prepared.places.get(id);
-        failure.diagnostics.iter().map(move |diagnostic| match (&diagnostic.place, place) {
-            (None, Some(place)) => diagnostic.clone().at(place.clone()),
-            _ => diagnostic.clone(),
-        })
+        failure.diagnostics.iter().map(move |diagnostic| placed(prepared, project, id, diagnostic))
     });
     let mut found: Vec<Diagnostic> = told.collect();
     if found.is_empty() {
@@ -117,6 +114,33 @@ pub fn failed(
         found.push(refusal::store(&error));
     }
     found
+}
+
+/// Returns what a step failed for with its place in the build file: the key that is to blame, else what
+/// the step runs where that failed. What the host or the store refused stands nowhere in it.
+///
+/// `kiln run` has no option for most keys of a step, so there it is also said how to get a file that has
+/// them.
+fn placed(
+    prepared: &Prepared,
+    project: &Project,
+    id: &StepId,
+    diagnostic: &Diagnostic,
+) -> Diagnostic {
+    let key = diagnostic.key.as_ref();
+    let of_the_step = matches!(diagnostic.code.exit(), Exit::Failed | Exit::Usage);
+    let place = match &diagnostic.place {
+        None if key.is_some() || of_the_step => prepared.manifest.place_in_step(&id.name, key),
+        found => found.clone(),
+    };
+    let told = Diagnostic { place, ..diagnostic.clone() };
+    let option = |key: &StepKey| ["outputs", "run"].contains(&key.key);
+    match &told.key {
+        Some(key) if project.made_of.is_some() && !option(key) => {
+            told.help("there is no option for it: write a build file from what this prints:  kiln run --print-build-file …")
+        }
+        _ => told,
+    }
 }
 
 /// What the last step of the pipeline works on: what all steps before it made.

@@ -10,10 +10,9 @@ use model::isolation::Guarantee;
 use model::platform::Platform;
 use model::record::{DigestOf, GitId, SourceRef};
 use model::relpath::{AbsPath, Ident, Name, RelPath};
-use model::step::StepId;
 
 use crate::cli::Session;
-use crate::diagnostic::{Code, Diagnostic, Place};
+use crate::diagnostic::{Code, Diagnostic};
 use crate::environment::{self, Environment};
 use crate::evidence::{Inputs, SourceFact};
 use crate::manifest::{self, EnvironmentKind, Epoch, Manifest, SourceKind};
@@ -44,8 +43,6 @@ pub struct Prepared {
     pub dirty: Vec<String>,
     /// The lock's new text, where it would change.
     pub new_lock: Option<String>,
-    /// Where the build file says what each step runs.
-    pub places: BTreeMap<StepId, Place>,
 }
 
 /// Where a build file comes from.
@@ -62,7 +59,10 @@ pub enum Source {
 /// # Errors
 /// Everything that is wrong with it.
 pub fn read_manifest(project: &Project) -> Result<Manifest, Vec<Diagnostic>> {
-    manifest::parse(&project.build_file, BUILD_FILE)
+    match &project.made_of {
+        Some(origin) => manifest::parse_made(&project.build_file, origin.clone()),
+        None => manifest::parse(&project.build_file, BUILD_FILE),
+    }
 }
 
 /// Returns a plan without digests: enough to draw it.
@@ -146,15 +146,7 @@ pub fn prepare(
     let dirty = dirty(&scanned, new_lock.is_some());
     let lock = new_lock.as_deref();
     let inputs = inputs(project, from, lock, &manifest, &scanned, environments, !dirty.is_empty());
-    let places = match from {
-        Source::File => expanded
-            .instances
-            .iter()
-            .map(|instance| (instance.id.clone(), manifest.place(instance.run_at)))
-            .collect(),
-        Source::CommandLine => BTreeMap::new(),
-    };
-    Ok(Prepared { manifest, plan, inputs, scanned, dirty, new_lock, places })
+    Ok(Prepared { manifest, plan, inputs, scanned, dirty, new_lock })
 }
 
 /// Returns what differs from the commit: what was scanned, and a lock that this build writes.

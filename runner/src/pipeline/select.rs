@@ -10,7 +10,7 @@ use sandbox::{Backend, Engine};
 use super::prepare::Prepared;
 use crate::cli::Session;
 use crate::config::Required;
-use crate::diagnostic::{Code, Diagnostic, Span, nearest};
+use crate::diagnostic::{Code, Diagnostic, Span, nearest, one_of};
 use crate::environment;
 use crate::manifest::{Host, Manifest, SourceKind};
 use crate::plan::Plan;
@@ -56,13 +56,7 @@ pub fn restrict(
             id.choice.iter().any(|(name, found)| name.as_str() == axis && found == value)
         });
         if !known {
-            return Err(vec![
-                Diagnostic::new(
-                    Code::WrongValue,
-                    format!("the matrix has no `{}`", text::escape(choice.as_bytes())),
-                )
-                .expected("AXIS=VALUE of the build file"),
-            ]);
+            return Err(vec![no_choice(plan, choice)]);
         }
         wanted.retain(|id| {
             id.choice.iter().all(|(name, found)| name.as_str() != axis || found == value)
@@ -100,17 +94,32 @@ fn no_combination(matrix: &[String]) -> Diagnostic {
         .help("see the combinations:  kiln graph")
 }
 
+fn no_choice(plan: &Plan, choice: &str) -> Diagnostic {
+    let ids = plan.steps.keys().flat_map(|id| &id.choice);
+    let known: BTreeSet<String> = ids.map(|(axis, value)| format!("{axis}={value}")).collect();
+    let told = Diagnostic::new(
+        Code::WrongValue,
+        format!("the matrix has no `{}`", text::escape(choice.as_bytes())),
+    )
+    .expected(one_of(known.iter().map(String::as_str)));
+    match nearest(choice, known.iter().map(String::as_str)).first() {
+        Some(near) => told.help(format!("did you mean `{near}`?")),
+        None if known.is_empty() => told.help("leave --matrix out: the build file has no matrix"),
+        None => told.help("name one of them:  --matrix AXIS=VALUE"),
+    }
+}
+
 fn unknown(plan: &Plan, target: &str) -> Diagnostic {
     let mut names: Vec<String> = plan.steps.keys().map(StepId::to_string).collect();
     names.extend(plan.artifacts.iter().map(|artifact| artifact.name.to_string()));
-    let diagnostic = Diagnostic::new(
+    let told = Diagnostic::new(
         Code::UnknownName,
         format!("no step or artifact `{}`", text::escape(target.as_bytes())),
     )
-    .expected(names.join(", "));
+    .expected(one_of(names.iter().map(String::as_str)));
     match nearest(target, names.iter().map(String::as_str)).first() {
-        Some(near) => diagnostic.help(format!("did you mean `{near}`?")),
-        None => diagnostic,
+        Some(near) => told.help(format!("did you mean `{near}`?")),
+        None => told.help("see what there is:  kiln graph"),
     }
 }
 
@@ -249,11 +258,12 @@ pub fn source_error(manifest: &Manifest, error: &SourceError) -> Diagnostic {
         SourceError::Missing { name, .. } | SourceError::Ignored { name, .. } => Some(name),
         _ => None,
     };
-    match named.and_then(|name| manifest.sources.iter().find(|source| source.name.value == *name)) {
-        Some(source) if !manifest.file.text().is_empty() => {
-            told.at(manifest.place(source.name.span))
+    match named.and_then(|name| manifest.source(name)) {
+        Some(source) => {
+            let SourceKind::Local { path, .. } = &source.kind;
+            told.at(manifest.place(path.span))
         }
-        _ => told,
+        None => told,
     }
 }
 
@@ -270,10 +280,26 @@ pub fn source_told(error: &SourceError) -> Diagnostic {
         SourceError::Changed { .. } => {
             diagnostic.help("start the build again when nothing writes to the sources")
         }
-        SourceError::Ignored { .. } => {
-            diagnostic.help("track it, or take it out of the ignore rules")
+        SourceError::Ignored { path, .. } => {
+            diagnostic.help(format!("track it, or take it out of the ignore rules:  git add -f {path}"))
         }
-        _ => diagnostic,
+        SourceError::Missing { .. } => diagnostic
+            .expected("a file or folder below the folder of the build file")
+            .help("make it, or name one that there is:  local: PATH"),
+        SourceError::Project { .. } | SourceError::Unreadable { .. } => {
+            diagnostic.help("make it readable for you, or leave it out with `exclude` of the source")
+        }
+        SourceError::Special { .. }
+        | SourceError::NotUtf8 { .. }
+        | SourceError::Target { .. }
+        | SourceError::TooDeep { .. } => {
+            diagnostic.help("remove it, or leave it out with `exclude` of the source")
+        }
+        SourceError::TooMany { .. } => {
+            diagnostic.help("name a folder that holds them, as one source")
+        }
+        SourceError::Git(_) => diagnostic.help("see that the repository is whole:  git fsck"),
+        SourceError::Threads(_) | SourceError::Sink { .. } => diagnostic,
     };
     refusal::with_causes(diagnostic, error)
 }

@@ -53,6 +53,12 @@ pub fn document(schema: &str, body: serde_json::Value) {
     data(&text);
 }
 
+/// Prints errors as the JSON document that stands for a command's answer.
+pub fn refusal(found: &[Diagnostic]) {
+    let errors: Vec<serde_json::Value> = found.iter().map(Diagnostic::to_json).collect();
+    document("errors", serde_json::json!({ "errors": errors }));
+}
+
 /// Prints a line of talk to stderr, which is no command of a CI system whatever it quotes.
 pub fn line(text: &str) {
     mark(&commands::broken(text));

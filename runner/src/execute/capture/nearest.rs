@@ -13,19 +13,22 @@ use rustix::fs::{FileType, Mode, OFlags};
 const ENTRIES_MAX: usize = 20_000;
 /// Deepest folder that is looked into.
 const DEPTH_MAX: usize = 8;
+/// Most letters by which a name may differ: farther than that a guess is more likely to mislead.
+const EDITS_MAX: usize = 3;
 /// Most names that are shown.
 const SHOWN_MAX: usize = 5;
 
 /// Returns the paths nearest to `wanted`, best first.
 pub(super) fn nearest(view: BorrowedFd<'_>, wanted: &RelPath) -> Vec<RelPath> {
     let Some((_, last)) = wanted.split_last() else { return Vec::new() };
+    // By the last name alone: of a long path, a third would be another name in the same folder.
+    let reach = (last.as_str().chars().count() / 3).min(EDITS_MAX);
     let mut ranked: Vec<_> = entries(view)
         .into_iter()
         .filter_map(|path| {
             let (_, name) = path.split_last()?;
             let far = if name == last { 0 } else { distance(wanted.as_str(), path.as_str()) };
-            let near_enough = far <= wanted.as_str().chars().count().div_ceil(3);
-            near_enough.then_some((far, path))
+            (far <= reach).then_some((far, path))
         })
         .collect();
     ranked.sort();
@@ -108,5 +111,14 @@ mod tests {
         let found = nearest(view.as_fd(), &RelPath::new("hello").unwrap());
         let texts: Vec<_> = found.iter().map(ToString::to_string).collect();
         assert_eq!(texts, ["src/hello", "helo"]);
+    }
+
+    #[test]
+    fn another_name_in_the_same_long_folder_is_not_near() {
+        let scratch = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(scratch.path().join("target/release")).unwrap();
+        std::fs::write(scratch.path().join("target/release/zzz"), "").unwrap();
+        let view = std::fs::File::open(scratch.path()).unwrap();
+        assert_eq!(nearest(view.as_fd(), &RelPath::new("target/release/app").unwrap()), []);
     }
 }
