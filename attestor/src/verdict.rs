@@ -312,19 +312,25 @@ impl Reason {
             Reason::Evidence(EvidenceError::Empty) => {
                 Some("get the bundle again from where the file was published")
             }
-            Reason::Evidence(_)
-            | Reason::PayloadType { .. }
-            | Reason::Statement(_)
-            | Reason::BuildType { .. }
-            | Reason::UnknownParameter { .. }
-            | Reason::BadParameter { .. }
-            | Reason::Source { .. }
-            | Reason::Dirty
-            | Reason::Network
-            | Reason::NotPinned { .. }
-            | Reason::NoInputs
-            | Reason::Manifest { .. }
-            | Reason::ManifestUnreadable(_) => None,
+            Reason::Evidence(_) | Reason::Statement(_) | Reason::BadParameter { .. } => {
+                Some("get the bundle again from where the file was published, or name it:  --bundle F")
+            }
+            Reason::Manifest { .. } | Reason::ManifestUnreadable(_) => {
+                Some("get FILE.dependencies.json again from where the file was published")
+            }
+            Reason::PayloadType { .. } | Reason::BuildType { .. } => Some(
+                "name the evidence that kiln wrote for the file, or ask what made this one:  kiln inspect F",
+            ),
+            Reason::UnknownParameter { .. } => {
+                Some("verify with the kiln that made it, or a newer one:  kiln inspect F names it")
+            }
+            Reason::Source { .. } => {
+                Some("see what it was built from:  kiln inspect F. If that is right, name it:  --source URI")
+            }
+            Reason::Dirty => Some("ask its builder for one built from a commit without --allow-dirty"),
+            Reason::Network | Reason::NotPinned { .. } | Reason::NoInputs => {
+                Some("ask its builder for one whose every input is named:  kiln inspect F lists them")
+            }
         }
     }
 }

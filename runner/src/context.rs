@@ -29,6 +29,8 @@ pub struct Context {
     pub terminal: bool,
     /// Whether stdout is a terminal.
     pub terminal_out: bool,
+    /// Whether stdout is a plain file.
+    pub file_out: bool,
     /// Whether the locale says UTF-8.
     pub utf8: bool,
     /// Columns of the terminal, 80 where unknown.
@@ -81,6 +83,9 @@ impl Context {
             terminal: std::io::stderr().is_terminal()
                 && variables.get("TERM").is_none_or(|term| term != "dumb"),
             terminal_out: std::io::stdout().is_terminal(),
+            file_out: rustix::fs::fstat(std::io::stdout()).is_ok_and(|stat| {
+                rustix::fs::FileType::from_raw_mode(stat.st_mode).is_file()
+            }),
             utf8: says_utf8(&variables),
             columns: rustix::termios::tcgetwinsize(std::io::stderr())
                 .map_or(80, |size| usize::from(size.ws_col).max(20)),

@@ -210,13 +210,29 @@ fn told(refused: &RefusedAnswer) -> Diagnostic {
         RefusedKind::Protocol => Code::Internal,
     };
     let mut diagnostic = Diagnostic::new(code, headline);
-    diagnostic.causes = refused.causes.clone();
+    diagnostic.causes = refused.causes.iter().map(|cause| crate::diagnostic::flat(cause)).collect();
     match refused.kind {
         RefusedKind::NoKey => diagnostic.help("make one:  kiln key generate"),
         RefusedKind::KeyExists => {
             diagnostic.help("keep it, or put a new one in its place:  kiln key rotate")
         }
-        _ => diagnostic,
+        RefusedKind::KeyUnreadable => diagnostic
+            .help("make it a PKCS#8 PEM file that you alone may read:  chmod 600 KEY")
+            .help("or put a new one in its place:  kiln key rotate"),
+        RefusedKind::Configuration => {
+            diagnostic.help("mend the file that the cause names, or move it away")
+        }
+        RefusedKind::Files => {
+            diagnostic.help("make the folder that the cause names one that you may write to")
+        }
+        RefusedKind::Predicate => diagnostic
+            .help("give another --type: one of your own, with a predicate that is a JSON object")
+            .help("for a provenance:  kiln build --sign"),
+        RefusedKind::Record | RefusedKind::Subject | RefusedKind::Nonce => diagnostic
+            .help("start the command again when nothing writes to the files it signs"),
+        RefusedKind::Protocol => {
+            diagnostic.help("please report this, with the output of:  kiln version")
+        }
     }
 }
 

@@ -64,7 +64,7 @@ pub enum AskedError {
         path: AbsPath,
     },
     /// The place in the root is the root itself or one that kiln makes.
-    #[error("{at} is a place of kiln's own in every step; give another `at`")]
+    #[error("{at} is a place of kiln's own in every step")]
     Place {
         /// The place.
         at: AbsPath,

@@ -384,6 +384,9 @@ pub struct LogArgs {
     /// Keep printing while the build runs
     #[arg(long)]
     pub follow: bool,
+    /// Byte for byte, even on a terminal and inside a CI system
+    #[arg(long)]
+    pub raw: bool,
 }
 
 /// `kiln graph`.

@@ -55,9 +55,13 @@ pub fn run(session: &Session, args: &InitArgs) -> Ended {
         );
     } else if session.speaks() {
         let line = if ignored { ", 1 line to .gitignore" } else { "" };
+        let start = match (args.template, chosen.marker()) {
+            (Some(_), _) => format!("template {}", chosen.as_str()),
+            (None, Some(marker)) => format!("found {marker}"),
+            (None, None) => "found nothing that kiln knows; a blank start".to_owned(),
+        };
         report::line(&format!(
-            " found {}\n wrote {BUILD_FILE} ({} lines), {LOCK_FILE}{line}\n next: kiln build",
-            chosen.marker().unwrap_or("nothing that kiln knows; a blank start"),
+            " {start}\n wrote {BUILD_FILE} ({} lines), {LOCK_FILE}{line}\n next: kiln build",
             text.lines().count()
         ));
     }

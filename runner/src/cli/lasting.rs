@@ -16,7 +16,11 @@ pub fn write(folder: &Path, name: &str, bytes: &[u8]) -> Result<(), Vec<Diagnost
     let refuse = |error: &dyn std::error::Error| {
         let path = folder.join(name);
         let shown = model::text::escape(path.as_os_str().as_encoded_bytes());
-        vec![Diagnostic::new(Code::StoreUnusable, format!("cannot write {shown}")).caused_by(error)]
+        vec![
+            Diagnostic::new(Code::StoreUnusable, format!("cannot write {shown}"))
+                .caused_by(error)
+                .help("make its folder one that you may write to, with room on its disk"),
+        ]
     };
     let opened = rustix::fs::open(
         folder,

@@ -1,6 +1,8 @@
 //! `kiln log`: output of steps, as it was written.
 //!
-//! On a terminal it is escaped; into a file or pipe it goes byte for byte. With `--follow` that of a
+//! Into a file or pipe it goes byte for byte. On a terminal it is escaped, and so it is inside a CI system
+//! unless it goes into a file: what such a system reads from a pipe it may take as a command to itself, and
+//! a step chooses what stands in its log. `--raw` escapes nothing. With `--follow` that of a
 //! build that runs is shown while it is written, and a finished one at once.
 
 use model::step::StepId;
@@ -10,7 +12,7 @@ use serde_json::json;
 use super::args::LogArgs;
 use super::show::{no_such, of_project};
 use super::{Ended, Session};
-use crate::diagnostic::{Code, Diagnostic, Exit, nearest};
+use crate::diagnostic::{Code, Diagnostic, Exit, nearest, one_of};
 use crate::history::{self, Build, StepStory};
 use crate::live::{self, Followed};
 use crate::refusal;
@@ -44,9 +46,7 @@ pub fn run(session: &Session, args: &LogArgs) -> Ended {
             report::line(&format!("== {id}   {}", step.state.word()));
         }
         match read(&store, step) {
-            Some(bytes) if session.context.terminal_out => {
-                report::data(&text::escape_lines(&bytes))
-            }
+            Some(bytes) if escapes(session, args) => report::told(&text::escape_lines(&bytes)),
             Some(bytes) => report::raw(&bytes),
             None => report::line(&format!(
                 "   no log of {id}: it did not run, or the store no longer has it"
@@ -54,6 +54,12 @@ pub fn run(session: &Session, args: &LogArgs) -> Ended {
         }
     }
     Ok(Exit::Done)
+}
+
+/// Says whether somebody's terminal or a CI system reads what is printed.
+fn escapes(session: &Session, args: &LogArgs) -> bool {
+    let context = &session.context;
+    !args.raw && (context.terminal_out || (context.in_ci() && !context.file_out))
 }
 
 /// Shows what a build of this project that runs now writes, until it ends. Returns none where no such
@@ -92,7 +98,7 @@ fn follow(
         followed.wait();
         return Ok(None);
     }
-    let (many, terminal) = (steps.len() > 1, session.context.terminal_out);
+    let (many, escapes) = (steps.len() > 1, escapes(session, args));
     let mut line = Vec::new();
     let unseen = followed.follow(
         steps,
@@ -101,23 +107,31 @@ fn follow(
                 report::line(&format!("== {step}"));
             }
         },
-        &mut |bytes| match terminal {
-            false => report::raw(bytes),
-            true => {
-                // Whole lines, so that no letter is cut in two.
-                line.extend_from_slice(bytes);
-                let end = line.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
-                let end = if line.len() > LINE_BYTES_MAX { line.len() } else { end };
-                let rest = line.split_off(end);
-                report::data(&text::escape_lines(&std::mem::replace(&mut line, rest)));
+        &mut |bytes| {
+            if !escapes {
+                return report::raw(bytes);
             }
+            line.extend_from_slice(bytes);
+            report::told(&text::escape_lines(&whole_lines(&mut line)));
         },
     );
-    report::data(&text::escape_lines(&line));
+    report::told(&text::escape_lines(&line));
     for step in unseen {
         report::line(&format!("   {step} wrote nothing here: found in the store, or not started"));
     }
     Ok(Some(Exit::Done))
+}
+
+/// Takes the whole lines out of what was written, so that no letter and no command is cut in two. A line
+/// that is too long to be kept back ends where it is cut.
+fn whole_lines(line: &mut Vec<u8>) -> Vec<u8> {
+    let end = line.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+    if end == 0 && line.len() > LINE_BYTES_MAX {
+        line.push(b'\n');
+        return std::mem::take(line);
+    }
+    let rest = line.split_off(end);
+    std::mem::replace(line, rest)
 }
 
 fn choose<'a>(
@@ -126,7 +140,9 @@ fn choose<'a>(
 ) -> Result<(&'a Build, Option<String>), Vec<Diagnostic>> {
     let (build, step) = match what {
         [] => ("^0", None),
-        [one] if history::pick(builds, one).is_some() => (one.as_str(), None),
+        [one] if one.starts_with('^') || history::pick(builds, one).is_some() => {
+            (one.as_str(), None)
+        }
         [one] => ("^0", Some(one.clone())),
         [build, step, ..] => (build.as_str(), Some(step.clone())),
     };
@@ -157,10 +173,14 @@ fn pick<'a>(
             .collect(),
     };
     match (found.is_empty(), name) {
-        (true, Some("failed")) => Err(vec![Diagnostic::new(
-            Code::NoSuchBuild,
-            format!("no step of build {} failed", build.id),
-        )]),
+        (true, Some("failed")) => Err(vec![
+            Diagnostic::new(
+                Code::NoSuchBuild,
+                format!("no step of build {} failed", build.id),
+            )
+            .help("see what became of its steps:  kiln show")
+            .help("or name an earlier build:  kiln log ^1 failed"),
+        ]),
         (true, Some(name)) => {
             let names: Vec<String> = build.steps.keys().map(StepId::to_string).collect();
             let near = nearest(name, names.iter().map(String::as_str));
@@ -168,11 +188,11 @@ fn pick<'a>(
                 Code::NoSuchBuild,
                 format!("build {} has no step `{}`", build.id, text::escape(name.as_bytes())),
             )
-            .expected(names.join(", "));
-            Err(vec![near.first().map_or_else(
-                || diagnostic.clone(),
-                |near| diagnostic.clone().help(format!("did you mean `{near}`?")),
-            )])
+            .expected(one_of(names.iter().map(String::as_str)));
+            Err(vec![match near.first() {
+                Some(near) => diagnostic.help(format!("did you mean `{near}`?")),
+                None => diagnostic.help("name one of them, or a build and a step:  kiln log ^1 STEP"),
+            }])
         }
         _ => Ok(found),
     }
@@ -180,4 +200,19 @@ fn pick<'a>(
 
 fn read(store: &Store, step: &StepStory) -> Option<Vec<u8>> {
     step.log.and_then(|log| store.read(&log.digest, LOG_BYTES_MAX).ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_command_is_cut_in_two_and_no_line_kept_for_ever() {
+        let mut line = b"one\n##".to_vec();
+        assert_eq!(whole_lines(&mut line), b"one\n");
+        line.extend(b"[error]x\n");
+        assert_eq!(whole_lines(&mut line), b"##[error]x\n");
+        line.extend(vec![b'#'; LINE_BYTES_MAX + 1]);
+        assert!(whole_lines(&mut line).ends_with(b"#\n") && line.is_empty());
+    }
 }

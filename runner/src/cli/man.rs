@@ -5,12 +5,13 @@ use clap::CommandFactory;
 use super::args::{Cli, CompletionsArgs, ManArgs};
 use super::{Ended, Session, answer, lasting, stop};
 use crate::diagnostic::{Code, Diagnostic, Exit};
+use crate::report;
 
 /// Prints the first page, or writes one page for each command.
 pub fn run(session: &Session, args: &ManArgs) -> Ended {
     let mut command = Cli::command();
     command.build();
-    let Some(folder) = &args.out else {
+    let Some(folder) = args.out.as_ref().map(|folder| session.context.folder.join(folder)) else {
         answer(session, "man", &page(&command));
         return Ok(Exit::Done);
     };
@@ -20,16 +21,24 @@ pub fn run(session: &Session, args: &ManArgs) -> Ended {
                 Code::StoreUnusable,
                 format!("cannot write man pages to {}", folder.display()),
             )
-            .caused_by(error),
+            .caused_by(error)
+            .help("name a folder that you may write to:  --out DIR"),
         ]
     };
-    std::fs::create_dir_all(folder).map_err(|error| refuse(&error))?;
+    std::fs::create_dir_all(&folder).map_err(|error| refuse(&error))?;
     let mut pages = vec![("kiln.1".to_owned(), page(&command))];
     for sub in command.get_subcommands() {
         pages.push((format!("kiln-{}.1", sub.get_name()), page(sub)));
     }
-    for (name, bytes) in pages {
-        lasting::write(folder, &name, &bytes)?;
+    for (name, bytes) in &pages {
+        lasting::write(&folder, name, bytes)?;
+    }
+    if session.global.json {
+        let names: Vec<&str> = pages.iter().map(|(name, _)| name.as_str()).collect();
+        report::document("man", serde_json::json!({"folder": folder, "wrote": names}));
+    } else if session.speaks() {
+        let shown = model::text::escape(folder.as_os_str().as_encoded_bytes());
+        report::line(&format!(" wrote {} pages to {shown}", pages.len()));
     }
     Ok(Exit::Done)
 }

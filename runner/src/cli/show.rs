@@ -41,11 +41,15 @@ pub(super) fn no_such(name: &str, builds: &[Build]) -> Diagnostic {
     } else {
         format!("^0 to ^{}: {}", builds.len() - 1, ids.join(", "))
     };
-    Diagnostic::new(
+    let told = Diagnostic::new(
         Code::NoSuchBuild,
         format!("no build, file or digest `{}`", model::text::escape(name.as_bytes())),
     )
-    .expected(known)
+    .expected(known);
+    if builds.is_empty() {
+        return told.help("make one:  kiln build");
+    }
+    told.help("name one of them, by offset or by the first letters of its id:  kiln show ^0")
 }
 
 fn digest_of(session: &Session, builds: &[Build], name: &str) -> Option<Digest> {

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use super::args::VerifyArgs;
 use super::{Ended, Session, files};
-use crate::diagnostic::{Code, Diagnostic, Exit};
+use crate::diagnostic::{Code, Diagnostic, Exit, Place};
 use crate::report;
 use crate::store::hash_file;
 
@@ -119,10 +119,13 @@ fn told(
 
 fn refused(session: &Session, name: &str, evidence: &Path, refusal: &Refusal) -> Refused {
     let diagnostics: Vec<Diagnostic> = if refusal.reasons().next().is_none() {
-        vec![Diagnostic::new(
-            Code::NoStatement,
-            format!("{name} is refused: nothing speaks for it"),
-        )]
+        vec![
+            Diagnostic::new(
+                Code::NoStatement,
+                format!("{name} is refused: nothing speaks for it"),
+            )
+            .help("get its bundle from where the file was published, or name it:  --bundle F"),
+        ]
     } else {
         refusal.reasons().map(|reason| diagnostic(name, evidence, reason)).collect()
     };
@@ -189,7 +192,10 @@ fn checks_json(checks: &[Check]) -> Vec<Value> {
 
 fn digest(path: &Path, name: &str) -> Result<Digest, Diagnostic> {
     let refuse = |error: &dyn std::error::Error| {
-        Diagnostic::new(Code::WrongValue, format!("cannot read {name}")).caused_by(error)
+        Diagnostic::new(Code::WrongValue, format!("cannot read {name}"))
+            .at(Place::file(name))
+            .caused_by(error)
+            .help("name a plain file that you may read, such as one in kiln-out/")
     };
     let file = files::open(path).map_err(|error| refuse(&error))?;
     hash_file(&file, &mut |_| ()).map(|blob| blob.digest).map_err(|error| refuse(&error))
@@ -212,6 +218,7 @@ fn evidence(
                 format!("cannot read {}", text::escape(candidate.as_os_str().as_encoded_bytes())),
             )
             .caused_by(&error)
+            .help("make it a plain file that you may read, or name another:  --bundle F")
         })?;
         if let Some(bytes) = found {
             return Ok((candidate, bytes));

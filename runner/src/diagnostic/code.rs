@@ -191,7 +191,8 @@ codes! {
     OutOfDisk = 406, Failed, "a step ran out of disk";
     OutputRefused = 407, Failed, "an output of a type that is refused";
     UndeclaredInput = 408, Failed, "a step needs something that is not in its sandbox";
-    OutOfProcesses = 409, Failed, "a step ran out of processes or open files";
+    OutOfProcesses = 409, Failed, "a step ran out of processes";
+    Interrupted = 410, Interrupted, "interrupted";
     // 05xx: the sandbox.
     NamespacesApparmor = 501, Host, "AppArmor refuses user namespaces";
     NamespacesSeccomp = 502, Host, "a seccomp filter refuses namespaces";
@@ -229,7 +230,6 @@ codes! {
     OutputsDiffer = 901, Differs, "outputs differ";
     // 99xx: us.
     Internal = 9901, Internal, "internal error";
-    Interrupted = 9902, Interrupted, "interrupted";
 }
 
 /// A text that names no code.

@@ -24,7 +24,7 @@ use model::tree::Directory;
 use sandbox::{Backend, Cancel, Exit, InjectedFile, Mount, Outcome, Parts, Spec, Writable};
 
 use super::capture::{self, Caps};
-use super::log::StepLog;
+use super::log::{self, StepLog};
 use super::refusal::Taken;
 use super::{Ran, Readiness, StepFailure, StepResult, refusal, report};
 use crate::context::Context;
@@ -106,14 +106,17 @@ pub fn execute(
     // 4. Run it in the sandbox.
     tell(Event::Started { step: step.id.clone() });
     let started = shop.context.now();
-    let mut log = StepLog::new(shop.store);
+    let mut kept = StepLog::new(shop.store);
     let outcome = sandbox::run(&spec, shop.backend, shop.cancel, &mut |_, bytes| {
-        log.put(bytes);
+        kept.put(bytes);
         tell(Event::Output { step: step.id.clone(), bytes: bytes.to_vec() });
     })
     .map_err(|error| refusal::sandbox(step, &error))?;
     let cut = outcome.log_cut.then_some(step.limits.log.value);
-    let (log_blob, tail) = log.finish(cut).map_err(|error| refusal::store(step, &error))?;
+    if let Some(limit) = cut {
+        tell(Event::Output { step: step.id.clone(), bytes: log::mark(limit) });
+    }
+    let (log_blob, tail) = kept.finish(cut).map_err(|error| refusal::store(step, &error))?;
     let told = |failure| refusal::with_cut(failure, step, &outcome);
     if outcome.exit != Exit::Exited(0) {
         let (cases, notes) = report::of_failed(shop.store, step, &outcome);

@@ -61,7 +61,7 @@ impl<'store> StepLog<'store> {
     /// [`store::Error::Full`] and what else kept it from being written.
     pub fn finish(mut self, cut: Option<Bytes>) -> Result<(Blob, Tail), store::Error> {
         if let Some(limit) = cut {
-            self.put(format!("\n[kiln: {}]\n", cut_at(limit)).as_bytes());
+            self.put(&mark(limit));
         }
         if let Some(failed) = self.failed {
             return Err(failed);
@@ -72,6 +72,11 @@ impl<'store> StepLog<'store> {
         };
         Ok((blob, self.tail.finish(crate::report::TAIL_LINES)))
     }
+}
+
+/// Returns the last line of a log that was cut, for the object and for whoever reads along.
+pub fn mark(limit: Bytes) -> Vec<u8> {
+    format!("\n[kiln: {}]\n", cut_at(limit)).into_bytes()
 }
 
 /// Says that a log was cut.

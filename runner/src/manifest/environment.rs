@@ -224,7 +224,12 @@ fn host_path(node: &Node, label: &str, problems: &mut Problems<'_>) -> Option<As
             return None;
         }
     };
-    if let Err(error) = path.check(&Forbidden::default()) {
+    // Where no other place was asked for, whether the path may be an input at all comes first, and that
+    // needs the caller's home: it is told when the environment is brought in.
+    let unplaced = |error: &AskedError| {
+        path.at.is_none() && matches!(error, AskedError::Place { .. })
+    };
+    if let Some(error) = path.check(&Forbidden::default()).err().filter(|error| !unplaced(error)) {
         let blame = match error {
             AskedError::Place { .. } => blame,
             AskedError::Root
@@ -237,7 +242,14 @@ fn host_path(node: &Node, label: &str, problems: &mut Problems<'_>) -> Option<As
             Diagnostic::new(Code::WrongValue, format!("{label} is not allowed"))
                 .expected("a file or folder of the host that is none of its own")
                 .got(super::reader::quoted(blame.scalar_text().unwrap_or_default()))
-                .why(error.to_string()),
+                .why(error.to_string())
+                .help(match error {
+                    AskedError::Place { .. } => "give it another place:  {from: PATH, at: /opt/NAME}",
+                    AskedError::Root
+                    | AskedError::Kernel { .. }
+                    | AskedError::Home { .. }
+                    | AskedError::Store { .. } => "name the one folder or file that the step needs",
+                }),
         );
         return None;
     }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Instant;
 
-use fetch::host::{Asked, Forbidden};
+use fetch::host::{Asked, AskedError, Forbidden};
 use model::digest::{Blob, Digest};
 use model::isolation::Guarantee;
 use model::platform::Platform;
@@ -328,9 +328,7 @@ pub(super) fn environments(
     {
         let EnvironmentKind::Host(host) = &environment.kind else { continue };
         let name = environment.name.value.as_str();
-        let blame =
-            |diagnostic: Diagnostic| vec![diagnostic.at(manifest.place(environment.name.span))];
-        let asked = asked(session, host).map_err(blame)?;
+        let asked = asked(session, manifest, host).map_err(|refused| vec![refused])?;
         let what = format!("environment {name}");
         let began = Instant::now();
         talk.event(Event::Importing { what: what.clone() });
@@ -350,9 +348,11 @@ pub(super) fn environments(
     Ok(found)
 }
 
-fn asked(session: &Session, host: &manifest::Host) -> Result<Asked, Diagnostic> {
-    let refuse =
-        |error: &dyn std::error::Error| Diagnostic::new(Code::WrongValue, error.to_string());
+fn asked(
+    session: &Session,
+    manifest: &Manifest,
+    host: &manifest::Host,
+) -> Result<Asked, Diagnostic> {
     let packages = host.packages.iter().map(|package| package.value.clone()).collect();
     let paths = host.paths.iter().map(|path| path.value.clone()).collect();
     let place = |path: &std::path::Path| path.to_str().and_then(|path| AbsPath::new(path).ok());
@@ -364,7 +364,29 @@ fn asked(session: &Session, host: &manifest::Host) -> Result<Asked, Diagnostic> 
             .collect(),
         homes: session.context.home.as_deref().and_then(place).into_iter().collect(),
     };
-    Asked::new(packages, paths, forbidden).map_err(|error| refuse(&error))
+    for path in &host.paths {
+        path.value.check(&forbidden).map_err(|error| {
+            let told = not_a_path(&error).got(path.value.from.to_string());
+            told.at(manifest.place(path.span))
+        })?;
+    }
+    Asked::new(packages, paths, forbidden).map_err(|error| not_a_path(&error))
+}
+
+/// A path of `host: {paths: […]}` that may not be an input, or not at its place.
+fn not_a_path(error: &AskedError) -> Diagnostic {
+    let told = Diagnostic::new(Code::WrongValue, error.to_string());
+    match error {
+        AskedError::Place { .. } => told
+            .expected("a place that kiln does not make itself")
+            .help("give it another place:  {from: PATH, at: /opt/NAME}"),
+        AskedError::Root | AskedError::Kernel { .. } | AskedError::Home { .. } => told
+            .expected("a file or folder of the host that is none of its own")
+            .help("name the one folder or file that the step needs"),
+        AskedError::Store { .. } => told
+            .expected("a folder without kiln's own in it")
+            .help("name a folder beside it, or keep kiln's folders elsewhere:  --store DIR"),
+    }
 }
 
 fn epoch(manifest: &Manifest, scanned: &Scanned) -> Result<i64, Vec<Diagnostic>> {

@@ -8,7 +8,9 @@
 //! The step's user owns nothing in it and may write nothing in it, and Landlock says the same again.
 //! That it stays as it was is not believed but seen: before and after each step every entry is compared
 //! with what was noted when it was made. A change of content, mode or owner shows in the change time,
-//! which nobody can set.
+//! which nobody can set. Device nodes are the exception: whoever may write to one may set its times to
+//! now, as `touch /dev/null` does, and all else of a node is compared. A touched one is made anew before
+//! the next step, so that none sees the times that another set.
 
 use std::ffi::CString;
 use std::fs::File;
@@ -19,7 +21,7 @@ use std::path::Path;
 use model::digest::Hasher;
 use rustix::fs::{
     AtFlags, Dir, FileType, Mode, OFlags, chmodat, makedev, mkdirat, mknodat, open, openat,
-    renameat, statat, symlinkat, utimensat,
+    renameat, statat, symlinkat, unlinkat, utimensat,
 };
 
 use super::remove::{HEAP, remove};
@@ -63,6 +65,7 @@ pub fn prepare(
         && looks(root.as_fd()).ok() == noted
         && let Some(noted) = noted
     {
+        renew_devices(root.as_fd())?;
         return Ok((root, noted));
     }
     if name != ONCE {
@@ -161,19 +164,9 @@ fn own_place(from: BorrowedFd<'_>, own: &str) -> Result<(), Error> {
 
 fn devices(root: BorrowedFd<'_>) -> Result<(), Error> {
     let dev = empty_folder(root, "dev").map_err(explain)?;
-    for (name, major, minor) in lists::DEVICES {
-        let make = || {
-            mknodat(
-                &dev,
-                name,
-                FileType::CharacterDevice,
-                Mode::from(0o666),
-                makedev(major, minor),
-            )?;
-            chmodat(&dev, name, Mode::from(0o666), AtFlags::empty())?;
-            utimensat(&dev, name, &t0(), AtFlags::SYMLINK_NOFOLLOW)
-        };
-        make().or_fail(Doing::DeviceNode, name).map_err(explain)?;
+    for device in lists::DEVICES {
+        let (name, ..) = device;
+        device_node(dev.as_fd(), device).or_fail(Doing::DeviceNode, name).map_err(explain)?;
         // Made is not usable: a file system may be mounted so that none is.
         if let Err(source) = openat(&dev, name, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()) {
             let guarantee = model::isolation::Guarantee::Files;
@@ -187,6 +180,35 @@ fn devices(root: BorrowedFd<'_>) -> Result<(), Error> {
             utimensat(&dev, name, &t0(), AtFlags::SYMLINK_NOFOLLOW)
         };
         link().or_fail(Doing::Symlink, name).map_err(explain)?;
+    }
+    Ok(())
+}
+
+fn device_node(
+    dev: BorrowedFd<'_>,
+    (name, major, minor): (&str, u32, u32),
+) -> rustix::io::Result<()> {
+    let (kind, mode) = (FileType::CharacterDevice, Mode::from(0o666));
+    mknodat(dev, name, kind, mode, makedev(major, minor))?;
+    chmodat(dev, name, mode, AtFlags::empty())?;
+    utimensat(dev, name, &t0(), AtFlags::SYMLINK_NOFOLLOW)
+}
+
+/// Makes the nodes anew whose times a step has set.
+fn renew_devices(root: BorrowedFd<'_>) -> Result<(), Error> {
+    for device in lists::DEVICES {
+        let renew = || {
+            let dev = openat(root, "dev", FOLDER, Mode::empty())?;
+            let stat = statat(&dev, device.0, AtFlags::SYMLINK_NOFOLLOW)?;
+            if stat.st_mtime != t0().last_modification.tv_sec {
+                unlinkat(&dev, device.0, AtFlags::empty())?;
+                device_node(dev.as_fd(), device)?;
+                // The folder's own time was T0 as well.
+                utimensat(root, "dev", &t0(), AtFlags::SYMLINK_NOFOLLOW)?;
+            }
+            Ok::<(), rustix::io::Errno>(())
+        };
+        renew().or_fail(Doing::DeviceNode, device.0).map_err(explain)?;
     }
     Ok(())
 }
@@ -224,6 +246,10 @@ fn look_at(folder: BorrowedFd<'_>, at: &str, hasher: &mut Hasher) -> io::Result<
             hasher.update(format!("\0{owner:?}\n").as_bytes());
             let below = openat(folder, &name, FOLDER, Mode::empty())?;
             look_at(below.as_fd(), &path, hasher)?;
+        } else if FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice {
+            // Its times may be set by whoever may write to it, and it may have been made anew.
+            let node = (stat.st_rdev, stat.st_size, stat.st_nlink);
+            hasher.update(format!("\0{owner:?} {node:?}\n").as_bytes());
         } else {
             let content = (stat.st_ino, stat.st_size, stat.st_rdev, stat.st_nlink);
             let changed = (stat.st_ctime, stat.st_ctime_nsec, stat.st_mtime, stat.st_mtime_nsec);
@@ -238,6 +264,33 @@ mod tests {
     use super::*;
     use rustix::fs::CWD;
     use std::os::unix::fs::{PermissionsExt, symlink};
+
+    /// Only root can make device nodes; without it there is no confined step either.
+    #[test]
+    fn a_touched_device_is_made_anew_and_another_is_a_change() {
+        if !rustix::process::geteuid().is_root() {
+            eprintln!("skipped: device nodes are made by root alone");
+            return;
+        }
+        let slot = tempfile::tempdir().expect("a folder");
+        let slot = open(slot.path(), FOLDER, Mode::empty()).expect("a folder");
+        let prepared = || prepare(slot.as_fd(), "root-a", None).expect("a root");
+        let (root, noted) = prepared();
+        let dev = openat(&root, "dev", FOLDER, Mode::empty()).expect("a folder");
+        let node = || statat(&dev, "null", AtFlags::SYMLINK_NOFOLLOW).expect("a node");
+        let first = node();
+        let now = rustix::fs::Timespec { tv_sec: 0, tv_nsec: rustix::fs::UTIME_NOW };
+        let now = rustix::fs::Timestamps { last_access: now, last_modification: now };
+        utimensat(&dev, "null", &now, AtFlags::empty()).expect("it is ours");
+        assert_eq!(looks(root.as_fd()).expect("it can be read"), noted);
+        let (_, again) = prepared();
+        assert_eq!((again.as_str(), node().st_mtime), (noted.as_str(), first.st_mtime));
+        let folder = statat(&root, "dev", AtFlags::SYMLINK_NOFOLLOW).expect("a folder");
+        assert_eq!(folder.st_mtime, first.st_mtime);
+        unlinkat(&dev, "null", AtFlags::empty()).expect("it is there");
+        device_node(dev.as_fd(), ("null", 1, 5)).expect("a node");
+        assert_ne!(looks(root.as_fd()).expect("it can be read"), noted);
+    }
 
     #[test]
     fn every_change_of_a_prepared_root_shows() {

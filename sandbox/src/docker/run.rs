@@ -22,7 +22,7 @@ use super::sweep::{remove, sweep};
 use super::watch::{Bounds, Seen, Stop, Streams, Waited, button, watch};
 use super::{Engine, USER, observe, seccomp};
 use crate::cancel::Cancel;
-use crate::error::{Error, MountProblem};
+use crate::error::{Error, LimitName, MountProblem};
 use crate::native::space::Space;
 use crate::native::{order, setup};
 use crate::outcome::{Exit, Outcome, Stream, Usage, Writable};
@@ -64,7 +64,7 @@ pub fn run(
     let job = Job { parts, engine, layout: &layout, staging: &staging, own_files: &own_files };
     let done = runtime(engine)?.block_on(job.carry_out(cancel, sink))?;
     // 8.
-    let Some(Done { seen, exit, enforced }) = done else { return Ok(cancelled()) };
+    let Some(Done { seen, exit, enforced, limits_hit }) = done else { return Ok(cancelled()) };
     let mut views = Vec::new();
     for (at, from) in &layout.writable {
         views.push(Writable { at: at.clone(), dir: staging.open(from)? });
@@ -75,7 +75,7 @@ pub fn run(
         usage: Usage { wall: seen.wall, ..Usage::default() },
         left_processes: 0,
         log_cut: seen.log_cut,
-        limits_hit: Vec::new(),
+        limits_hit,
         network_attempts: Vec::new(),
         views,
         staging: Some(staging),
@@ -103,6 +103,7 @@ struct Done {
     seen: Seen,
     exit: Exit,
     enforced: model::isolation::Enforced,
+    limits_hit: Vec<LimitName>,
 }
 
 impl Job<'_> {
@@ -219,8 +220,17 @@ impl Job<'_> {
                 Exit::Exited(code.and_then(|code| i32::try_from(code).ok()).ok_or(silent)?)
             }
         };
-        Ok(Done { seen, exit, enforced })
+        let limits_hit = limits_hit(&seen, state.oom_killed == Some(true), full);
+        Ok(Done { seen, exit, enforced, limits_hit })
     }
+}
+
+/// Returns the limits that refused the step something, as far as an engine tells: of memory it does, of
+/// a process that could not be started it does not.
+fn limits_hit(seen: &Seen, killed_for_memory: bool, full: bool) -> Vec<LimitName> {
+    let full = full || seen.stop == Some(Stop::Disk);
+    let hit = [(killed_for_memory, LimitName::Memory), (full, LimitName::Disk)];
+    hit.into_iter().filter_map(|(hit, limit)| hit.then_some(limit)).collect()
 }
 
 struct Ready {
@@ -363,6 +373,20 @@ fn open_root(root: &Path) -> Result<OwnedFd, Error> {
 mod tests {
     use super::*;
     use crate::docker::client::tests::facts;
+
+    #[test]
+    fn a_kill_for_memory_and_a_full_disk_are_limits_that_were_met() {
+        let stopped = Seen { stop: Some(Stop::Disk), ..Seen::default() };
+        let (memory, disk) = (LimitName::Memory, LimitName::Disk);
+        for (seen, killed, full, hit) in [
+            (&Seen::default(), false, false, &[][..]),
+            (&Seen::default(), true, false, &[memory]),
+            (&Seen::default(), true, true, &[memory, disk]),
+            (&stopped, false, false, &[disk]),
+        ] {
+            assert_eq!(limits_hit(seen, killed, full), hit);
+        }
+    }
 
     #[test]
     fn a_step_is_the_one_fixed_user_or_it_is_refused() {

@@ -3,7 +3,7 @@
 //! A look explains; it never decides whether a step can run. The rehearsal does that.
 
 use model::T0_SECONDS;
-use sandbox::EngineError;
+use sandbox::{Cause, EngineError};
 use sandbox::host::Facts;
 use sandbox::probe::{self, Report};
 
@@ -61,7 +61,14 @@ pub fn all(session: &Session, facts: &Facts, native: &Report, store: &Opened) ->
 fn user_namespaces(facts: &Facts, native: &Report) -> Look {
     let settings = &facts.settings;
     let most = settings.max_user_namespaces;
-    let shown = most.map_or("the kernel has none".to_owned(), |most| format!("at most {most}"));
+    let shown = match (most, native.missing()) {
+        (None, _) => "the kernel has none".to_owned(),
+        (Some(0), _) => "user.max_user_namespaces allows none".to_owned(),
+        (Some(most), None) => format!("kiln makes its own, of at most {most}"),
+        (Some(most), Some((_, cause))) => {
+            format!("{}, though a setting allows {most}", namespaces_refused(cause))
+        }
+    };
     let look = Look::new("userns", Some(native.is_ready()), shown);
     match (most, settings.unprivileged_clone) {
         (Some(0), _) => look.help("as root:  sysctl -w user.max_user_namespaces=15000"),
@@ -69,6 +76,24 @@ fn user_namespaces(facts: &Facts, native: &Report) -> Look {
             look.help("as root:  sysctl -w kernel.unprivileged_userns_clone=1")
         }
         _ => look,
+    }
+}
+
+/// Says who refuses what a step needs of namespaces.
+fn namespaces_refused(cause: &Cause) -> String {
+    match cause {
+        Cause::AppArmor => "refused by AppArmor".to_owned(),
+        Cause::OuterSeccomp => "refused by a seccomp filter around kiln".to_owned(),
+        Cause::KernelSetting { setting, value } => {
+            format!("refused by {} = {value}", setting.replace('/', "."))
+        }
+        Cause::MaskedProc => "of no use, since parts of /proc are covered".to_owned(),
+        Cause::NotInKernel => "of no use to this kernel".to_owned(),
+        Cause::NotRoot
+        | Cause::NoRight { .. }
+        | Cause::OldLandlock { .. }
+        | Cause::NoDevices
+        | Cause::Unknown => "refused, and the kernel does not say why".to_owned(),
     }
 }
 
