@@ -23,3 +23,4 @@ mod reproducible;
 mod support;
 mod telling;
 mod tidy;
+mod words;

@@ -312,9 +312,9 @@ impl Reason {
             Reason::Evidence(EvidenceError::Empty) => {
                 Some("get the bundle again from where the file was published")
             }
-            Reason::Evidence(_) | Reason::Statement(_) | Reason::BadParameter { .. } => {
-                Some("get the bundle again from where the file was published, or name it:  --bundle F")
-            }
+            Reason::Evidence(_) | Reason::Statement(_) | Reason::BadParameter { .. } => Some(
+                "get the bundle again from where the file was published, or name it:  --bundle F",
+            ),
             Reason::Manifest { .. } | Reason::ManifestUnreadable(_) => {
                 Some("get FILE.dependencies.json again from where the file was published")
             }
@@ -324,13 +324,15 @@ impl Reason {
             Reason::UnknownParameter { .. } => {
                 Some("verify with the kiln that made it, or a newer one:  kiln inspect F names it")
             }
-            Reason::Source { .. } => {
-                Some("see what it was built from:  kiln inspect F. If that is right, name it:  --source URI")
+            Reason::Source { .. } => Some(
+                "see what it was built from:  kiln inspect F. If that is right, name it:  --source URI",
+            ),
+            Reason::Dirty => {
+                Some("ask its builder for one built from a commit without --allow-dirty")
             }
-            Reason::Dirty => Some("ask its builder for one built from a commit without --allow-dirty"),
-            Reason::Network | Reason::NotPinned { .. } | Reason::NoInputs => {
-                Some("ask its builder for one whose every input is named:  kiln inspect F lists them")
-            }
+            Reason::Network | Reason::NotPinned { .. } | Reason::NoInputs => Some(
+                "ask its builder for one whose every input is named:  kiln inspect F lists them",
+            ),
         }
     }
 }

@@ -127,7 +127,11 @@ pub fn load(folder: &Path) -> Result<Config, ConfigError> {
     file.take(CONFIG_BYTES_MAX)
         .read_to_string(&mut text)
         .map_err(|error| ConfigError::Read(path.clone(), error))?;
-    toml::from_str(&text).map_err(|source| ConfigError::Parse { path, text, source: Box::new(source) })
+    toml::from_str(&text).map_err(|source| ConfigError::Parse {
+        path,
+        text,
+        source: Box::new(source),
+    })
 }
 
 #[cfg(test)]

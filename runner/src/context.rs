@@ -83,9 +83,8 @@ impl Context {
             terminal: std::io::stderr().is_terminal()
                 && variables.get("TERM").is_none_or(|term| term != "dumb"),
             terminal_out: std::io::stdout().is_terminal(),
-            file_out: rustix::fs::fstat(std::io::stdout()).is_ok_and(|stat| {
-                rustix::fs::FileType::from_raw_mode(stat.st_mode).is_file()
-            }),
+            file_out: rustix::fs::fstat(std::io::stdout())
+                .is_ok_and(|stat| rustix::fs::FileType::from_raw_mode(stat.st_mode).is_file()),
             utf8: says_utf8(&variables),
             columns: rustix::termios::tcgetwinsize(std::io::stderr())
                 .map_or(80, |size| usize::from(size.ws_col).max(20)),
@@ -144,7 +143,8 @@ pub fn asks_for_json() -> bool {
     let variable = std::env::var("KILN_JSON").unwrap_or_default();
     let off = ["", "0", "f", "false", "n", "no", "off"];
     let options = std::env::args_os().skip(1).take_while(|word| word != "--");
-    !off.contains(&variable.to_lowercase().as_str()) || options.into_iter().any(|word| word == "--json")
+    !off.contains(&variable.to_lowercase().as_str())
+        || options.into_iter().any(|word| word == "--json")
 }
 
 /// Returns 16 random bytes from the kernel.

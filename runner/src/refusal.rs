@@ -31,8 +31,11 @@ pub fn store(error: &store::Error) -> Diagnostic {
         E::NewerSchema { .. } | E::NotAStore { .. } | E::Foreign { .. } => {
             Diagnostic::new(Code::StoreUnusable, headline).help("name another folder:  --store DIR")
         }
-        E::Io { .. } => Diagnostic::new(Code::StoreUnusable, headline)
-            .help("make the store's folder one that you may write to, or name another:  --store DIR"),
+        E::Io { .. } => {
+            Diagnostic::new(Code::StoreUnusable, format!("the store fails at {headline}")).help(
+                "make the store's folder one that you may write to, or name another:  --store DIR",
+            )
+        }
         E::TooLarge { .. } | E::NotAFile | E::TooDeep(_) | E::Encode(_) => {
             Diagnostic::new(Code::StoreUnusable, headline)
         }
@@ -67,8 +70,12 @@ pub fn capture(what: &str, key: &str, error: &CaptureError) -> Diagnostic {
                 nearest.iter().map(|near| text::escape(near.to_string().as_bytes())).collect();
             diagnostic.help(format!("there is: {}", names.join(", ")))
         }
-        E::Missing { .. } => diagnostic.help(format!("let the step make it, or take it out of `{key}`")),
-        E::WrongKind { .. } if key == "reports" => diagnostic.help("let the test write a file there"),
+        E::Missing { .. } => {
+            diagnostic.help(format!("let the step make it, or take it out of `{key}`"))
+        }
+        E::WrongKind { .. } if key == "reports" => {
+            diagnostic.help("let the test write a file there")
+        }
         E::WrongKind { .. } => diagnostic.help("say what it is:  {path: …, as: file|dir|root}"),
         E::Refused { found: FileKind::Link, .. } => {
             diagnostic.help("let the step copy what it leads to:  cp -L LINK FILE")
@@ -78,7 +85,9 @@ pub fn capture(what: &str, key: &str, error: &CaptureError) -> Diagnostic {
         E::SpecialMode { at, .. } => {
             diagnostic.help(format!("let the step clear the bits:  chmod u-s,g-s,-t {at}"))
         }
-        E::Attribute { .. } => diagnostic.help("let the step make it without:  cp --no-preserve=xattr, setfattr -x"),
+        E::Attribute { .. } => {
+            diagnostic.help("let the step make it without:  cp --no-preserve=xattr, setfattr -x")
+        }
         E::NameNotUtf8 { .. } | E::TargetNotUtf8 { .. } => {
             diagnostic.help("let the step give it a name in UTF-8")
         }
@@ -88,7 +97,9 @@ pub fn capture(what: &str, key: &str, error: &CaptureError) -> Diagnostic {
         E::TooDeep { .. } | E::PathTooLong { .. } | E::TooMany { .. } | E::TooLarge { .. } => {
             diagnostic.help("name less of it as the output, or let the step pack it into one file")
         }
-        E::TooHollow { .. } => diagnostic.help("raise `resources: {disk: …}` of the step, or make it without holes"),
+        E::TooHollow { .. } => {
+            diagnostic.help("raise `resources: {disk: …}` of the step, or make it without holes")
+        }
         E::Store { .. } | E::Io { .. } => diagnostic,
     };
     with_causes(diagnostic, error)
@@ -117,8 +128,10 @@ pub fn environment(name: &str, error: &environment::Error) -> Diagnostic {
         E::Paths(cause) => return listed_path(name, cause),
         E::Stamp(_) => differs(format!("environment `{name}`: {error}"))
             .help("see that the package database is whole:  dpkg --audit"),
-        E::Read(path, _) => differs(format!("environment `{name}`: {error}"))
-            .help(format!("make it readable for you, or see whose it is:  dpkg -S {}", shown(path))),
+        E::Read(path, _) => differs(format!("environment `{name}`: {error}")).help(format!(
+            "make it readable for you, or see whose it is:  dpkg -S {}",
+            shown(path)
+        )),
         E::Import(..) => differs(format!("environment `{name}`: {error}"))
             .help("start the build again; if it stays:  kiln store verify --deep"),
         E::Tree(_) => differs(format!("environment `{name}`: {error}"))
@@ -140,8 +153,12 @@ fn listed_path(name: &str, error: &fetch::host::PathsError) -> Diagnostic {
         E::Link { target, .. } => told.help(format!("name what it leads to:  {}", shown(target))),
         E::Forbidden { .. } => told.help("name a folder below it, or another"),
         E::NoFolder { .. } => told.help("name the folder that the program lies in"),
-        E::Hides { .. } | E::Place { .. } => told.help("give it another place:  {from: PATH, at: PATH}"),
-        E::Places { .. } | E::Walk { .. } => told.help("make it readable for you, all the way down"),
+        E::Hides { .. } | E::Place { .. } => {
+            told.help("give it another place:  {from: PATH, at: PATH}")
+        }
+        E::Places { .. } | E::Walk { .. } => {
+            told.help("make it readable for you, all the way down")
+        }
     };
     with_causes(told, error)
 }

@@ -217,8 +217,8 @@ fn told(refused: &RefusedAnswer) -> Diagnostic {
             diagnostic.help("keep it, or put a new one in its place:  kiln key rotate")
         }
         RefusedKind::KeyUnreadable => diagnostic
-            .help("make it a PKCS#8 PEM file that you alone may read:  chmod 600 KEY")
-            .help("or put a new one in its place:  kiln key rotate"),
+            .help("make it a private key in PKCS#8 PEM that you alone may read:  chmod 600 KEY")
+            .help("or move it away and make a new one:  kiln key generate"),
         RefusedKind::Configuration => {
             diagnostic.help("mend the file that the cause names, or move it away")
         }
@@ -228,8 +228,9 @@ fn told(refused: &RefusedAnswer) -> Diagnostic {
         RefusedKind::Predicate => diagnostic
             .help("give another --type: one of your own, with a predicate that is a JSON object")
             .help("for a provenance:  kiln build --sign"),
-        RefusedKind::Record | RefusedKind::Subject | RefusedKind::Nonce => diagnostic
-            .help("start the command again when nothing writes to the files it signs"),
+        RefusedKind::Record | RefusedKind::Subject | RefusedKind::Nonce => {
+            diagnostic.help("start the command again when nothing writes to the files it signs")
+        }
         RefusedKind::Protocol => {
             diagnostic.help("please report this, with the output of:  kiln version")
         }

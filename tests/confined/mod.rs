@@ -74,6 +74,7 @@ fn confined_needs_root_and_says_so() {
         .run(&[], "cp -r /examples/hello /p && cd /p && rm -rf kiln-out && kiln build --no-cache")
         .exits(7);
     assert!(ran.says("KILN-0502") && ran.says("seccomp=unconfined"), "{}", ran.stderr);
+    assert!(ran.says("--backend confined"), "it would do here: {}", ran.stderr);
     // What it lacks can be required.
     let build = "mkdir -p /root/.config/kiln && echo 'require = [\"loopback\"]' > /root/.config/kiln/config.toml \
                  && cp -r /examples/hello /p && cd /p && rm -rf kiln-out && kiln build --no-cache --backend confined";
@@ -98,6 +99,24 @@ fn no_confined_step_escapes() {
     let worked = control.lines().filter(|line| line.ends_with(" did")).count();
     let refused: Vec<&str> = control.lines().filter(|line| !line.ends_with(" did")).collect();
     assert_eq!((worked, refused.len()), (23, 5), "{control}");
+}
+
+/// Whoever may write to a device may set its times to now. That is no attack on the root, and the next
+/// step does not see it.
+#[test]
+fn a_confined_step_may_touch_a_device_and_the_next_sees_nothing_of_it() {
+    if !Who::all().contains(&Who::Root) {
+        println!("skipped: the confined backend needs root");
+        return;
+    }
+    let world = World::warm(Who::Root);
+    world.write("src/data", "some data\n");
+    let run = "stat -c %Y /dev/null /dev > out; touch /dev/null";
+    world.write("kiln.yaml", &build_file(run, "{out: out}", "[{file: attack.out}]"));
+    for _ in 0..2 {
+        world.kiln(&["build", "--no-cache", "--no-sign", "--backend", "confined"]).exits(0);
+        assert_eq!(world.read("kiln-out/out"), "318211200\n318211200\n");
+    }
 }
 
 #[test]

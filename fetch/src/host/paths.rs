@@ -89,6 +89,22 @@ pub enum PathsError {
     },
 }
 
+impl PathsError {
+    /// Returns the path that was asked for.
+    pub fn path(&self) -> &AbsPath {
+        match self {
+            PathsError::Absent { path }
+            | PathsError::Link { path, .. }
+            | PathsError::Forbidden { path, .. }
+            | PathsError::NoFolder { path }
+            | PathsError::Hides { path, .. }
+            | PathsError::Places { path, .. }
+            | PathsError::Walk { path, .. }
+            | PathsError::Place { path, .. } => path,
+        }
+    }
+}
+
 /// Lists the folders asked for by path, and what goes to the front of `PATH`, both in the order
 /// asked. Used alone on a second use, when the packages are known by their stamp.
 ///

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::args::AttestArgs;
 use super::{Ended, Session, files, lasting};
-use crate::diagnostic::{Code, Diagnostic, Exit};
+use crate::diagnostic::{Code, Diagnostic, Exit, FileText, Place, Span};
 use crate::store::hash_file;
 use crate::{context, report, sign};
 
@@ -23,11 +23,13 @@ pub fn run(session: &Session, args: &AttestArgs) -> Ended {
                 Code::WrongValue,
                 format!("cannot read {}", model::text::escape(what.as_os_str().as_encoded_bytes())),
             )
-            .caused_by(error),
+            .caused_by(error)
+            .help("name a plain file that you may read"),
         ]
     };
     let predicate = std::fs::read_to_string(session.context.folder.join(&args.predicate))
         .map_err(|error| refuse(&args.predicate, &error))?;
+    is_an_object(&args.predicate, &predicate)?;
     let (mut subjects, mut files) = (Vec::new(), Vec::new());
     for path in &args.files {
         let file = files::open(&session.context.folder.join(path))
@@ -76,4 +78,37 @@ pub fn run(session: &Session, args: &AttestArgs) -> Ended {
         ));
     }
     Ok(Exit::Done)
+}
+
+/// Refuses a predicate that is no JSON object, at its letter. The attestor does so as well, and knows no
+/// file.
+fn is_an_object(path: &std::path::Path, text: &str) -> Result<(), Vec<Diagnostic>> {
+    let name = model::text::escape(path.as_os_str().as_encoded_bytes());
+    let file = FileText::new(name.as_str(), text);
+    let refuse = |place: Place, got: String| {
+        vec![
+            Diagnostic::new(Code::WrongValue, format!("the predicate {name} is no JSON object"))
+                .at(place)
+                .expected("a JSON object, such as  {\"reviewed\": true}")
+                .got(got)
+                .help("write what you state as members of one object"),
+        ]
+    };
+    match serde_json::from_str::<serde_json::Value>(text) {
+        Ok(serde_json::Value::Object(_)) => Ok(()),
+        Ok(other) => {
+            let start = text.len() - text.trim_start().len();
+            let kind = match other {
+                serde_json::Value::Array(_) => "a list",
+                serde_json::Value::String(_) => "a text",
+                _ => "a single value",
+            };
+            Err(refuse(file.place(Span::new(start, start + 1)), kind.to_owned()))
+        }
+        Err(error) => {
+            let line = text.split_inclusive('\n').take(error.line().saturating_sub(1));
+            let start = line.map(str::len).sum::<usize>() + error.column().saturating_sub(1);
+            Err(refuse(file.place(Span::new(start, start + 1)), error.to_string()))
+        }
+    }
 }

@@ -25,7 +25,8 @@ pub fn run(session: &Session, args: &HelpArgs) -> Ended {
                         "no help on `{}`",
                         model::text::escape(path.join(" ").as_bytes())
                     ))
-                    .expected(format!("a command, or one of {}", TOPICS.join(", "))),
+                    .expected(format!("a command, or one of {}", TOPICS.join(", ")))
+                    .help("see the commands:  kiln --help"),
                 );
             }
         },

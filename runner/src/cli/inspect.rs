@@ -12,7 +12,7 @@ use serde_json::json;
 
 use super::args::InspectArgs;
 use super::{Ended, Session, files};
-use crate::diagnostic::{Code, Diagnostic, Exit};
+use crate::diagnostic::{Code, Diagnostic, Exit, Place};
 use crate::report;
 
 /// Steps that are listed one by one.
@@ -237,7 +237,10 @@ fn attestation_card(out: &mut String, story: &Story) {
 fn evidence(session: &Session, file: &Path) -> Result<(PathBuf, Vec<u8>), Diagnostic> {
     let path = session.context.folder.join(file);
     let refuse = |error: &dyn std::error::Error| {
-        Diagnostic::new(Code::WrongValue, format!("cannot read {}", shown(file))).caused_by(error)
+        Diagnostic::new(Code::WrongValue, format!("cannot read {}", shown(file)))
+            .at(Place::file(shown(file)))
+            .caused_by(error)
+            .help("name a plain file that you may read, such as one in kiln-out/")
     };
     for suffix in files::EVIDENCE {
         let candidate = files::beside(&path, suffix);
@@ -250,7 +253,8 @@ fn evidence(session: &Session, file: &Path) -> Result<(PathBuf, Vec<u8>), Diagno
         Some(bytes) if bytes.trim_ascii_start().starts_with(b"{") => Ok((path, bytes)),
         Some(_) => {
             Err(Diagnostic::new(Code::WrongValue, format!("nothing speaks for {}", shown(file)))
-                .expected("a file NAME.sigstore.json or NAME.intoto.jsonl beside it"))
+                .expected("a file NAME.sigstore.json or NAME.intoto.jsonl beside it")
+                .help("get it from where the file was published, or name the evidence itself"))
         }
         None => Err(Diagnostic::new(Code::WrongValue, format!("there is no {}", shown(file)))
             .help("name an artifact, a bundle or a line file")),

@@ -76,7 +76,8 @@ fn named(manifest: &Manifest, upgrade: Option<&str>) -> Result<(), Vec<Diagnosti
                 "nothing: no environment has `pin: true`".to_owned()
             } else {
                 pinned.join(", ")
-            }),
+            })
+            .help("leave NAME out to move all pins, or write `pin: true` into the environment"),
         ]),
     }
 }

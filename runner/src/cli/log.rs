@@ -174,12 +174,9 @@ fn pick<'a>(
     };
     match (found.is_empty(), name) {
         (true, Some("failed")) => Err(vec![
-            Diagnostic::new(
-                Code::NoSuchBuild,
-                format!("no step of build {} failed", build.id),
-            )
-            .help("see what became of its steps:  kiln show")
-            .help("or name an earlier build:  kiln log ^1 failed"),
+            Diagnostic::new(Code::NoSuchBuild, format!("no step of build {} failed", build.id))
+                .help("see what became of its steps:  kiln show")
+                .help("or name an earlier build:  kiln log ^1 failed"),
         ]),
         (true, Some(name)) => {
             let names: Vec<String> = build.steps.keys().map(StepId::to_string).collect();
@@ -191,7 +188,9 @@ fn pick<'a>(
             .expected(one_of(names.iter().map(String::as_str)));
             Err(vec![match near.first() {
                 Some(near) => diagnostic.help(format!("did you mean `{near}`?")),
-                None => diagnostic.help("name one of them, or a build and a step:  kiln log ^1 STEP"),
+                None => {
+                    diagnostic.help("name one of them, or a build and a step:  kiln log ^1 STEP")
+                }
             }])
         }
         _ => Ok(found),

@@ -138,7 +138,10 @@ fn sized(store: &Store, digest: &Digest) -> Result<Blob, Vec<Diagnostic>> {
     match store.size(digest) {
         Some(size) => Ok(Blob { digest: *digest, size }),
         None if *digest == Blob::of(b"").digest => Ok(Blob::of(b"")),
-        None => stop(Diagnostic::new(Code::NoSuchBuild, format!("the store has no {digest}"))),
+        None => stop(
+            Diagnostic::new(Code::NoSuchBuild, format!("the store has no {digest}"))
+                .help("see what is kept:  kiln store ls"),
+        ),
     }
 }
 

@@ -38,9 +38,10 @@ fn diagnostic(error: &clap::Error) -> Diagnostic {
     let argument = words(error, ContextKind::InvalidArg).join(" ");
     let shown = |text: &str| format!("`{}`", model::text::escape(text.as_bytes()));
     let told = match error.kind() {
-        ErrorKind::UnknownArgument => {
-            Diagnostic::new(Code::UnknownName, format!("no option or argument {}", shown(&argument)))
-        }
+        ErrorKind::UnknownArgument => Diagnostic::new(
+            Code::UnknownName,
+            format!("no option or argument {}", shown(&argument)),
+        ),
         ErrorKind::InvalidSubcommand => {
             let name = words(error, ContextKind::InvalidSubcommand).join(" ");
             Diagnostic::new(Code::UnknownName, format!("no command {}", shown(&name)))
@@ -81,11 +82,8 @@ fn with_remedy(mut told: Diagnostic, error: &clap::Error) -> Diagnostic {
             told = told.expected(one_of(valid.iter().map(String::as_str)));
         }
     }
-    let near = [
-        ContextKind::SuggestedArg,
-        ContextKind::SuggestedSubcommand,
-        ContextKind::SuggestedValue,
-    ];
+    let near =
+        [ContextKind::SuggestedArg, ContextKind::SuggestedSubcommand, ContextKind::SuggestedValue];
     if let Some(first) = near.into_iter().flat_map(|kind| words(error, kind)).next() {
         told = told.help(format!("did you mean `{first}`?"));
     }
@@ -129,7 +127,11 @@ mod tests {
     fn a_misspelt_word_is_told_with_what_was_probably_meant() {
         for (words, headline, help) in [
             (&["buidl"][..], "no command `buidl`", "did you mean `build`?"),
-            (&["build", "--bakend", "x"], "no option or argument `--bakend`", "did you mean `--backend`?"),
+            (
+                &["build", "--bakend", "x"],
+                "no option or argument `--bakend`",
+                "did you mean `--backend`?",
+            ),
             (
                 &["build", "--backend", "dcker"],
                 "`dcker` is no value of `--backend <NAME>`",

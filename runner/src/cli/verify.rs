@@ -120,14 +120,12 @@ fn told(
 fn refused(session: &Session, name: &str, evidence: &Path, refusal: &Refusal) -> Refused {
     let diagnostics: Vec<Diagnostic> = if refusal.reasons().next().is_none() {
         vec![
-            Diagnostic::new(
-                Code::NoStatement,
-                format!("{name} is refused: nothing speaks for it"),
-            )
-            .help("get its bundle from where the file was published, or name it:  --bundle F"),
+            Diagnostic::new(Code::NoStatement, format!("{name} is refused: nothing speaks for it"))
+                .help("get its bundle from where the file was published, or name it:  --bundle F"),
         ]
     } else {
-        refusal.reasons().map(|reason| diagnostic(name, evidence, reason)).collect()
+        let shown = evidence.strip_prefix(&session.context.folder).unwrap_or(evidence);
+        refusal.reasons().map(|reason| diagnostic(name, shown, reason)).collect()
     };
     let errors: Vec<Value> = diagnostics.iter().map(Diagnostic::to_json).collect();
     let json = json!({"file": name, "verified": false, "checks": checks_json(&refusal.checks), "errors": errors});
@@ -147,7 +145,7 @@ fn diagnostic(name: &str, evidence: &Path, reason: &Reason) -> Diagnostic {
         verdict::Code::UnknownParameter => Code::UnknownParameter,
     };
     let mut told = Diagnostic::new(code, format!("{name} is refused: {reason}"))
-        .from(text::escape(evidence.as_os_str().as_encoded_bytes()));
+        .at(Place::file(text::escape(evidence.as_os_str().as_encoded_bytes())));
     if let Some((expected, got)) = reason.compared() {
         // The file is what came; the statement says what should have come.
         let (expected, got) = match reason {
@@ -234,6 +232,7 @@ fn trust(session: &Session) -> Result<Trust, Vec<Diagnostic>> {
     let refuse = |error: &dyn std::error::Error| {
         vec![
             Diagnostic::new(Code::WrongValue, format!("cannot use {}", path.display()))
+                .at(Place::file(path.display().to_string()))
                 .caused_by(error)
                 .help("mend it, or move it away and trust a key by name:  --key F"),
         ]
@@ -250,6 +249,7 @@ fn key(session: &Session, path: &Path) -> Result<PublicKey, Vec<Diagnostic>> {
     let refuse = |error: &dyn std::error::Error| {
         vec![
             Diagnostic::new(Code::KeyUnreadable, format!("cannot use the key {shown}"))
+                .at(Place::file(shown.as_str()))
                 .caused_by(error)
                 .help("give a public key in PEM form, as kiln key export prints it"),
         ]

@@ -92,6 +92,11 @@ impl FileText {
         FileText { made_of: Some(Box::new(origin)), ..self }
     }
 
+    /// Says whether it was made of another.
+    pub fn is_made(&self) -> bool {
+        self.made_of.is_some()
+    }
+
     /// Returns the file's name.
     pub fn name(&self) -> &str {
         &self.name
@@ -113,7 +118,8 @@ impl FileText {
         if let Some(Origin { written, parts }) = self.made_of.as_deref() {
             let holds = |made: &Span| made.start <= span.start && span.start < made.end;
             let found = parts.iter().find(|(made, _)| holds(made));
-            return found.map_or_else(|| written.place_of_line(1), |(_, from)| written.place(*from));
+            return found
+                .map_or_else(|| written.place_of_line(1), |(_, from)| written.place(*from));
         }
         let start = floor(&self.text, span.start);
         let line = self.line_at(start);

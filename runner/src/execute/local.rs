@@ -306,12 +306,14 @@ fn capture_all(
     step: &Step,
     outcome: &Outcome,
 ) -> Result<Outputs, Vec<Diagnostic>> {
-    let outputs = step.outputs.iter().map(|(name, output)| {
-        (Taken { key: "outputs", name, path: &output.path }, output.kind)
-    });
-    let reports = step.reports.iter().map(|(name, path)| {
-        (Taken { key: "reports", name, path }, OutputKind::File)
-    });
+    let outputs = step
+        .outputs
+        .iter()
+        .map(|(name, output)| (Taken { key: "outputs", name, path: &output.path }, output.kind));
+    let reports = step
+        .reports
+        .iter()
+        .map(|(name, path)| (Taken { key: "reports", name, path }, OutputKind::File));
     let (mut found, mut warnings, mut wrong) = (BTreeMap::new(), Vec::new(), Vec::new());
     // What takes no room inside must not take more than the step's share outside.
     let caps = Caps { holes: step.limits.disk.value, ..Caps::default() };

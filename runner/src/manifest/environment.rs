@@ -226,9 +226,8 @@ fn host_path(node: &Node, label: &str, problems: &mut Problems<'_>) -> Option<As
     };
     // Where no other place was asked for, whether the path may be an input at all comes first, and that
     // needs the caller's home: it is told when the environment is brought in.
-    let unplaced = |error: &AskedError| {
-        path.at.is_none() && matches!(error, AskedError::Place { .. })
-    };
+    let unplaced =
+        |error: &AskedError| path.at.is_none() && matches!(error, AskedError::Place { .. });
     if let Some(error) = path.check(&Forbidden::default()).err().filter(|error| !unplaced(error)) {
         let blame = match error {
             AskedError::Place { .. } => blame,
@@ -244,7 +243,9 @@ fn host_path(node: &Node, label: &str, problems: &mut Problems<'_>) -> Option<As
                 .got(super::reader::quoted(blame.scalar_text().unwrap_or_default()))
                 .why(error.to_string())
                 .help(match error {
-                    AskedError::Place { .. } => "give it another place:  {from: PATH, at: /opt/NAME}",
+                    AskedError::Place { .. } => {
+                        "give it another place:  {from: PATH, at: /opt/NAME}"
+                    }
                     AskedError::Root
                     | AskedError::Kernel { .. }
                     | AskedError::Home { .. }

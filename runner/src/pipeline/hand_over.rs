@@ -134,11 +134,25 @@ fn placed(
         found => found.clone(),
     };
     let told = Diagnostic { place, ..diagnostic.clone() };
-    let option = |key: &StepKey| ["outputs", "run"].contains(&key.key);
+    if project.made_of.is_some() { by_option(told) } else { told }
+}
+
+/// Remedies in words of the build file, and the same in options of `kiln run`.
+const BY_OPTION: [(&str, &str); 3] = [
+    ("take it out of `outputs`", "leave the option out"),
+    ("under `environment`:  host: {packages: [...]}", "with  --package NAME"),
+    ("say what it is:  {path: …, as: file|dir|root}", "end the path of a folder with a slash"),
+];
+
+fn by_option(told: Diagnostic) -> Diagnostic {
+    let in_options =
+        |help: String| BY_OPTION.iter().fold(help, |help, (key, option)| help.replace(key, option));
+    let told = Diagnostic { help: told.help.into_iter().map(in_options).collect(), ..told };
+    let has_option = |key: &StepKey| matches!(key.key, "outputs" | "run");
     match &told.key {
-        Some(key) if project.made_of.is_some() && !option(key) => {
-            told.help("there is no option for it: write a build file from what this prints:  kiln run --print-build-file …")
-        }
+        Some(key) if !has_option(key) => told.help(
+            "no option does so; write it into what this prints:  kiln run --print-build-file …",
+        ),
         _ => told,
     }
 }

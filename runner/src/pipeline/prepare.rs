@@ -337,8 +337,7 @@ pub(super) fn environments(
             environment::prepare(store, &asked, session.context.now(), session.cancel()?).map_err(
                 |error| {
                     let diagnostic = refusal::environment(name, &error);
-                    let span = super::select::blamed_package(host, &error)
-                        .unwrap_or(environment.name.span);
+                    let span = super::select::blamed(host, &error).unwrap_or(environment.name.span);
                     vec![diagnostic.at(manifest.place(span))]
                 },
             )?;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use fetch::host::AskedPackage;
 use model::isolation::Guarantee;
 use model::step::{Step, StepId};
 use model::text;
@@ -12,7 +13,7 @@ use crate::cli::Session;
 use crate::config::Required;
 use crate::diagnostic::{Code, Diagnostic, Span, nearest, one_of};
 use crate::environment;
-use crate::manifest::{Host, Manifest, SourceKind};
+use crate::manifest::{At, Host, Manifest, SourceKind};
 use crate::plan::Plan;
 use crate::project::Project;
 use crate::refusal;
@@ -261,9 +262,23 @@ pub fn source_error(manifest: &Manifest, error: &SourceError) -> Diagnostic {
     match named.and_then(|name| manifest.source(name)) {
         Some(source) => {
             let SourceKind::Local { path, .. } = &source.kind;
-            told.at(manifest.place(path.span))
+            let told = told.at(manifest.place(path.span));
+            if manifest.file.is_made() { by_option(told, error) } else { told }
         }
         None => told,
+    }
+}
+
+/// An input of `kiln run` has an option and no name.
+fn by_option(told: Diagnostic, error: &SourceError) -> Diagnostic {
+    match error {
+        SourceError::Missing { path, .. } => Diagnostic {
+            headline: format!("--input: there is no file or folder `{path}`"),
+            expected: Some("a file or folder below the current folder".to_owned()),
+            help: vec!["make it, or name one that there is:  --input PATH".to_owned()],
+            ..told
+        },
+        _ => told,
     }
 }
 
@@ -280,15 +295,13 @@ pub fn source_told(error: &SourceError) -> Diagnostic {
         SourceError::Changed { .. } => {
             diagnostic.help("start the build again when nothing writes to the sources")
         }
-        SourceError::Ignored { path, .. } => {
-            diagnostic.help(format!("track it, or take it out of the ignore rules:  git add -f {path}"))
-        }
+        SourceError::Ignored { path, .. } => diagnostic
+            .help(format!("track it, or take it out of the ignore rules:  git add -f {path}")),
         SourceError::Missing { .. } => diagnostic
             .expected("a file or folder below the folder of the build file")
             .help("make it, or name one that there is:  local: PATH"),
-        SourceError::Project { .. } | SourceError::Unreadable { .. } => {
-            diagnostic.help("make it readable for you, or leave it out with `exclude` of the source")
-        }
+        SourceError::Project { .. } | SourceError::Unreadable { .. } => diagnostic
+            .help("make it readable for you, or leave it out with `exclude` of the source"),
         SourceError::Special { .. }
         | SourceError::NotUtf8 { .. }
         | SourceError::Target { .. }
@@ -304,12 +317,17 @@ pub fn source_told(error: &SourceError) -> Diagnostic {
     refusal::with_causes(diagnostic, error)
 }
 
-/// Returns the place of the package that an environment's error is about.
-pub fn blamed_package(host: &Host, error: &environment::Error) -> Option<Span> {
-    let environment::Error::Observe(cause) = error else { return None };
-    let name = refusal::missing_package(cause)?;
-    host.packages
-        .iter()
-        .find(|package| package.value.to_string() == name)
-        .map(|package| package.span)
+/// Returns the place of the package or path that an environment's error is about.
+pub fn blamed(host: &Host, error: &environment::Error) -> Option<Span> {
+    match error {
+        environment::Error::Observe(cause) => {
+            let name = refusal::missing_package(cause)?;
+            let is_named = |package: &&At<AskedPackage>| package.value.to_string() == name;
+            host.packages.iter().find(is_named).map(|package| package.span)
+        }
+        environment::Error::Paths(cause) => {
+            host.paths.iter().find(|path| path.value.from == *cause.path()).map(|path| path.span)
+        }
+        _ => None,
+    }
 }

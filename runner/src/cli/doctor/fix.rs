@@ -48,7 +48,8 @@ enum Decision {
 pub fn run(name: &str, facts: &Facts) -> Ended {
     let Some(decision) = decide(name, facts) else {
         let word = text::escape(name.as_bytes());
-        return stop(wrong_usage(format!("no fix `{word}`")).expected(NAMES));
+        let told = wrong_usage(format!("no fix `{word}`")).expected(NAMES);
+        return stop(told.help("see what needs one:  kiln doctor"));
     };
     let done = match decision {
         Decision::Nothing(why) => format!("nothing to fix: {why}\n"),

@@ -3,9 +3,9 @@
 //! A look explains; it never decides whether a step can run. The rehearsal does that.
 
 use model::T0_SECONDS;
-use sandbox::{Cause, EngineError};
 use sandbox::host::Facts;
 use sandbox::probe::{self, Report};
+use sandbox::{Cause, EngineError};
 
 use crate::cli::Session;
 use crate::diagnostic::Diagnostic;
