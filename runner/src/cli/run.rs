@@ -4,6 +4,8 @@
 //! way from a wish to a sandbox. Only the provenance differs: its buildType says that there was no
 //! build file and no committed lock.
 
+use std::collections::BTreeMap;
+
 use fetch::host::AskedPackage;
 use model::RelPath;
 use model::record::Asked;
@@ -98,21 +100,6 @@ fn request(
     packages.extend(owner);
     packages.sort();
     packages.dedup();
-    let mut env = std::collections::BTreeMap::new();
-    for pair in &args.env {
-        let named = pair
-            .split_once('=')
-            .and_then(|(name, value)| Some((EnvName::new(name)?, value.to_owned())));
-        let (name, value) = named.ok_or_else(|| {
-            vec![
-                super::wrong_usage("--env names no variable")
-                    .at(line.place_of_variable(pair))
-                    .expected("NAME=VALUE, the name of letters, digits and _")
-                    .help("write it as in:  --env CFLAGS=-O2"),
-            ]
-        })?;
-        env.insert(name, value);
-    }
     let folder_name =
         session.context.folder.file_name().and_then(|name| name.to_str()).unwrap_or("run");
     let name = ident_of(folder_name)
@@ -131,14 +118,37 @@ fn request(
             })
             .collect::<Result<_, _>>()?,
         packages,
-        env,
+        env: variables(args, line)?,
         argv: args.command.clone(),
     })
 }
 
+/// Reads each `--env`.
+fn variables(
+    args: &RunArgs,
+    line: &CommandLine,
+) -> Result<BTreeMap<EnvName, String>, Vec<Diagnostic>> {
+    let mut env = BTreeMap::new();
+    for pair in &args.env {
+        let named = pair
+            .split_once('=')
+            .and_then(|(name, value)| Some((EnvName::new(name)?, value.to_owned())));
+        let (name, value) = named.ok_or_else(|| {
+            vec![
+                super::wrong_usage("--env names no variable")
+                    .at(line.place_of_variable(pair))
+                    .expected("NAME=VALUE, the name of letters, digits and _")
+                    .help("write it as in:  --env CFLAGS=-O2"),
+            ]
+        })?;
+        env.insert(name, value);
+    }
+    Ok(env)
+}
+
 fn asked(args: &RunArgs) -> Asked {
     let list = |texts: &[String]| serde_json::to_string(texts).unwrap_or_default();
-    let variables: std::collections::BTreeMap<&str, &str> =
+    let variables: BTreeMap<&str, &str> =
         args.env.iter().filter_map(|pair| pair.split_once('=')).collect();
     Asked::Run {
         command: list(&args.command),

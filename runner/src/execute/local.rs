@@ -16,6 +16,7 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 
 use model::digest::Blob;
+use model::limits::Bytes;
 use model::record::OutputRecord;
 use model::relpath::{AbsPath, RelPath};
 use model::step::{Epoch, Input, OutputKind, Run, SCRIPT_PATH, Step, StepId};
@@ -112,10 +113,7 @@ pub fn execute(
         tell(Event::Output { step: step.id.clone(), bytes: bytes.to_vec() });
     })
     .map_err(|error| refusal::sandbox(step, &error))?;
-    let cut = outcome.log_cut.then_some(step.limits.log.value);
-    if let Some(limit) = cut {
-        tell(Event::Output { step: step.id.clone(), bytes: log::mark(limit) });
-    }
+    let cut = cut(step, &outcome, tell);
     let (log_blob, tail) = kept.finish(cut).map_err(|error| refusal::store(step, &error))?;
     let told = |failure| refusal::with_cut(failure, step, &outcome);
     if outcome.exit != Exit::Exited(0) {
@@ -145,6 +143,13 @@ pub fn execute(
     let (cases, notes) = report::of_result(shop.store, step, &result);
     notes.into_iter().for_each(tell);
     Ok(ran(step, sealed, environment, result, Some(tail), cases))
+}
+
+/// Returns the limit at which the log was cut, if it was, and tells whoever reads along.
+fn cut(step: &Step, outcome: &Outcome, tell: &dyn Fn(Event)) -> Option<Bytes> {
+    let limit = outcome.log_cut.then_some(step.limits.log.value)?;
+    tell(Event::Output { step: step.id.clone(), bytes: log::mark(limit) });
+    Some(limit)
 }
 
 fn ran(
