@@ -181,8 +181,12 @@ fn man_pages_are_told_as_json() {
 #[test]
 fn a_log_commands_no_ci_system_unless_it_is_asked_for_raw() {
     let world = World::warm(Who::all()[0]);
-    let text = "steps:\n  - name: speak\n    run: |\n      echo '::error::x'; echo 'a ##vso[task.x]y'; echo ##[group]\n";
-    world.write("kiln.yaml", &file(text));
+    // The token, so that no earlier result of this step is found, which would leave no log.
+    let text = format!(
+        "steps:\n  - name: speak\n    run: |\n      echo '::error::x'; echo 'a ##vso[task.x]y'; echo '##[group]{}'\n",
+        world.token
+    );
+    world.write("kiln.yaml", &file(&text));
     world.kiln(&["build"]).exits(0);
     let ci = [("CI", "true")];
     let shown = world.kiln_with(&["log"], &ci).exits(0).stdout;
@@ -203,10 +207,11 @@ fn a_log_commands_no_ci_system_unless_it_is_asked_for_raw() {
 #[test]
 fn a_log_that_is_cut_says_so_while_it_is_read_along() {
     let world = World::warm(Who::all()[0]);
-    world.write(
-        "kiln.yaml",
-        &file("steps:\n  - name: much\n    run: seq 10000\n    resources: {log: 1Ki}\n"),
+    let text = format!(
+        "steps:\n  - name: much\n    run: 'seq 10000; : {}'\n    resources: {{log: 1Ki}}\n",
+        world.token
     );
+    world.write("kiln.yaml", &file(&text));
     let ran = world.kiln(&["build", "-v"]).exits(0);
     says(&ran, &["[kiln: log cut at its limit of 1Ki]"]);
 }
