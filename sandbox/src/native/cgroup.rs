@@ -12,7 +12,16 @@
 //! A nested step may mount control groups from its own downwards, and without root they are its user's
 //! own. So on version 2 it lies one group below its limits: `kiln-PID-N/step`.
 //!
-//! Does not kill: the end of the pid namespace does that. An empty group is the second proof of it.
+//! The end of the pid namespace kills a step; an empty group is the second proof of it. A step that is
+//! stopped is killed by its group as well where one write does it (`cgroup.kill`, version 2 since Linux
+//! 5.14). Whatever is found in a group after the proof is killed too, and told as an error.
+//!
+//! The child is not cloned into its group (`CLONE_INTO_CGROUP`). It was started ahead, before its step
+//! and so its limits are known, and it starts nothing before it is told that it is in the group: nothing
+//! of a step ever runs outside. The move costs no time, since it happens while the child makes its
+//! namespaces. The first process could be cloned there, which would hand the child a descriptor
+//! of the group that limits it, and leave the child itself outside.
+//!
 //! See cgroups(7).
 
 use std::fs;
@@ -24,13 +33,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use model::limits::{Bytes, Count, MilliCpus};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 /// Prefix of every group made here; the process id follows, so that leftovers can be told.
 const PREFIX: &str = "kiln-";
 /// Span over which processor time is counted: the kernel's default, in microseconds.
 const PERIOD_US: u64 = 100_000;
-/// Longest wait for a group to be seen empty after its last process was reaped.
+/// Longest wait for a group to be seen empty after its last process was reaped or killed.
 const EMPTY_WAIT: Duration = Duration::from_secs(1);
+/// Most processes that are held by descriptors at once, far below anybody's limit of open files.
+const HELD_AT_ONCE: usize = 128;
 /// Name of the group below the limits.
 const BELOW: &str = "step";
 /// Most groups that a nested step may make, and how deep: more than any of its programs needs.
@@ -205,13 +217,31 @@ impl Group {
         text.trim().parse().ok().map(Bytes)
     }
 
+    /// Kills every process of the step by one write; says whether this kernel can.
+    pub fn kill(&self) -> bool {
+        let top = self.folders.first().filter(|_| self.v2);
+        top.is_some_and(|top| put(&top.join("cgroup.kill"), "1").is_ok())
+    }
+
     /// Removes the groups, which proves them empty.
     ///
     /// # Errors
-    /// The processes that are still in one of them.
+    /// The processes that were still in one of them. They are killed.
     pub fn remove(&mut self) -> Result<(), Vec<u32>> {
+        let Err(alive) = self.remove_empty(false) else { return Ok(()) };
+        if let Err(pids) = self.remove_empty(true) {
+            tracing::warn!(?pids, "a control group of a step could not be emptied");
+        }
+        Err(alive)
+    }
+
+    /// Removes the groups once they are empty, or made so; returns who is in one for too long.
+    fn remove_empty(&mut self, by_force: bool) -> Result<(), Vec<u32>> {
         let deadline = Instant::now() + EMPTY_WAIT;
         while let Some(folder) = self.folders.last() {
+            if by_force && !self.kill() {
+                self.kill_each(folder);
+            }
             match fs::remove_dir(folder) {
                 Ok(()) => drop(self.folders.pop()),
                 Err(cause) if cause.kind() == io::ErrorKind::NotFound => drop(self.folders.pop()),
@@ -220,14 +250,47 @@ impl Group {
                     clear(folder);
                     std::thread::yield_now();
                 }
-                Err(_) => {
-                    let text = fs::read_to_string(folder.join("cgroup.procs")).unwrap_or_default();
-                    return Err(text.lines().filter_map(|line| line.parse().ok()).collect());
-                }
+                Err(_) => return Err(members(folder)),
             }
         }
         Ok(())
     }
+
+    /// Kills what is in a group one by one, and lets it start nothing meanwhile.
+    fn kill_each(&self, folder: &Path) {
+        if let Some(folder) = &self.pids {
+            // Absent where it was removed before; then whoever is left is killed at the next turn.
+            let _ = put(&folder.join("pids.max"), "0");
+        }
+        for pids in members(folder).chunks(HELD_AT_ONCE) {
+            let numbers = pids.iter().filter_map(|pid| i32::try_from(*pid).ok());
+            let held = numbers.filter_map(|pid| {
+                let number = Pid::from_raw(pid)?;
+                Some((pid.cast_unsigned(), pidfd_open(number, PidfdFlags::empty()).ok()?))
+            });
+            let held: Vec<_> = held.collect();
+            // A number may be another's since it was read. Who is held and still listed is ours.
+            let still = members(folder);
+            for (_, process) in held.iter().filter(|(pid, _)| still.contains(pid)) {
+                // Fails only if it is dead already.
+                let _ = pidfd_send_signal(process, Signal::KILL);
+            }
+        }
+    }
+}
+
+/// Returns the processes in a group and in those below it, by their numbers here.
+fn members(folder: &Path) -> Vec<u32> {
+    let text = fs::read_to_string(folder.join("cgroup.procs")).unwrap_or_default();
+    let own = text.lines().filter_map(|line| line.parse().ok());
+    // 0 stands for a process of another pid namespace.
+    let mut pids: Vec<u32> = own.filter(|pid| *pid != 0).collect();
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            pids.extend(members(&entry.path()));
+        }
+    }
+    pids
 }
 
 /// Removes the groups below a group, which a nested step may have made: at most as deep as it may.
@@ -249,10 +312,10 @@ fn count(folder: Option<&Path>, name: &str, key: &str) -> u64 {
     count.and_then(|count| count.trim().parse().ok()).unwrap_or(0)
 }
 
-/// On a path that failed before the proof: nothing is captured then, so only the folders matter.
+/// On a path that failed before the proof: nothing is captured then, and nothing of it may live on.
 impl Drop for Group {
     fn drop(&mut self) {
-        if let Err(pids) = self.remove() {
+        if let Err(pids) = self.remove_empty(true) {
             tracing::warn!(?pids, "a control group of a step could not be removed");
         }
     }
@@ -353,8 +416,11 @@ fn put(path: &Path, text: &str) -> io::Result<()> {
 }
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "tests start programs")]
 mod tests {
     use super::*;
+    use std::io::{BufRead, BufReader};
+    use std::process::{Child, Command, Stdio};
 
     const MOUNTS: &str = "\
 30 25 0:26 / /sys/fs/cgroup/pids rw,relatime - cgroup cgroup rw,pids
@@ -368,5 +434,67 @@ mod tests {
         assert_eq!(found("cgroup", Some("cpu")), Some("/sys/fs/cgroup/cpu,cpuacct".into()));
         assert_eq!(found("cgroup", Some("memory")), None);
         assert_eq!(found("cgroup2", None), Some("/sys/fs/cgroup/unified".into()));
+    }
+    /// Makes a group with three processes in it; none where this host lets us make no group.
+    fn filled() -> Option<(Group, Child)> {
+        let (memory, pids) = (Bytes(64 << 20), Count(20));
+        let wanted = Wanted { memory, pids, cpu: None, below: false };
+        Host::get().kind()?;
+        let group = make(Host::get(), wanted).expect("a group");
+        let script = "read go; sleep 600 & sleep 600 & echo ready; wait";
+        let mut shell = Command::new("sh");
+        shell.args(["-c", script]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut shell = shell.spawn().expect("a shell");
+        group.admit(shell.id()).expect("it is admitted");
+        shell.stdin.take().expect("a pipe").write_all(b"go\n").expect("it listens");
+        let mut said = String::new();
+        let out = shell.stdout.take().expect("a pipe");
+        BufReader::new(out).read_line(&mut said).expect("it speaks");
+        assert_eq!(said, "ready\n");
+        assert_eq!(group.folders.first().map(|folder| members(folder).len()), Some(3), "control");
+        Some((group, shell))
+    }
+
+    /// Says whether the groups are gone, which they cannot be while anybody lives; ends the shell.
+    fn are_gone(folders: &[PathBuf], mut shell: Child) -> bool {
+        let gone = folders.iter().all(|folder| !folder.exists());
+        if !gone {
+            let _ = shell.kill();
+        }
+        assert_eq!(shell.wait().expect("a child").code(), None, "ended by a signal");
+        gone
+    }
+
+    #[test]
+    fn who_is_alive_after_the_proof_is_told_and_killed() {
+        let Some((mut group, shell)) = filled() else { return };
+        let folders = group.folders.clone();
+        let told = group.remove().expect_err("three are alive");
+        assert_eq!((told.len(), told.contains(&shell.id())), (3, true), "{told:?}");
+        assert!(are_gone(&folders, shell), "{folders:?}");
+    }
+
+    #[test]
+    fn a_group_that_is_let_go_kills_what_is_in_it() {
+        let Some((group, shell)) = filled() else { return };
+        let folders = group.folders.clone();
+        drop(group);
+        assert!(are_gone(&folders, shell), "{folders:?}");
+    }
+
+    #[test]
+    fn one_write_kills_all_where_the_kernel_can() {
+        let Some((mut group, mut shell)) = filled() else { return };
+        let can = group.folders.first().is_some_and(|top| top.join("cgroup.kill").exists());
+        assert_eq!(group.kill(), can && group.v2);
+        if group.v2 && can {
+            // Nobody else ends it, and its children end with it.
+            assert_eq!(shell.wait().expect("a child").code(), None, "ended by a signal");
+            group.remove().expect("nobody is alive");
+        } else {
+            let folders = group.folders.clone();
+            drop(group);
+            assert!(are_gone(&folders, shell), "{folders:?}");
+        }
     }
 }

@@ -121,7 +121,8 @@ pub fn carry_out(
         log: parts.limits.log.value,
         ending: dispatch.ending,
     };
-    let seen = watch(launched, &bounds, dispatch.disk, cancel, sink)?;
+    let group = grouped.as_ref().ok().and_then(Option::as_ref);
+    let seen = watch(launched, &bounds, group, dispatch.disk, cancel, sink)?;
     let mut group = match (grouped, &seen.failure) {
         (Ok(group), _) => group,
         // It failed by itself, before it could have been admitted.

@@ -2,7 +2,8 @@
 //!
 //! One thread sleeps in one `poll` over the child, the first process of the step, the socket, the
 //! two pipes and the button. Time limits are of the monotonic clock: first TERM to all of the step's
-//! processes, a grace, then KILL to the first process, which ends the namespace.
+//! processes, a grace, then KILL to the first process, which ends the namespace, and to the control group
+//! where that is one write.
 //!
 //! The step is over when its first process is reaped, which the kernel allows only after every other
 //! process of the namespace is gone, and when both pipes are at their end. Nothing is read by name.
@@ -16,6 +17,7 @@ use model::limits::{Bytes, Millis};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Signal, pidfd_send_signal};
 
+use super::cgroup::Group;
 use super::error::{Doing, Failure};
 use super::launch::Launched;
 use super::sys;
@@ -97,6 +99,7 @@ pub struct Seen {
 pub fn watch(
     launched: Launched,
     bounds: &Bounds,
+    group: Option<&Group>,
     mut disk: Option<Watcher>,
     cancel: &Cancel,
     sink: &mut dyn FnMut(Stream, &[u8]),
@@ -115,6 +118,7 @@ pub fn watch(
         kill_at: None,
         killed: None,
         ending: bounds.ending,
+        group,
         seen: Seen::default(),
     };
     let mut buffer = vec![0; CHUNK];
@@ -150,7 +154,7 @@ pub fn watch(
     Ok(std::mem::take(&mut run.seen))
 }
 
-struct Run {
+struct Run<'a> {
     child: Option<OwnedFd>,
     first: Option<OwnedFd>,
     socket: Option<OwnedFd>,
@@ -163,6 +167,7 @@ struct Run {
     kill_at: Option<Instant>,
     killed: Option<Instant>,
     ending: Ending,
+    group: Option<&'a Group>,
     seen: Seen,
 }
 
@@ -176,7 +181,7 @@ fn broken(doing: Doing) -> impl FnOnce(io::Error) -> Error {
     move |source| Error::Setup { doing, operand: String::new(), source }
 }
 
-impl Run {
+impl Run<'_> {
     fn is_over(&self) -> bool {
         let quiet = self.socket.is_none() && self.pipes.iter().all(|(_, pipe)| pipe.is_none());
         quiet && self.child.is_none() && self.first.is_none()
@@ -226,6 +231,8 @@ impl Run {
     }
 
     fn kill_processes(&self) {
+        // Where the kernel cannot, what follows is enough: with the first process ends its namespace.
+        let _ = self.group.map(Group::kill);
         for process in [&self.first, &self.child].into_iter().flatten() {
             // Fails only if it is dead already.
             let _ = pidfd_send_signal(process, Signal::KILL);
@@ -377,7 +384,7 @@ impl Run {
 }
 
 /// On a path that failed: the run is over for us, so nothing of it may go on, not even as a zombie.
-impl Drop for Run {
+impl Drop for Run<'_> {
     fn drop(&mut self) {
         self.kill();
         let second = Timespec { tv_sec: 1, tv_nsec: 0 };

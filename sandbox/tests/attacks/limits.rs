@@ -2,10 +2,11 @@
 #![allow(clippy::disallowed_methods, reason = "tests look at the host")]
 
 use std::fs;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use model::isolation::Guarantee;
-use model::limits::{Bytes, Count, Limit, Millis};
+use model::limits::{Bytes, Count, Limit, MilliCpus, Millis};
 use sandbox::probe::State;
 use sandbox::{Cancel, Error, Exit, LimitName, Spec};
 
@@ -15,6 +16,8 @@ use crate::place::{Place, ran, try_run};
 pub const TESTS: &[Test] = &[
     ("s_d01_a_fork_bomb_is_bounded", a_fork_bomb_is_bounded),
     ("s_d02_memory_is_bounded_or_refused", memory_is_bounded_or_refused),
+    ("processor_time_is_bounded_or_refused", processor_time_is_bounded_or_refused),
+    ("a_step_leaves_no_control_group", a_step_leaves_no_control_group),
     ("s_d03_disk_is_bounded", disk_is_bounded),
     ("s_d05_output_is_cut_and_said_so", output_is_cut_and_said_so),
     ("s_d06_a_step_that_sleeps_is_stopped", a_step_that_sleeps_is_stopped),
@@ -74,6 +77,68 @@ fn memory_is_bounded_or_refused(place: &Place) -> Done {
             }
         }
         Err(other) => panic!("{other}"),
+    }
+    Done::Passed
+}
+
+fn processor_time_is_bounded_or_refused(place: &Place) -> Done {
+    // Half a second of work, by two processes.
+    let work = "fork; 1 while (times)[0] < 0.5; wait; print 'done'";
+    assert_eq!(ran(place.perl(work)).ok(), "donedone", "control");
+    let mut parts = place.perl(work);
+    parts.limits.cpu = Some(Limit::asked(MilliCpus(200)));
+    match try_run(parts.clone()) {
+        Ok(ended) => {
+            let told = format!("{:?}", ended.outcome.enforced);
+            let (wall, cpu) = (ended.outcome.usage.wall, ended.outcome.usage.cpu);
+            assert_eq!(ended.ok(), "donedone");
+            // A fifth of a processor: five seconds, but for one span that was given ahead.
+            assert!(wall >= cpu * 4, "{wall:?} for {cpu:?} of work");
+            assert!(told.contains("cpu 0.2"), "{told}");
+        }
+        Err(Error::Unenforceable { limit: LimitName::Cpu }) => {
+            parts.waived.insert(Guarantee::Limits);
+            assert_eq!(ran(parts).ok(), "donedone");
+            if is_root() {
+                return Done::Ignored("root may not make a control group of processor time here");
+            }
+        }
+        Err(other) => panic!("{other}"),
+    }
+    Done::Passed
+}
+
+/// Counts the control groups of this process's steps, wherever they are mounted.
+fn groups() -> usize {
+    fn count(folder: &Path, name: &str) -> usize {
+        let below = fs::read_dir(folder).into_iter().flatten().flatten();
+        let folders = below.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+        folders
+            .map(|entry| {
+                let own = entry.file_name().to_string_lossy().starts_with(name);
+                usize::from(own) + count(&entry.path(), name)
+            })
+            .sum()
+    }
+    count(Path::new("/sys/fs/cgroup"), &format!("kiln-{}-", std::process::id()))
+}
+
+fn a_step_leaves_no_control_group(place: &Place) -> Done {
+    let cancel = Cancel::new().expect("a button");
+    let (button, mut during) = (cancel.clone(), 0);
+    for script in ["echo ready", "sleep 600 & echo ready", "echo ready; sleep 600"] {
+        let spec = Spec::check(place.script(script)).expect("a request");
+        let outcome = sandbox::run(&spec, &sandbox::Backend::Native, &cancel, &mut |_, _| {
+            during = groups();
+            if script.ends_with("600") {
+                button.trigger();
+            }
+        });
+        outcome.expect("an outcome");
+        assert_eq!(groups(), 0, "{script}");
+    }
+    if during == 0 {
+        return Done::Ignored("this user may make no control group here");
     }
     Done::Passed
 }

@@ -7,7 +7,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use model::isolation::Guarantee;
-use sandbox::{Backend, Cancel, Engine, Error, Exit, Parts, Spec, Widen};
+use model::limits::{Bytes, Count, Limit, Millis};
+use sandbox::{Backend, Cancel, Engine, Error, Exit, LimitName, Parts, Spec, Widen};
 
 use crate::harness::{Done, Test};
 use crate::place::{Place, at, ran, read_only, try_run, view};
@@ -230,26 +231,66 @@ fn nested_reaches_no_network_and_no_host(place: &Place) -> Done {
 
 fn nested_changes_neither_inputs_nor_limits(place: &Place) -> Done {
     let source = place.source("source-nested", &[("f", "mine")]);
-    let script = "mkdir '/tmp/u'; mkdir '/tmp/w'; mkdir '/tmp/c'; nest($ns | $cg); \
-        my ($over, $usr, $opt, $c) = ('overlay', '/usr', 'lowerdir=/usr,upperdir=/tmp/u,workdir=/tmp/w,userxattr', '/tmp/c'); \
+    let script = "mkdir '/tmp/u'; mkdir '/tmp/w'; nest($ns | $cg); \
+        my ($over, $usr, $opt) = ('overlay', '/usr', 'lowerdir=/usr,upperdir=/tmp/u,workdir=/tmp/w,userxattr'); \
         try(165, $over, $usr, $over, 0, $opt); print put('/usr/bin/new', 'x'), \"\\n\"; print put('/usr/bin/true', 'x'), \"\\n\"; \
-        print put('/build/f', 'theirs'), \"\\n\"; \
-        for my $set (['cgroup2', ''], ['cgroup', 'pids'], ['cgroup', 'memory'], ['cgroup', 'cpu,cpuacct']) { my ($k, $o) = @$set; \
-          next if syscall(165, $none, $c, my $kind = $k, 0, my $data = $o) == -1; \
-          opendir(my $d, $c); for my $f (sort readdir $d) { next unless $f =~ /max|limit|procs|tasks|quota|release|control|freeze|kill/; \
-            my $r = put(\"$c/$f\", $f =~ /procs|tasks/ ? 0 : 'max'); print \"WROTE $k $f\\n\" if $r eq 'ok' } syscall(166, $c, 2) }";
+        print put('/build/f', 'theirs'), \"\\n\";";
     let mut parts = with(NESTED, place.perl(&format!("{NEST} {script}")));
     parts.mounts = vec![view("/build", source.clone())];
     let printed = ran(parts).ok();
-    let lines: Vec<&str> = printed.lines().collect();
-    assert_eq!(lines[..4], ["ok"; 4], "control: an overlay of its own\n{printed}");
-    assert!(lines.len() == 4, "{printed}");
+    assert_eq!(printed.lines().collect::<Vec<_>>(), ["ok"; 4], "control: an overlay of its own");
     assert_eq!(fs::read_to_string(source.join("f")).expect("the source"), "mine");
     assert!(!place.root().join("usr/bin/new").exists());
     assert!(fs::metadata(place.root().join("usr/bin/true")).expect("a file").len() > 1);
     // The next step sees nothing of it either.
     assert_eq!(ran(place.script("[ -e /usr/bin/new ] || echo none")).ok(), "none\n");
+    nested_raises_no_limit(place);
     Done::Passed
+}
+
+/// Mounts every kind of control group, and writes into whatever it may.
+const RAISE: &str = "mkdir '/tmp/c'; nest($ns | $cg); my $c = '/tmp/c'; \
+    for my $set (['cgroup2', ''], ['cgroup', 'pids'], ['cgroup', 'memory'], ['cgroup', 'cpu,cpuacct']) { my ($k, $o) = @$set; \
+      next if syscall(165, $none, $c, my $kind = $k, 0, my $data = $o) == -1; \
+      opendir(my $d, $c); for my $f (sort readdir $d) { next unless $f =~ /max|limit|procs|tasks|quota|release|control|freeze|threads/; \
+        for my $v ($f =~ /procs|tasks/ ? (0) : $f =~ /freeze/ ? () : ('max', '+pids', '+memory')) { \
+          print \"WROTE $k $f\\n\" if put(\"$c/$f\", $v) eq 'ok' } } syscall(166, $c, 2) }";
+
+/// A step may do as it likes with its own group, which has no limits: they lie one above.
+fn nested_raises_no_limit(place: &Place) {
+    let raise = |then: &str| with(NESTED, place.perl(&format!("$| = 1; {NEST} {RAISE} {then}")));
+    let own = ["cgroup.max.depth", "cgroup.max.descendants", "cgroup.procs"];
+    let mut parts = raise(
+        "my $n = 0; while ($n < 60) { my $p = fork; last unless defined $p; if (!$p) { sleep 600; exit } $n++ } print \"$n\\n\";",
+    );
+    parts.limits.pids = Limit::asked(Count(40));
+    let printed = ran(parts).ok();
+    let mut lines: Vec<&str> = printed.lines().collect();
+    let made: u32 = lines.pop().and_then(|last| last.parse().ok()).expect("a number");
+    assert!((10..40).contains(&made), "{printed}");
+    for line in lines {
+        let file = line.strip_prefix("WROTE cgroup2 ");
+        assert!(file.is_some_and(|file| own.contains(&file)), "{printed}");
+    }
+    let mut parts = raise("my $x = 'x' x (200 << 20); print length $x;");
+    parts.limits.memory = Some(Limit::asked(Bytes(64 << 20)));
+    match try_run(parts) {
+        Ok(ended) => assert_eq!(ended.outcome.exit, Exit::OutOfMemory, "{}", ended.stdout),
+        Err(Error::Unenforceable { limit: LimitName::Memory }) => {}
+        Err(other) => panic!("{other}"),
+    }
+    // One that freezes itself, and kiln's first process with it, is stopped like any other.
+    let freeze = "syscall(165, $none, $c, my $kind = 'cgroup2', 0, my $data = ''); my $r = put(\"$c/cgroup.freeze\", 1); sleep 1; print $r eq 'ok' ? 'FROZE' : 'refused';";
+    let mut parts = raise(freeze);
+    parts.timeout = Millis(5000);
+    let ended = ran(parts);
+    let refused = ended.outcome.exit == Exit::Exited(0) && ended.stdout.ends_with("refused");
+    assert!(
+        refused || ended.outcome.exit == Exit::TimedOut { idle: false },
+        "{:?}: {}",
+        ended.outcome.exit,
+        ended.stdout
+    );
 }
 
 fn nested_processes_end_with_the_step(place: &Place) -> Done {
