@@ -27,7 +27,7 @@ bench:       ## ratios against bwrap, docker, make, git and openssl; no limits
 	@$(S)/setup.sh build example real bench && $(S)/bench.sh
 soak:        ## 1,000 steps in one process, as each user: nothing grows
 	@$(S)/setup.sh build test && $(S)/soak.sh
-vm:          ## the sandbox's attacks on control groups of version 2, in a virtual machine
+vm:          ## attacks and builds on control groups of version 2, 1 and none, in a virtual machine
 	@$(S)/setup.sh build vm && $(S)/vm.sh
 examples:    ## runs every example
 	@$(S)/setup.sh build example && cargo test -p tests --lib -- examples

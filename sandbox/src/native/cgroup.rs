@@ -39,8 +39,12 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 const PREFIX: &str = "kiln-";
 /// Span over which processor time is counted: the kernel's default, in microseconds.
 const PERIOD_US: u64 = 100_000;
-/// Longest wait for a group to be seen empty after its last process was reaped or killed.
+/// Longest wait for a group to be seen empty after its last process was reaped.
 const EMPTY_WAIT: Duration = Duration::from_secs(1);
+/// The same after its processes were killed: they have to run once more to end, on a host under load.
+const KILLED_WAIT: Duration = Duration::from_secs(10);
+/// Time between two looks at whether a group is empty: less than a step's end takes.
+const PAUSE: Duration = Duration::from_micros(200);
 /// Most processes that are held by descriptors at once, far below anybody's limit of open files.
 const HELD_AT_ONCE: usize = 128;
 /// Name of the group below the limits.
@@ -237,7 +241,7 @@ impl Group {
 
     /// Removes the groups once they are empty, or made so; returns who is in one for too long.
     fn remove_empty(&mut self, by_force: bool) -> Result<(), Vec<u32>> {
-        let deadline = Instant::now() + EMPTY_WAIT;
+        let deadline = Instant::now() + if by_force { KILLED_WAIT } else { EMPTY_WAIT };
         while let Some(folder) = self.folders.last() {
             if by_force && !self.kill() {
                 self.kill_each(folder);
@@ -248,7 +252,7 @@ impl Group {
                 // The kernel lets go of a reaped process a moment after the reaping.
                 Err(_) if Instant::now() < deadline => {
                     clear(folder);
-                    std::thread::yield_now();
+                    std::thread::sleep(PAUSE);
                 }
                 Err(_) => return Err(members(folder)),
             }

@@ -134,7 +134,8 @@ impl Place {
                 .collect::<BTreeMap<_, _>>(),
             cwd: at("/build"),
             limits: Limits::default(),
-            timeout: Millis(60_000),
+            // Against a step that hangs, also in an emulated machine on a busy host.
+            timeout: Millis(600_000),
             cpus: None,
             widen: Widen::default(),
             waived: BTreeSet::new(),
