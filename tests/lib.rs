@@ -17,6 +17,7 @@ mod guards;
 mod hermetic;
 mod hostile;
 mod limits;
+mod linkage;
 mod offline;
 mod provenance;
 mod reproducible;

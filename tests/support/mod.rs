@@ -271,10 +271,13 @@ fn base() -> &'static Path {
 }
 
 /// Builds kiln, once, and returns a copy of it that every user may run.
-fn kiln() -> &'static Path {
+pub fn kiln() -> &'static Path {
     static KILN: OnceLock<PathBuf> = OnceLock::new();
     KILN.get_or_init(|| {
-        let built = Command::new(env!("CARGO")).args(["build", "-q", "-p", "runner"]).status();
+        // As these tests were built: `cargo test --release` asks about the kiln that ships.
+        let profile = if cfg!(debug_assertions) { "dev" } else { "release" };
+        let built = ["build", "-q", "--profile", profile, "-p", "runner"];
+        let built = Command::new(env!("CARGO")).args(built).status();
         assert!(built.expect("cargo can be started").success(), "kiln does not build");
         // target/debug/deps/tests-… is this program, target/debug/kiln the other.
         let here = std::env::current_exe().expect("this program has a path");
