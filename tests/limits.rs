@@ -80,12 +80,23 @@ fn what_a_step_wrote_is_gone_also_when_kiln_was_killed() {
         let kiln = world.path("bin/kiln");
         let kiln = kiln.to_str().expect("UTF-8");
         let killed = "import subprocess, sys; kiln = subprocess.Popen(sys.argv[1:], stderr=subprocess.PIPE); \
-                      any(b'ready' in line for line in kiln.stderr); kiln.kill(); kiln.wait()";
-        world.run(&["python3", "-c", killed, kiln, "-v", "build"], &[]).exits(0);
+                      any(b'ready' in line for line in kiln.stderr); kiln.kill(); kiln.wait(); print(kiln.pid)";
+        let dead = world.run(&["python3", "-c", killed, kiln, "-v", "build"], &[]).exits(0).stdout;
         assert_eq!(left(), "1\n", "control: it lay on the disk, {who:?}");
         world.kiln(&["store", "info"]);
         assert_eq!(left(), "0\n", "{who:?}");
+        // Its control groups, where it could make any, go with the first step of the next kiln.
+        let before = control_groups_of(dead.trim());
+        world.kiln(&["run", "--no-cache", "--no-sign", "--", "true"]).exits(0);
+        assert_eq!(control_groups_of(dead.trim()), 0, "{who:?}: {before} before");
     }
+}
+
+/// Counts the control groups that a kiln with this number made.
+fn control_groups_of(kiln: &str) -> usize {
+    let find = ["/sys/fs/cgroup", "-type", "d", "-name", &format!("kiln-{kiln}-*")];
+    let found = std::process::Command::new("find").args(find).output().expect("find starts");
+    String::from_utf8_lossy(&found.stdout).lines().count()
 }
 
 #[test]

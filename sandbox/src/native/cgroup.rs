@@ -433,6 +433,26 @@ mod tests {
 ";
 
     #[test]
+    fn groups_of_kilns_that_are_gone_are_removed_and_no_others() {
+        let top = tempfile::tempdir().expect("a folder");
+        let alive = format!("{PREFIX}{}-1", std::process::id());
+        // Above the most that the kernel ever gives out (PID_MAX_LIMIT).
+        let gone = format!("{PREFIX}4194305-1");
+        for name in [&alive, &gone, "kiln-x-1", "kiln-", "other-4194305-1"] {
+            fs::create_dir(top.path().join(name)).expect("a folder");
+        }
+        // As a nested step leaves it.
+        fs::create_dir_all(top.path().join(&gone).join(BELOW).join("its own")).expect("folders");
+        sweep(top.path());
+        let left: std::collections::BTreeSet<String> = fs::read_dir(top.path())
+            .expect("a folder")
+            .map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned())
+            .collect();
+        let others = [alive.as_str(), "kiln-x-1", "kiln-", "other-4194305-1"];
+        assert_eq!(left, others.map(str::to_owned).into());
+    }
+
+    #[test]
     fn hierarchies_are_found_by_their_controller() {
         let found = |kind, controller| mount_point(MOUNTS, kind, controller);
         assert_eq!(found("cgroup", Some("cpu")), Some("/sys/fs/cgroup/cpu,cpuacct".into()));
