@@ -321,33 +321,78 @@ mod tests {
         }
     }
 
+    /// Texts of parts that mean something, in any number and at any place; a few too long.
+    fn text() -> impl Strategy<Value = String> {
+        let part = prop_oneof![
+            8 => "[ab.]{1,3}",
+            2 => Just(String::new()),
+            1 => prop::sample::select(vec![".", "..", "...", "a\0", "\u{e9}", " "]).prop_map(str::to_owned),
+            1 => (NAME_BYTES_MAX - 1..NAME_BYTES_MAX + 2).prop_map(|length| "x".repeat(length)),
+        ];
+        let long = (15_usize..17, 200..NAME_BYTES_MAX + 1).prop_map(|(count, last)| {
+            format!("{}{}", "long/".repeat(51 * count), "x".repeat(last))
+        });
+        prop_oneof![
+            20 => prop::collection::vec(part, 0..6).prop_map(|parts| parts.join("/")),
+            1 => long,
+        ]
+    }
+
+    fn path() -> impl Strategy<Value = RelPath> {
+        prop::collection::vec("[ab]{1,2}", 0..4)
+            .prop_map(|parts| RelPath::new(&format!("./{}", parts.join("/"))).unwrap())
+    }
+
+    /// What the rules say of a text, told once more: the parts that are left, none where it is refused.
+    fn kept(text: &str) -> Option<Vec<&str>> {
+        let bad = |part: &&str| *part == ".." || part.contains('\0') || part.len() > 255;
+        let kept: Vec<&str> = text.split('/').filter(|part| !matches!(*part, "" | ".")).collect();
+        let refused = kept.iter().any(bad) || kept.join("/").len() > 4095;
+        (!refused).then_some(kept)
+    }
+
+    fn parts(path: &RelPath) -> Vec<&str> {
+        path.parts().collect()
+    }
+
     proptest! {
+        #![proptest_config(ProptestConfig { cases: 1024, ..ProptestConfig::default() })]
         #[test]
-        fn a_parsed_place_is_absolute_and_never_leads_out(text in "[/.a\\PC]{0,40}") {
-            if let Ok(place) = AbsPath::new(&text) {
-                let shown = place.to_string();
-                prop_assert!(shown.starts_with('/') && !shown.contains('\0'));
-                prop_assert!(shown.split('/').all(|part| part != ".." && part != "."));
-                prop_assert_eq!(AbsPath::new(&shown), Ok(place));
-            }
-        }
-
-        #[test]
-        fn what_is_joined_lies_below(above in "[a-c/]{1,9}", below in "[a-c./]{1,9}") {
-            if let (Ok(above), Ok(below)) = (RelPath::new(&above), RelPath::new(&below)) {
-                let joined = above.join(&below);
-                prop_assert!(joined.as_str().starts_with(above.as_str()));
-                prop_assert_eq!(joined.parts().count(), above.parts().count() + below.parts().count());
-            }
-        }
-
-        #[test]
-        fn a_parsed_path_never_leads_out(text in ".{0,40}") {
-            if let Ok(path) = RelPath::new(&text) {
-                prop_assert!(path.parts().all(|part| part != ".." && part != "." && !part.contains('\0')));
-                prop_assert!(!path.as_str().starts_with('/'));
+        fn a_text_is_refused_or_becomes_its_parts_and_no_other(text in text()) {
+            let relative = kept(&text).filter(|_| !text.is_empty() && !text.starts_with('/'));
+            let got = RelPath::new(&text).ok();
+            prop_assert_eq!(got.as_ref().map(parts), relative);
+            let rooted = format!("/{text}");
+            let place = AbsPath::new(&rooted).ok();
+            prop_assert_eq!(place.as_ref().map(|place| parts(place.below_root())), kept(&rooted));
+            prop_assert!(AbsPath::new(&text).is_err() || text.starts_with('/'));
+            // The way over the wire is the same way in, and what is shown is read as the same.
+            let wire = serde_json::Value::String;
+            prop_assert_eq!(serde_json::from_value::<RelPath>(wire(text.clone())).ok(), got.clone());
+            prop_assert_eq!(serde_json::from_value::<AbsPath>(wire(rooted)).ok(), place.clone());
+            if let Some(path) = got {
                 prop_assert_eq!(RelPath::new(&path.to_string()), Ok(path));
             }
+            if let Some(place) = place {
+                prop_assert_eq!(AbsPath::new(&place.to_string()), Ok(place));
+            }
+        }
+
+        #[test]
+        fn what_is_put_together_comes_apart_again(above in path(), below in path()) {
+            let joined = above.join(&below);
+            prop_assert_eq!(parts(&joined), [parts(&above), parts(&below)].concat());
+            prop_assert_eq!(joined.strip_prefix(&above), Some(below.clone()));
+            let rest = parts(&below).strip_prefix(parts(&above).as_slice()).map(<[&str]>::to_vec);
+            let cut = below.strip_prefix(&above);
+            prop_assert_eq!(cut.as_ref().map(parts), rest);
+            let apart = joined.split_last().map(|(folder, name)| folder.child(&name));
+            prop_assert_eq!(apart, (!joined.is_here()).then_some(joined));
+        }
+
+        #[test]
+        fn no_text_makes_a_path_panic(text in ".{0,40}") {
+            let _ = (RelPath::new(&text), AbsPath::new(&text), Name::new(&text), Ident::new(&text));
         }
     }
 }

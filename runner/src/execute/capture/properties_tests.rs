@@ -37,7 +37,10 @@ fn name() -> impl Strategy<Value = Vec<u8>> {
 }
 
 fn entry() -> impl Strategy<Value = Made> {
-    let mode = prop::sample::select(vec![0o644, 0o755, 0o600, 0o400, 0o000, 0o777, 0o1755, 0o4755]);
+    // Of the rights to run it, the owner's counts: 0611 is no program, 0100 is one.
+    let mode = prop::sample::select(vec![
+        0o644, 0o755, 0o600, 0o400, 0o000, 0o777, 0o611, 0o100, 0o1755, 0o4755,
+    ]);
     let leaf = prop_oneof![
         8 => (prop::collection::vec(any::<u8>(), 0..64), mode).prop_map(|(b, m)| Made::File(b, m)),
         3 => name().prop_map(Made::Link),
