@@ -29,6 +29,8 @@ enum Made {
 fn name() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![
         8 => "[a-zA-Z0-9 .*$\\n\\t\u{1b}\u{e9}-]{1,12}".prop_map(String::into_bytes),
+        // Hidden, or with an edge that a careless reader cuts off.
+        3 => "[.~ -][a-c. ]{0,2}[a-c \\n]".prop_map(String::into_bytes),
         1 => prop::collection::vec(1_u8.., 1..8),
     ]
     .prop_filter("a name of one part", |name| {
