@@ -140,7 +140,18 @@ fn build_process_never_opens_the_key() {
         .collect();
     let openers: Vec<&str> = trace.lines().filter(|line| line.contains("key.pem")).collect();
     assert!(!attestors.is_empty(), "no attestor was started");
-    assert!(openers.iter().any(|line| attestors.contains(&of(line))), "nobody opened the key");
+    // The attestor is closed to others of its user, so without root strace sees that it opens files and
+    // not which: for a name it prints where the name lies.
+    let nameless = |line: &str| line.contains(" open") && line.contains("(0x");
+    let opened = |line: &&str| {
+        attestors.contains(&of(line))
+            && (line.contains("key.pem") || Who::all()[0] == Who::User && nameless(line))
+    };
+    assert!(trace.lines().any(|line| opened(&line)), "nobody opened the key");
+    // Whose opening was seen without a name could have been anything.
+    for line in trace.lines().filter(|line| nameless(line)) {
+        assert!(attestors.contains(&of(line)), "what does it open? {line}");
+    }
     for line in openers {
         assert!(attestors.contains(&of(line)), "not the attestor: {line}");
     }

@@ -8,7 +8,7 @@ mod container;
 
 use container::Container;
 
-use crate::support::{PACKAGES, Who, World, build_file};
+use crate::support::{PACKAGES, Who, World, build_file, skipped};
 
 /// Says why nothing is tested here, or returns the container.
 macro_rules! container_or_skip {
@@ -16,7 +16,7 @@ macro_rules! container_or_skip {
         match Container::get() {
             Ok(container) => container,
             Err(why) => {
-                println!("skipped: {why}");
+                skipped("the confined backend", &why);
                 return;
             }
         }

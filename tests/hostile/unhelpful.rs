@@ -10,7 +10,7 @@ use std::process::{Child, Command, Stdio};
 
 use super::arena::Arena;
 use super::{Act, cases, run};
-use crate::support::Who;
+use crate::support::{Who, skipped};
 
 /// Settings, and the value under which the host helps least.
 const SETTINGS: [(&str, &str); 7] = [
@@ -75,7 +75,7 @@ fn promises_hold_where_the_host_does_not_help() {
         .filter(|(_, wanted, now)| now != wanted)
         .collect();
     if !Who::all().contains(&Who::Root) {
-        println!("skipped: only root may change {helping:?}");
+        skipped("a host that does not help", &format!("only root may change {helping:?}"));
         return;
     }
     println!("switched off for this test: {helping:?}");

@@ -66,7 +66,10 @@ impl Canaries {
         if settings(world) != self.settings {
             wrong.push(format!("the host changed: {:?}", settings(world)));
         }
-        for group in groups().difference(&self.groups).filter(|group| is_orphan(group)) {
+        let ours = |group: &&PathBuf| {
+            fs::metadata(group).is_ok_and(|meta| meta.uid() == world.who.uid()) && is_orphan(group)
+        };
+        for group in groups().difference(&self.groups).filter(ours) {
             wrong.push(format!("a control group is left: {}", group.display()));
         }
         wrong.extend(self.secrets(world, &["project/kiln-out"]));

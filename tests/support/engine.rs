@@ -34,8 +34,7 @@ pub fn engine(test: &str) -> Option<&'static Path> {
         if answers(&usual) { Some(usual) } else { start() }
     });
     if found.is_none() {
-        println!("{test}: skipped: no engine");
-        eprintln!("{test}: skipped: no engine");
+        super::skipped(test, "no engine");
     }
     found.as_deref()
 }

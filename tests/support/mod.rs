@@ -13,6 +13,7 @@ pub mod engine;
 pub use aftermath::Canaries;
 
 use std::fs;
+use std::io::Write;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -55,6 +56,14 @@ impl Who {
         }
     }
 
+    /// Returns the user's number.
+    pub fn uid(self) -> u32 {
+        match self {
+            Who::User if uid() == 0 => USER,
+            Who::Root | Who::User => uid(),
+        }
+    }
+
     /// Makes this user the owner of everything below a path.
     pub fn give(self, path: &Path) {
         if self == Who::User && uid() == 0 {
@@ -63,6 +72,12 @@ impl Who {
             assert!(status.expect("chown can be started").success(), "chown {}", path.display());
         }
     }
+}
+
+/// Says on the screen that a test did not run, and why: what a test prints is shown only when it fails.
+pub fn skipped(test: &str, why: &str) {
+    let line = format!("{test}: skipped: {why}\n");
+    std::io::stderr().write_all(line.as_bytes()).expect("there is a standard error");
 }
 
 fn uid() -> u32 {

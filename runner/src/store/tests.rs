@@ -1,6 +1,7 @@
 //! What the store promises, attacked: damage, races, kills, full disks, forged entries.
 #![allow(clippy::disallowed_methods, reason = "tests start programs and write files")]
 
+use std::io::Write as _;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -252,10 +253,15 @@ fn a_file_can_be_checked_out_alone() {
     }
 }
 
+/// Says on the screen that a test did not run: what it prints is shown only when it fails.
+fn skipped(why: &str) {
+    std::io::stderr().write_all(format!("skipped: {why}\n").as_bytes()).unwrap();
+}
+
 #[test]
 fn root_can_give_a_checkout_to_another_user() {
     if !rustix::process::geteuid().is_root() {
-        return;
+        return skipped("root_can_give_a_checkout_to_another_user: only root can");
     }
     let (_scratch, store) = scratch();
     let tree = sample(&store);
@@ -440,8 +446,7 @@ fn a_kill_or_an_error_at_any_system_call_leaves_nothing_partial() {
     let (scratch, store) = scratch();
     drop(store);
     if std::process::Command::new("strace").arg("-V").output().is_err() {
-        eprintln!("skipped: a_kill_or_an_error_at_any_system_call needs strace");
-        return;
+        return skipped("a_kill_or_an_error_at_any_system_call_leaves_nothing_partial: no strace");
     }
     let calls = ["renameat2", "renameat", "fchmod", "mkdirat", "write", "flock", "openat"];
     for (round, call) in calls.iter().cycle().take(28).enumerate() {
