@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
-use crate::measure::{detail, figure, in_turn, quietly, ratio, write};
+use crate::engine::Engine;
+use crate::measure::{detail, faster, figure, in_blocks, in_turn, quietly, ratio, write};
+use crate::start::ENGINE_BLOCKS;
 
 /// Measures them all with the kiln beside this program.
 pub fn measure(scratch: &Path, lua: &Path) {
@@ -65,6 +67,14 @@ fn wrapped(bench: &Bench) {
         [("kiln run -- true", &times[0]), ("the same, its result found", &times[2])]
     {
         figure(what, &format!("{:.3?} (best {:.3?})", times.median(), times.best()), "");
+    }
+    if let Some(engine) = Engine::with(&crate::start::prepare(&bench.scratch)) {
+        let mut theirs = || engine.run();
+        let mut actions: [&mut dyn FnMut(); 3] = [&mut run, &mut theirs, &mut found];
+        let times = in_blocks(ENGINE_BLOCKS, &mut || engine.settle(), &mut actions);
+        faster("kiln run -- true, in blocks", &times[0], "docker run", &times[1], "-");
+        faster("the same, its result found", &times[2], "docker run", &times[1], "-");
+        engine.told(ENGINE_BLOCKS);
     }
     detail("the first time, with the import of the host", &format!("{first:.3?}"));
     detail("`true` alone", &format!("{:.3?}", times[1].median()));

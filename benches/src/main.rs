@@ -14,6 +14,7 @@
 
 mod commands;
 mod end;
+mod engine;
 mod hashing;
 mod measure;
 mod start;

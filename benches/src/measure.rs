@@ -31,11 +31,56 @@ pub fn in_turn(rounds: usize, actions: &mut [&mut dyn FnMut()]) -> Vec<Times> {
             }
         }
     }
-    let sorted = |mut times: Vec<Duration>| {
+    sorted(times)
+}
+
+fn sorted(times: Vec<Vec<Duration>>) -> Vec<Times> {
+    let sort = |mut times: Vec<Duration>| {
         times.sort_unstable();
         Times(times)
     };
-    times.into_iter().map(sorted).collect()
+    times.into_iter().map(sort).collect()
+}
+
+/// Runs each of `actions` in `blocks` blocks of `rounds`, every other time in reverse order. Before each
+/// block it waits with `settle`, and the first round of a block does not count.
+pub fn in_blocks(
+    (blocks, rounds): (usize, usize),
+    settle: &mut dyn FnMut(),
+    actions: &mut [&mut dyn FnMut()],
+) -> Vec<Times> {
+    let mut times = vec![Vec::new(); actions.len()];
+    for block in 0..blocks {
+        let mut order: Vec<usize> = (0..actions.len()).collect();
+        if block % 2 == 1 {
+            order.reverse();
+        }
+        for which in order {
+            settle();
+            for round in 0..=rounds {
+                let start = Instant::now();
+                actions[which]();
+                if round > 0 {
+                    times[which].push(start.elapsed());
+                }
+            }
+        }
+    }
+    sorted(times)
+}
+
+/// Prints how many times faster kiln is than another, by medians and by the best of each.
+pub fn faster(what: &str, kiln: &Times, other: &str, times: &Times, aim: &str) {
+    let over = |kiln: Duration, other: Duration| other.as_secs_f64() / kiln.as_secs_f64();
+    println!(
+        "{what:<44} {:>6.1} x faster ({:.1} by the best) than {other}: {:.3?} (best {:.3?}), {other} {:.3?} (best {:.3?})   aim {aim}",
+        over(kiln.median(), times.median()),
+        over(kiln.best(), times.best()),
+        kiln.median(),
+        kiln.best(),
+        times.median(),
+        times.best()
+    );
 }
 
 /// Prints a line of the report: kiln against another, by their medians.

@@ -9,9 +9,12 @@ use model::AbsPath;
 use model::limits::{Limits, Millis};
 use sandbox::{Cancel, Exit, Parts, Spec};
 
-use crate::measure::{detail, figure, in_turn, present, quietly, ratio, write};
+use crate::engine::Engine;
+use crate::measure::{detail, faster, figure, in_blocks, in_turn, present, quietly, ratio, write};
 
 const ROUNDS: usize = 60;
+/// Blocks and rounds in each, against a container engine.
+pub const ENGINE_BLOCKS: (usize, usize) = (4, 10);
 
 /// Measures the start of a step.
 pub fn measure(scratch: &Path) {
@@ -44,31 +47,27 @@ pub fn measure(scratch: &Path) {
     docker(&root, &spec, &cancel);
 }
 
+/// Once in blocks, each after the engine has come to rest, and once in turn, where a step of ours runs
+/// while the engine cleans up after the one before.
 fn docker(root: &Path, spec: &Spec, cancel: &Cancel) {
-    let usable =
-        Command::new("docker").arg("info").output().is_ok_and(|info| info.status.success());
-    if !usable {
+    let Some(engine) = Engine::with(root) else {
         figure("sandbox::run of true against docker run", "no docker engine answers here", "");
         return;
-    }
-    let tar = root.join("../root.tar");
-    quietly(Command::new("tar").arg("-C").arg(root).arg("-cf").arg(&tar).arg("."));
-    quietly(Command::new("docker").arg("import").arg(&tar).arg("kiln-bench-true"));
+    };
     let mut ours = || {
         sandbox::run(spec, &sandbox::Backend::Native, cancel, &mut |_, _| {})
             .expect("this host can sandbox");
     };
-    let mut theirs = || {
-        let all = ["run", "--rm", "--network=none", "kiln-bench-true", "/bin/true"];
-        quietly(Command::new("docker").args(all));
-    };
+    let mut theirs = || engine.run();
+    let times = in_blocks(ENGINE_BLOCKS, &mut || engine.settle(), &mut [&mut ours, &mut theirs]);
+    faster("sandbox::run of true, in blocks", &times[0], "docker run", &times[1], ">= 30");
+    engine.told(ENGINE_BLOCKS);
     let times = in_turn(10, &mut [&mut ours, &mut theirs]);
-    ratio("sandbox::run of true", &times[0], "docker run", &times[1], "");
-    quietly(Command::new("docker").args(["rmi", "-f", "kiln-bench-true"]));
+    faster("the same in turn, while the engine cleans up", &times[0], "docker run", &times[1], "-");
 }
 
 /// Makes a root with one static program.
-fn prepare(scratch: &Path) -> std::path::PathBuf {
+pub fn prepare(scratch: &Path) -> std::path::PathBuf {
     let root = scratch.join("root");
     for folder in ["bin", "dev", "proc", "tmp", "build", "etc", "sys", "kiln", "var/tmp", "run"] {
         std::fs::create_dir_all(root.join(folder)).expect("a folder");
