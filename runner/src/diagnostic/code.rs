@@ -169,6 +169,7 @@ codes! {
     Credential = 113, Usage, "a credential in a URL or a variable";
     Collision = 114, Usage, "two things land on one path or one name";
     NoBuildFile = 115, Usage, "no build file, or one that cannot be opened";
+    SourceUnfit = 116, Usage, "a source holds something that cannot be taken";
     // 02xx: the lock.
     LockAbsent = 201, Changed, "the lock is absent";
     LockStale = 202, Changed, "the lock is stale";

@@ -1,6 +1,7 @@
 //! Which part of a plan is wanted, and what of it this kiln can do.
 
 use std::collections::BTreeSet;
+use std::io::ErrorKind;
 
 use fetch::host::AskedPackage;
 use model::isolation::Guarantee;
@@ -13,7 +14,7 @@ use crate::cli::Session;
 use crate::config::Required;
 use crate::diagnostic::{Code, Diagnostic, Span, nearest, one_of};
 use crate::environment;
-use crate::manifest::{At, Host, Manifest, SourceKind};
+use crate::manifest::{At, Host, Manifest, Source, SourceKind};
 use crate::plan::Plan;
 use crate::project::Project;
 use crate::refusal;
@@ -255,17 +256,33 @@ pub fn present(project: &Project, manifest: &Manifest) -> Result<(), Vec<Diagnos
 /// Returns what a person reads of a source that cannot be scanned, with its place in the build file.
 pub fn source_error(manifest: &Manifest, error: &SourceError) -> Diagnostic {
     let told = source_told(error);
-    let named = match error {
-        SourceError::Missing { name, .. } | SourceError::Ignored { name, .. } => Some(name),
-        _ => None,
-    };
-    match named.and_then(|name| manifest.source(name)) {
+    match manifest.sources.iter().find(|source| is_about(error, source)) {
         Some(source) => {
             let SourceKind::Local { path, .. } = &source.kind;
             let told = told.at(manifest.place(path.span));
             if manifest.file.is_made() { by_option(told, error) } else { told }
         }
         None => told,
+    }
+}
+
+/// Says whether an error is about a source, by its name or by where the file lies.
+fn is_about(error: &SourceError, source: &Source) -> bool {
+    match error {
+        SourceError::Missing { name, .. } | SourceError::Ignored { name, .. } => {
+            source.name.value == *name
+        }
+        SourceError::Special { path, .. }
+        | SourceError::NotUtf8 { path }
+        | SourceError::Target { path }
+        | SourceError::TooDeep { path, .. }
+        | SourceError::Unreadable { path, .. } => {
+            let SourceKind::Local { path: top, .. } = &source.kind;
+            let top = top.value.as_str();
+            path.strip_prefix(top).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+                || ["", "."].contains(&top)
+        }
+        _ => false,
     }
 }
 
@@ -288,6 +305,13 @@ pub fn source_told(error: &SourceError) -> Diagnostic {
         SourceError::Missing { .. } | SourceError::Ignored { .. } => Code::UnknownName,
         SourceError::Changed { .. } => Code::DigestMismatch,
         SourceError::TooMany { .. } => Code::WrongValue,
+        SourceError::Special { .. }
+        | SourceError::NotUtf8 { .. }
+        | SourceError::Target { .. }
+        | SourceError::TooDeep { .. } => Code::SourceUnfit,
+        SourceError::Unreadable { source, .. } if source.kind() == ErrorKind::PermissionDenied => {
+            Code::SourceUnfit
+        }
         _ => Code::StoreUnusable,
     };
     let diagnostic = Diagnostic::new(code, error.to_string());
