@@ -315,6 +315,13 @@ fn nothing_in_a_build_file_leads_to_a_privilege_of_the_engine() {
         ("IpcMode", "private".into()),
         ("ReadonlyRootfs", true.into()),
         ("CapDrop", vec!["ALL"].into()),
+        (
+            "Sysctls",
+            serde_json::json!({
+                "net.ipv4.ip_unprivileged_port_start": "1024",
+                "net.ipv4.ping_group_range": "1 0",
+            }),
+        ),
     ] {
         assert_eq!(host[field], value, "{field}");
     }
@@ -329,7 +336,6 @@ fn nothing_in_a_build_file_leads_to_a_privilege_of_the_engine() {
         "VolumesFrom",
         "ExtraHosts",
         "GroupAdd",
-        "Sysctls",
         "Runtime",
         "DeviceCgroupRules",
         "PortBindings",
@@ -340,10 +346,15 @@ fn nothing_in_a_build_file_leads_to_a_privilege_of_the_engine() {
     place.is_clean();
 }
 
-#[test]
-fn what_a_killed_kiln_left_is_removed_by_the_next() {
-    for who in Who::all() {
-        let Some(place) = Place::new("a killed kiln", who) else { return };
+/// A build whose step has begun, and which goes on until it is ended.
+struct Begun {
+    child: std::process::Child,
+    /// kiln's own number: `timeout` is what was started.
+    kiln: u32,
+}
+
+impl Begun {
+    fn start(place: &Place) -> Begun {
         place.world.write("src/data", "some data\n");
         let slow = build_file("echo begun; sleep 600", "{out: out}", "[{file: attack.out}]");
         place.world.write("kiln.yaml", &slow);
@@ -360,19 +371,62 @@ fn what_a_killed_kiln_left_is_removed_by_the_next() {
             let count = std::io::BufRead::read_line(&mut said, &mut line).expect("text");
             assert!(count > 0, "it ended before the step began");
         }
+        let [kiln] = children(child.id())[..] else { panic!("timeout starts one program") };
+        Begun { child, kiln }
+    }
+
+    /// Kills kiln, and what it started before it if `all`.
+    fn kill(mut self, all: bool) {
+        let mut dying = if all { children(self.kiln) } else { Vec::new() };
+        dying.push(self.kiln);
+        let numbers: Vec<String> = dying.iter().map(ToString::to_string).collect();
+        let killed = std::process::Command::new("kill").arg("-9").args(&numbers).status();
+        assert!(killed.expect("kill starts").success(), "{numbers:?}");
+        let _ = self.child.wait();
+    }
+}
+
+/// Returns the numbers of a process's children.
+fn children(of: u32) -> Vec<u32> {
+    let parent = format!("PPid:\t{of}\n");
+    let numbers = fs::read_dir("/proc").expect("/proc is there").flatten();
+    let numbers = numbers.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let is_child = |number: &u32| {
+        let status = fs::read_to_string(format!("/proc/{number}/status"));
+        status.is_ok_and(|status| status.contains(&parent))
+    };
+    numbers.filter(is_child).collect()
+}
+
+#[test]
+fn what_a_killed_kiln_left_is_removed_by_the_next() {
+    for who in Who::all() {
+        let Some(place) = Place::new("a killed kiln", who) else { return };
+        let begun = Begun::start(&place);
         assert_eq!(containers(place.engine, &place.world).len(), 1, "control: a container runs");
         // A build beside it leaves the living one alone.
         let quick = build_file("echo > out", "{out: out}", "[{file: attack.out}]");
         place.world.write("kiln.yaml", &quick);
         place.build("docker").exits(0);
         assert_eq!(containers(place.engine, &place.world).len(), 1, "the living one was removed");
-        // Its `timeout` waits for it, so kiln is the one that dies.
-        let pid = child.id().to_string();
-        place.world.run(&["pkill", "-9", "-f", &format!("^{kiln}")], &[]);
-        let _ = child.wait();
-        assert_eq!(containers(place.engine, &place.world).len(), 1, "control: {pid} left one");
+        begun.kill(true);
+        assert_eq!(containers(place.engine, &place.world).len(), 1, "control: it left one");
         place.build("docker").exits(0);
         place.is_clean();
+    }
+}
+
+#[test]
+fn container_of_a_killed_kiln_ends_by_itself() {
+    for who in Who::all() {
+        let Some(place) = Place::new("a killed kiln alone", who) else { return };
+        let begun = Begun::start(&place);
+        assert_eq!(containers(place.engine, &place.world).len(), 1, "control: a container runs");
+        begun.kill(false);
+        // Nobody builds: it goes all the same.
+        while !containers(place.engine, &place.world).is_empty() {
+            std::thread::yield_now();
+        }
     }
 }
 

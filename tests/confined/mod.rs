@@ -4,10 +4,7 @@
 //! compiler, and the native and the confined build have the same inputs. Where no engine can be had the
 //! tests say so and pass.
 
-mod container;
-
-use container::Container;
-
+use crate::support::container::Container;
 use crate::support::{PACKAGES, Who, World, build_file, skipped};
 
 /// Says why nothing is tested here, or returns the container.

@@ -56,6 +56,28 @@ pub fn steps_that_meet(arena: &Arena) -> Vec<String> {
     wrong
 }
 
+/// S-B08-marks: one step sets times where every step may; the next one looks for them.
+pub fn marks_left_behind(arena: &Arena) -> Vec<String> {
+    let env = arena.env_line();
+    let more = format!("{env}    mount: {{src: .}}\n    from: {{marks.out: in/mark}}\n");
+    let marks = "python3 attack.py S-B08-marks > out || { cat out; exit 1; }";
+    let looks = "python3 attack.py S-B08-looks > out || { cat out; exit 1; }";
+    let steps = [
+        StepOf { name: "marks", more: &env, run: marks, outputs: "{out: out}" },
+        StepOf { name: "looks", more: &more, run: looks, outputs: "{out: out}" },
+    ];
+    arena.write_steps(
+        ONE_SOURCE,
+        &steps,
+        "[{file: marks.out, name: marks}, {file: looks.out, name: looks}]",
+    );
+    arena.clear();
+    arena.lock_once();
+    // One after the other, in one place.
+    let ran = arena.kiln(&["build", "--no-sign", "--no-cache", "-j", "1"]);
+    all_contained(arena, &ran, &["marks", "looks"])
+}
+
 /// S-B09: a server left behind is gone, one beside is another network's.
 pub fn servers_left_behind(arena: &Arena) -> Vec<String> {
     let steps = [
@@ -101,7 +123,7 @@ pub fn mounts_over_links(arena: &Arena) -> Vec<String> {
         let head = "sources: {tree: {local: linked}, other: {local: other}}";
         arena.write_steps(head, &[step], "[{file: attack.out}]");
         arena.clear();
-        arena.world.kiln(&["lock"]).exits(0);
+        arena.lock();
         let ran = arena.kiln(&["build", "--no-sign"]);
         let good = if mounts { ran.code == 0 } else { [1, 2].contains(&ran.code) };
         wrong.extend(unless(good && (mounts || ran.says("KILN-0")), at, &ran));
@@ -126,7 +148,7 @@ pub fn order_of_names(arena: &Arena) -> Vec<String> {
         }
         arena.world.who.give(&arena.world.path("project/order"));
     };
-    let run = "mkdir tree\ncp -r order/. tree\ndate +%N > /dev/stderr";
+    let run = "mkdir tree\ncp -r order/. tree\ndate +%N >&2";
     let step = StepOf {
         name: "attack",
         more: "    mount: {order: order}\n",
@@ -144,7 +166,7 @@ pub fn order_of_names(arena: &Arena) -> Vec<String> {
             make(&mut names.iter().rev())
         }
         arena.clear();
-        arena.world.kiln(&["lock"]).exits(0);
+        arena.lock();
         let ran = arena.kiln(&["build", "--no-sign"]);
         wrong.extend(unless(ran.code == 0 && (round == 0 || ran.says("cached")), "order", &ran));
         let tree = arena.artifact("tree.tar");
@@ -255,7 +277,7 @@ pub fn odd_names(arena: &Arena) -> Vec<String> {
                 names = {m.name.split('/')[-1]: m for m in tarfile.open('kiln-out/tree.tar') if m.isfile()}\n\
                 assert set(names) == set(c.NAMES), set(names) ^ set(c.NAMES)";
     let stub = "import sys, types\nm = types.ModuleType('attack')\nm.attack = lambda n: lambda f: f\n\
-                m.breach_if = None\nsys.modules['attack'] = m\n";
+                m.breach_if = m.BACKEND = None\nsys.modules['attack'] = m\n";
     let text = format!("{stub}{look}");
     let seen =
         arena.world.run(&["/usr/bin/python3", "-c", &text], &[("PYTHONDONTWRITEBYTECODE", "1")]);
@@ -377,7 +399,7 @@ pub fn node_works(arena: &Arena) -> Vec<String> {
     let text = arena.world.read("kiln.yaml").replace("[python3]", "[python3, nodejs]");
     arena.world.write("kiln.yaml", &text);
     arena.clear();
-    arena.world.kiln(&["lock"]).exits(0);
+    arena.lock();
     let ran = arena.kiln(&["build", "--no-sign"]);
     let wrong = all_contained(arena, &ran, &["out"]);
     fs::remove_file(arena.world.path("project/kiln.lock")).expect("it was written");

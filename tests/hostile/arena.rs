@@ -10,13 +10,18 @@ use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use super::cases::ATTACKS;
-use crate::support::{Canaries, Ran, Who, World};
+use crate::support::backend::{Backend, Reach};
+use crate::support::{Canaries, Ran, World};
 
 /// The filter that plays an old kernel, and the table of system calls.
 pub const OLD_KERNEL: &str = include_str!("old_kernel.py");
 
 /// A world with the attacks in it.
 pub struct Arena {
+    /// The way to its kiln; a container goes before the world that lies in it.
+    pub reach: Reach,
+    /// The backend.
+    pub backend: Backend,
     /// The world.
     pub world: World,
     /// What no step may read or change.
@@ -44,10 +49,10 @@ pub struct StepOf<'a> {
 }
 
 impl Arena {
-    /// Opens one for a user.
-    pub fn open(who: Who) -> Arena {
-        let world = World::cold(who);
-        let _template = template(who);
+    /// Opens one for a backend.
+    pub fn open(backend: Backend) -> Arena {
+        let world = World::cold(backend.who());
+        let _template = template(backend);
         let (from, to) = (_template.path("cache/."), world.path("cache"));
         let copied = Command::new("cp").args(["-a", "--reflink=auto"]).arg(from).arg(to).status();
         assert!(copied.expect("cp starts").success(), "a copy of the store");
@@ -58,7 +63,9 @@ impl Arena {
         world.write("undeclared/file", "not for the step\n");
         world.write("old_kernel.py", OLD_KERNEL);
         world.commit();
-        let canaries = Canaries::plant(&world);
+        let mut canaries = Canaries::plant(&world);
+        // An engine makes its own, and the default container lets nobody make one.
+        canaries.has_groups = matches!(backend, Backend::NativeRoot | Backend::NativeUser);
         let socket = world.path("canary.sock");
         let unix = UnixListener::bind(&socket).expect("a socket");
         world.who.give(&socket);
@@ -74,9 +81,12 @@ impl Arena {
             ("SOCKET".to_owned(), text(socket)),
             ("ABSTRACT".to_owned(), name),
             ("KILN_TEST".to_owned(), world.token.clone()),
+            ("BACKEND".to_owned(), backend.name().to_owned()),
         ];
         let _services = (four, six, unix, hidden);
-        Arena { world, canaries, env, around: Vec::new(), _template, _services }
+        let reach = Reach::of(backend, &world);
+        let around = Vec::new();
+        Arena { reach, backend, world, canaries, env, around, _template, _services }
     }
 
     /// Puts kiln, and all that it starts, on a kernel without these calls.
@@ -133,7 +143,10 @@ impl Arena {
         all.extend(self.around.iter().map(String::as_str));
         all.push(kiln.to_str().expect("UTF-8"));
         all.extend(arguments);
-        self.world.run(&all, &env)
+        if arguments.first() == Some(&"build") {
+            all.extend(self.reach.choice());
+        }
+        self.reach.run(&self.world, &all, &env)
     }
 
     /// Locks where there is no lock, and builds.
@@ -145,8 +158,13 @@ impl Arena {
     /// Locks where there is no lock.
     pub fn lock_once(&self) {
         if !self.world.path("project/kiln.lock").exists() {
-            self.world.kiln(&["lock"]).exits(0);
+            self.lock();
         }
+    }
+
+    /// Locks.
+    pub fn lock(&self) {
+        self.reach.kiln(&self.world, &["lock"]).exits(0);
     }
 
     /// Builds on a terminal, and says `OWNED` if something was typed into it meanwhile.
@@ -154,12 +172,16 @@ impl Arena {
         self.lock_once();
         let kiln = self.world.path("bin/kiln");
         let look = "import os; os.set_blocking(0, False)\ntry: print(\"OWNED\" if b\"touch\" in os.read(0, 999) else \"\")\nexcept OSError: pass";
-        let command =
-            format!("{} build --no-sign; code=$?; python3 -c '{look}'; exit $code", kiln.display());
-        self.world.run(&["script", "-qec", &command, "/dev/null"], &[])
+        let command = format!(
+            "{} build --no-sign {}; code=$?; python3 -c '{look}'; exit $code",
+            kiln.display(),
+            self.reach.choice().join(" ")
+        );
+        self.reach.run(&self.world, &["script", "-qec", &command, "/dev/null"], &[])
     }
 
-    /// Runs an attack on the host, with words before it.
+    /// Runs an attack where kiln runs but outside of a step, with words before it. What a container
+    /// refuses by itself is tried on the host.
     pub fn outside(&self, before: &[&str], id: &str) -> Ran {
         let mut all = before.to_vec();
         // Relative: some controls mount over the folder that the world lies in.
@@ -168,6 +190,14 @@ impl Arena {
             self.env.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         env.push(("GITHUB_TOKEN", &self.canaries.secret));
         env.push(("PYTHONDONTWRITEBYTECODE", "1"));
+        if let Reach::Confined(_) = self.reach {
+            let mut words = vec!["sh", "-c", "cd src && exec \"$0\" \"$@\""];
+            words.extend(&all);
+            let ran = self.reach.run(&self.world, &words, &env);
+            if ran.says("BREACH") {
+                return ran;
+            }
+        }
         let mut command = self.world.command(&all, &env);
         Ran::of(&command.current_dir(self.world.path("project/src")).output().expect("it starts"))
     }
@@ -200,19 +230,29 @@ impl Arena {
 
 /// Returns a world whose store holds the environment of the cases, so that it is imported once for all
 /// arenas that stand at the same time.
-fn template(who: Who) -> Arc<World> {
-    static MADE: Mutex<[Weak<World>; 2]> = Mutex::new([Weak::new(), Weak::new()]);
+fn template(backend: Backend) -> Arc<World> {
+    static MADE: Mutex<[Weak<World>; 3]> = Mutex::new([const { Weak::new() }; 3]);
     let mut made = MADE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    let place = &mut made[usize::from(who == Who::User)];
+    let place = &mut made[match backend {
+        Backend::NativeRoot | Backend::Docker => 0,
+        Backend::NativeUser => 1,
+        Backend::Confined => 2,
+    }];
     if let Some(world) = place.upgrade() {
         return world;
     }
-    let world = World::cold(who);
+    let world = World::cold(backend.who());
     world.write("src/empty", "");
     let text = crate::support::build_file("touch out", "{out: out}", "");
     world.write("kiln.yaml", &text.replace(crate::support::PACKAGES, "[python3]"));
-    world.kiln(&["lock"]).exits(0);
-    world.kiln(&["build", "--no-sign"]).exits(0);
+    // The engine reads the same environment from the same kind of store.
+    let by = if backend == Backend::Docker { Backend::NativeRoot } else { backend };
+    let reach = Reach::of(by, &world);
+    reach.kiln(&world, &["lock"]).exits(0);
+    reach.kiln(&world, &["build", "--no-sign"]).exits(0);
+    drop(reach);
+    // A prepared root is of the place where it was made.
+    let _ = std::fs::remove_dir_all(world.store.join("confined"));
     let world = Arc::new(world);
     *place = Arc::downgrade(&world);
     world

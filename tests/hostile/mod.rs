@@ -1,5 +1,6 @@
-//! The catalogue of hostile cases: each attack is made from inside a step, as root and as an
-//! unprivileged user, preceded by its control and followed by the after-check.
+//! The catalogue of hostile cases: each attack is made from inside a step, on the native backend as root
+//! and as an unprivileged user, on a container engine, and confined in an ordinary container; each is
+//! preceded by its control and followed by the after-check.
 //!
 //! The rows are data (`cases/`): id, what is tried, how, what has to come of it, on which backends.
 //! Most attacks are Python functions of `attacks/`, mounted as the step's source and named by the
@@ -9,8 +10,8 @@
 //! A case that cannot run for somebody says so by name and counts as skipped, never as passed; what it
 //! needs is data too (`needs.rs`). What came of each is compared with docs/hostile-cases.md, which
 //! `KILN_BLESS=1` writes. `KILN_CASE=S-A01` picks cases by the start of their id.
-//!
-//! The backends `docker` and `confined` have their columns; this suite does not run them yet.
+//! `KILN_BACKENDS=docker` picks columns. Where there is no engine, `docker` and `confined` are not run; that
+//! is said loudly, and the page is compared for the native columns alone.
 
 mod acts;
 mod arena;
@@ -29,11 +30,15 @@ pub use cases::ATTACKS;
 pub use needs::Need;
 pub use table::breaches as table_breaches;
 
+use crate::support::backend::Backend;
+
 /// What has to come of an attack.
 #[derive(Clone, Copy)]
 pub enum Expect {
     /// The step passes and finds nothing.
     Contained,
+    /// As contained, or it is stopped: exit 1 and this code, and no artifact.
+    Bounded(&'static str),
     /// As contained, and what it wrote is the same for everybody, in every setting.
     Same,
     /// As contained, and the report holds these words.
@@ -42,6 +47,8 @@ pub enum Expect {
     Refused(&'static [&'static str]),
     /// The build ends with exit 1 and this code, and the report holds these words.
     Says(&'static str, &'static str),
+    /// The build ends with exit 1 and this code and words, or before that for want of the output.
+    AtLatest(&'static str, &'static str),
     /// The build ends with this exit code and this code of kiln's; there is no artifact.
     Ends(i32, &'static str),
 }
@@ -98,6 +105,18 @@ pub struct On {
     pub docker: Runs,
     /// Without namespaces, in a container.
     pub confined: Runs,
+}
+
+impl On {
+    /// Says whether a case is for one of them.
+    fn of(self, backend: Backend) -> Runs {
+        match backend {
+            Backend::NativeRoot => self.root,
+            Backend::NativeUser => self.user,
+            Backend::Docker => self.docker,
+            Backend::Confined => self.confined,
+        }
+    }
 }
 
 /// One row of the catalogue.

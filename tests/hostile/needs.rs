@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
-use crate::support::{Ran, Who, World};
+use super::Arena;
+use crate::support::backend::Reach;
+use crate::support::{Ran, Who};
 
 /// Something that not every host has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,11 +50,12 @@ impl Need {
         }
     }
 
-    /// Says whether the host has it for the user of a world.
-    pub fn is_met(self, world: &World) -> bool {
+    /// Says whether the host has it for the backend of an arena.
+    pub fn is_met(self, arena: &Arena) -> bool {
+        let world = &arena.world;
         match self {
-            Need::MemoryGroup => memory_is_limited(world),
-            Need::NoMemoryGroup => !memory_is_limited(world),
+            Need::MemoryGroup => memory_is_limited(arena),
+            Need::NoMemoryGroup => !memory_is_limited(arena),
             Need::X86 => cfg!(target_arch = "x86_64"),
             Need::Node => {
                 let intact = world.run(&["dpkg", "--verify", "nodejs"], &[]);
@@ -77,6 +80,10 @@ impl Need {
     }
 }
 
-fn memory_is_limited(world: &World) -> bool {
-    !world.kiln(&["doctor"]).says("memory is not limited")
+fn memory_is_limited(arena: &Arena) -> bool {
+    if let Reach::Confined(_) = arena.reach {
+        let look = "test -w /sys/fs/cgroup/memory || test -w /sys/fs/cgroup/cgroup.procs";
+        return arena.reach.run(&arena.world, &["sh", "-c", look], &[]).code == 0;
+    }
+    !arena.reach.kiln(&arena.world, &["doctor"]).says("memory is not limited")
 }

@@ -7,6 +7,7 @@
 use super::arena::{Arena, StepOf};
 use super::{Act, Case, cases, run};
 use crate::support::Who;
+use crate::support::backend::Backend;
 
 /// Calls that kiln, its library or the step may use and that have a fallback. Without `sendfile` the
 /// sandbox child runs from a read-only descriptor instead of a sealed copy; without Landlock its
@@ -28,7 +29,7 @@ fn is_core(case: &Case) -> bool {
 fn promises_hold_on_an_old_kernel() {
     let picked = std::env::var("KILN_CASE").unwrap_or_default();
     let run = |who: Who| {
-        let mut arena = Arena::open(who);
+        let mut arena = Arena::open(Backend::native(who));
         arena.on_a_kernel_without(FALLBACKS);
         let groups = [&cases::ESCAPE, &cases::CAPTURE, &cases::INPUTS];
         let rows = groups.into_iter().flat_map(|group| group.cases);
@@ -45,7 +46,7 @@ fn promises_hold_on_an_old_kernel() {
 #[test]
 fn a_kernel_without_what_is_needed_is_refused() {
     for who in Who::all() {
-        let mut arena = Arena::open(who);
+        let mut arena = Arena::open(Backend::native(who));
         let step = StepOf { name: "attack", more: "", run: "cp victim out", outputs: "{out: out}" };
         arena.write_steps("sources: {src: {local: src}}", &[step], "[{file: attack.out}]");
         let control = arena.build();

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::arena::{Arena, StepOf};
 use super::{Act, Case, Control, Expect, Group, Runs, sandbox_tests, table};
+use crate::support::backend::Backend;
 use crate::support::{Ran, Who};
 
 /// What came of a case.
@@ -33,15 +34,15 @@ struct Seen {
 /// Runs a group for everybody, and fails with a list of what is wrong.
 pub fn group(group: &Group) {
     let picked = std::env::var("KILN_CASE").unwrap_or_default();
-    let everybody = Who::all();
-    let run = |who: Who| (who, run_for(who, group, &picked));
-    let mut seen: Vec<(Who, Seen)> = std::thread::scope(|scope| {
-        let threads: Vec<_> = everybody.iter().map(|who| scope.spawn(|| run(*who))).collect();
+    let run = |backend: Backend| (backend, run_for(backend, group, &picked));
+    let mut seen: Vec<(Backend, Seen)> = std::thread::scope(|scope| {
+        let threads: Vec<_> =
+            Backend::here().iter().map(|backend| scope.spawn(|| run(*backend))).collect();
         threads.into_iter().map(|thread| thread.join().expect("a case panicked")).collect()
     });
     compare(&mut seen);
-    let told: Vec<(Who, Vec<(&'static str, Verdict)>)> =
-        seen.into_iter().map(|(who, seen)| (who, seen.verdicts)).collect();
+    let told: Vec<(Backend, Vec<(&'static str, Verdict)>)> =
+        seen.into_iter().map(|(backend, seen)| (backend, seen.verdicts)).collect();
     let wrong = tell(&told);
     assert!(wrong.is_empty(), "{} things are wrong:\n{}", wrong.len(), wrong.join("\n"));
     if picked.is_empty() {
@@ -50,19 +51,21 @@ pub fn group(group: &Group) {
 }
 
 /// Says, on screen, what came of each case; returns what is wrong.
-fn tell(seen: &[(Who, Vec<(&'static str, Verdict)>)]) -> Vec<String> {
+fn tell(seen: &[(Backend, Vec<(&'static str, Verdict)>)]) -> Vec<String> {
     let (mut wrong, mut held, mut skipped) = (Vec::new(), 0, 0);
-    for (who, verdicts) in seen {
+    for (backend, verdicts) in seen {
         for (id, verdict) in verdicts {
             match verdict {
                 Verdict::Held => held += 1,
                 Verdict::Skipped(why) => {
                     skipped += 1;
-                    println!("{id} as {who:?}: skipped: {why}");
+                    println!("{id} on {}: skipped: {why}", backend.name());
                 }
                 Verdict::Never(_) => {}
                 Verdict::Failed(lines) => {
-                    wrong.extend(lines.iter().map(|line| format!("{id} as {who:?}: {line}")));
+                    wrong.extend(
+                        lines.iter().map(|line| format!("{id} on {}: {line}", backend.name())),
+                    );
                 }
             }
         }
@@ -72,14 +75,18 @@ fn tell(seen: &[(Who, Vec<(&'static str, Verdict)>)]) -> Vec<String> {
 }
 
 /// Compares what should be the same for everybody.
-fn compare(seen: &mut [(Who, Seen)]) {
+fn compare(seen: &mut [(Backend, Seen)]) {
     let Some((first, others)) = seen.split_first_mut() else { return };
-    for (who, other) in others {
+    for (backend, other) in others {
         for (id, facts) in &other.facts {
             if first.1.facts.get(id).is_some_and(|ours| ours != facts) {
                 let ours = String::from_utf8_lossy(&first.1.facts[id]).into_owned();
-                let line =
-                    format!("root wrote\n{ours}\nand {who:?}\n{}", String::from_utf8_lossy(facts));
+                let line = format!(
+                    "{} wrote\n{ours}\nand {}\n{}",
+                    first.0.name(),
+                    backend.name(),
+                    String::from_utf8_lossy(facts)
+                );
                 let verdict = other.verdicts.iter_mut().find(|(other, _)| other == id);
                 verdict.expect("it ran").1 = Verdict::Failed(vec![line]);
             }
@@ -87,8 +94,9 @@ fn compare(seen: &mut [(Who, Seen)]) {
     }
 }
 
-fn run_for(who: Who, group: &Group, picked: &str) -> Seen {
-    let arena = Arena::open(who);
+fn run_for(backend: Backend, group: &Group, picked: &str) -> Seen {
+    let start = Instant::now();
+    let arena = Arena::open(backend);
     let mut seen = run_cases(&arena, group.cases.iter().filter(|case| case.id.starts_with(picked)));
     if let Some((_, verdict)) = seen.verdicts.last_mut() {
         let wrong = at_the_end(&arena);
@@ -96,6 +104,8 @@ fn run_for(who: Who, group: &Group, picked: &str) -> Seen {
             *verdict = Verdict::Failed(wrong);
         }
     }
+    let (name, seconds) = (backend.name(), start.elapsed().as_secs());
+    println!("group {} on {name}: {seconds} s", group.letter);
     seen
 }
 
@@ -107,11 +117,11 @@ pub fn failures(arena: &Arena, cases: impl Iterator<Item = &'static Case>) -> Ve
         count += 1;
         if let Verdict::Failed(lines) = verdict {
             wrong.extend(
-                lines.into_iter().map(|line| format!("{id} as {:?}: {line}", arena.world.who)),
+                lines.into_iter().map(|line| format!("{id} on {}: {line}", arena.backend.name())),
             );
         }
     }
-    println!("{count} cases ran as {:?}", arena.world.who);
+    println!("{count} cases ran on {}", arena.backend.name());
     wrong.extend(at_the_end(arena));
     wrong
 }
@@ -131,11 +141,14 @@ fn run_cases(arena: &Arena, cases: impl Iterator<Item = &'static Case>) -> Seen 
             Verdict::Failed(_) => "FAILED",
         };
         println!(
-            "{} as {:?}: {word} ({} ms)",
+            "{} on {}: {word} ({} ms)",
             case.id,
-            arena.world.who,
+            arena.backend.name(),
             start.elapsed().as_millis()
         );
+        if let Verdict::Failed(lines) = &verdict {
+            println!("{}", lines.join("\n"));
+        }
         if let Control::None(reason) = case.control {
             println!("{}: no control: {reason}", case.id);
         }
@@ -150,16 +163,14 @@ fn run_one(
     controls: &mut BTreeSet<String>,
     facts: &mut BTreeMap<&'static str, Vec<u8>>,
 ) -> Verdict {
-    let who = arena.world.who;
-    let runs = if who == Who::Root { case.on.root } else { case.on.user };
-    if let Runs::No(why) = runs {
+    if let Runs::No(why) = case.on.of(arena.backend) {
         return Verdict::Never(why.to_owned());
     }
-    if let Some(need) = case.needs.iter().find(|need| !need.is_met(&arena.world)) {
+    if let Some(need) = case.needs.iter().find(|need| !need.is_met(arena)) {
         return Verdict::Skipped(need.lack().to_owned());
     }
     let mut wrong = match case.act {
-        Act::Sandbox(names) => return sandbox_tests::verdict(who, names),
+        Act::Sandbox(names) => return sandbox_tests::verdict(arena.world.who, names),
         // It runs by itself, and fails by itself.
         Act::Test(_) => return Verdict::Held,
         Act::Host(act) => act(arena),
@@ -170,6 +181,7 @@ fn run_one(
         }
     };
     wrong.extend(arena.canaries.shortly_after(&arena.world));
+    wrong.extend(arena.reach.left(&arena.world));
     if arena.world.read("src/victim") != "as it was\n" {
         wrong.push("a source of the project was changed".to_owned());
     }
@@ -250,7 +262,7 @@ fn write(arena: &Arena, case: &Case, id: &str) {
     };
     // What must be the same for everybody gets no variable that differs.
     let env = match case.expect {
-        Expect::Same => String::new(),
+        Expect::Same => format!("    env: {{BACKEND: {}}}\n", arena.backend.name()),
         _ => arena.env_line(),
     };
     let more = format!("{env}{}", case.more);
@@ -326,9 +338,14 @@ fn judge(arena: &Arena, case: &Case, ran: &Ran) -> Option<String> {
     };
     let good = match case.expect {
         Expect::Contained | Expect::Same => passed(),
+        Expect::Bounded(code) => passed() || (ran.code == 1 && none && ran.says(code)),
         Expect::Notes(words) => passed() && ran.says(words),
         Expect::Refused(codes) => ran.code == 1 && none && codes.iter().any(|code| ran.says(code)),
         Expect::Says(code, words) => ran.code == 1 && none && ran.says(code) && ran.says(words),
+        Expect::AtLatest(code, words) => {
+            let captured = ran.says(code) && ran.says(words);
+            ran.code == 1 && none && (captured || ran.says("KILN-0402"))
+        }
         Expect::Ends(exit, code) => ran.code == exit && none && ran.says(code),
     };
     if good {

@@ -12,7 +12,7 @@ use std::sync::Mutex;
 use super::cases::{GROUPS, all};
 use super::run::Verdict;
 use super::{Act, Case, Group, Need, Runs};
-use crate::support::Who;
+use crate::support::backend::Backend;
 
 const PAGE: &str = "docs/hostile-cases.md";
 const HEAD: &str = "# Hostile cases
@@ -22,28 +22,32 @@ Written by `KILN_BLESS=1 cargo test -p tests --lib -- hostile` (`tests/hostile/t
 after-check: processes, mounts, control groups, temporary files, store, canaries, secrets.
 
 `pass`: it held when it ran. `own test`: the test that is named there runs it. `skipped`: the host of this
-table lacked something, named below. `—`: it is not for this backend, see below. `later`: it is for this
-backend, and no suite runs it there yet. Groups A, E and F ran a second time on a kernel without openat2,
-close_range, renameat2 and others (`tests/hostile/old_kernel.rs`).
+table lacked something, named below. `—`: it is not for this backend, see below. `docker` is kiln as root
+with an engine, `confined` is kiln as root in a container as `docker run` makes it, with the host's network.
+Natively groups A, E and F ran a second time on a kernel without openat2, close_range, renameat2 and others
+(`tests/hostile/old_kernel.rs`).
 ";
 
 /// Longest a writer of the page waits for another: they take turns.
 static TURN: Mutex<()> = Mutex::new(());
 
+/// What came of a case on a backend.
+type Verdicts<'a> = BTreeMap<(&'a str, Backend), &'a Verdict>;
+
 /// Compares a group's part of the page with what came of it, or writes it.
-pub fn settle(group: &Group, seen: &[(Who, Vec<(&'static str, Verdict)>)]) {
+pub fn settle(group: &Group, seen: &[(Backend, Vec<(&'static str, Verdict)>)]) {
     let path = crate::tidy::top().join(PAGE);
     let _turn = TURN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let page = fs::read_to_string(&path).unwrap_or_default();
-    let mut verdicts: BTreeMap<(&str, bool), &Verdict> = BTreeMap::new();
-    for (who, all) in seen {
-        verdicts.extend(all.iter().map(|(id, verdict)| ((*id, *who == Who::Root), verdict)));
+    let mut verdicts = Verdicts::new();
+    for (backend, all) in seen {
+        verdicts.extend(all.iter().map(|(id, verdict)| ((*id, *backend), verdict)));
     }
     if std::env::var_os("KILN_BLESS").is_some() {
         let mut text = HEAD.to_owned();
         for other in GROUPS {
             let part = if other.letter == group.letter {
-                render(group, &verdicts)
+                render(group, &verdicts, part(&page, group))
             } else {
                 part(&page, other).to_owned()
             };
@@ -53,7 +57,7 @@ pub fn settle(group: &Group, seen: &[(Who, Vec<(&'static str, Verdict)>)]) {
         return;
     }
     let old = part(&page, group);
-    let new = render(group, &verdicts);
+    let new = render(group, &verdicts, old);
     let wrong: Vec<String> = old
         .trim()
         .lines()
@@ -82,34 +86,30 @@ fn part<'a>(page: &'a str, group: &Group) -> &'a str {
     rest[3..].find("\n## ").map_or(rest, |end| &rest[..end + 3])
 }
 
-fn render(group: &Group, verdicts: &BTreeMap<(&str, bool), &Verdict>) -> String {
+/// Writes a group's part. What did not run here, as the columns docker and confined without an engine, is
+/// taken from the part as it was.
+fn render(group: &Group, verdicts: &Verdicts<'_>, old: &str) -> String {
+    let names = Backend::ALL.map(Backend::name).join(" | ");
     let mut text = format!(
-        "## {}. {}\n\n| Case | What is tried | native-root | native-unprivileged | docker | confined |\n|---|---|---|---|---|---|\n",
+        "## {}. {}\n\n| Case | What is tried | {names} |\n|---|---|---|---|---|---|\n",
         group.letter, group.title
     );
     let mut notes = Vec::new();
     for case in group.cases {
-        let cell = |root: bool, runs: Runs| match (runs, verdicts.get(&(case.id, root))) {
+        let cell = |backend| match (case.on.of(backend), verdicts.get(&(case.id, backend))) {
             (Runs::No(_), _) => "—",
             (Runs::Yes, _) if matches!(case.act, Act::Test(_)) => "own test",
-            (Runs::Yes, None) => "not run",
+            (Runs::Yes, None) => kept(old, case.id, backend).unwrap_or("not run"),
             (Runs::Yes, Some(Verdict::Held)) => "pass",
             (Runs::Yes, Some(Verdict::Skipped(_) | Verdict::Never(_))) => "skipped",
             (Runs::Yes, Some(Verdict::Failed(_))) => "FAILED",
         };
-        let later = |runs| if let Runs::Yes = runs { "later" } else { "—" };
         let title = match case.act {
             Act::Test(name) => format!("{} (`{name}`)", case.title),
             Act::Step | Act::Attack(_) | Act::Host(_) | Act::Sandbox(_) => case.title.to_owned(),
         };
-        text += &format!(
-            "| {} | {title} | {} | {} | {} | {} |\n",
-            case.id,
-            cell(true, case.on.root),
-            cell(false, case.on.user),
-            later(case.on.docker),
-            later(case.on.confined)
-        );
+        let cells = Backend::ALL.map(cell).join(" | ");
+        text += &format!("| {} | {title} | {cells} |\n", case.id);
         notes.extend(reasons(case));
     }
     if !notes.is_empty() {
@@ -118,18 +118,20 @@ fn render(group: &Group, verdicts: &BTreeMap<(&str, bool), &Verdict>) -> String 
     text
 }
 
+/// Returns what a page says of a case on a backend.
+fn kept<'a>(page: &'a str, id: &str, backend: Backend) -> Option<&'a str> {
+    let row = page.lines().find(|line| line.starts_with(&format!("| {id} |")))?;
+    let column = Backend::ALL.iter().position(|one| *one == backend)?;
+    let cell = row.split('|').nth(column + 3)?.trim();
+    ["pass", "skipped"].contains(&cell).then_some(cell)
+}
+
 /// Returns why a case is not for a backend, and what it needs.
 fn reasons(case: &Case) -> Vec<String> {
-    let on = [
-        ("native-root", case.on.root),
-        ("native-unprivileged", case.on.user),
-        ("docker", case.on.docker),
-        ("confined", case.on.confined),
-    ];
     let mut grouped: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-    for (name, runs) in on {
-        if let Runs::No(why) = runs {
-            grouped.entry(why).or_default().push(name);
+    for backend in Backend::ALL {
+        if let Runs::No(why) = case.on.of(backend) {
+            grouped.entry(why).or_default().push(backend.name());
         }
     }
     let mut notes: Vec<String> = grouped
@@ -162,7 +164,7 @@ pub fn breaches() -> Vec<String> {
         }
     }
     for group in GROUPS {
-        let (old, new) = (part(&page, group), render(group, &BTreeMap::new()));
+        let (old, new) = (part(&page, group), render(group, &BTreeMap::new(), ""));
         let same = old.trim().lines().count() == new.trim().lines().count()
             && old.trim().lines().zip(new.trim().lines()).all(|(old, new)| agree(old, new));
         if !same || old.contains("FAILED") || old.contains("not run") {

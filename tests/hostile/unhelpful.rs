@@ -10,6 +10,7 @@ use std::process::{Child, Command, Stdio};
 
 use super::arena::Arena;
 use super::{Act, cases, run};
+use crate::support::backend::Backend;
 use crate::support::{Who, skipped};
 
 /// Settings, and the value under which the host helps least.
@@ -81,8 +82,8 @@ fn promises_hold_where_the_host_does_not_help() {
     println!("switched off for this test: {helping:?}");
     let off = Off::switch(&helping);
     let mut wrong = Vec::new();
-    for who in Who::all() {
-        let arena = Arena::open(who);
+    for backend in Backend::here() {
+        let arena = Arena::open(*backend);
         let rows = cases::all().filter(|case| {
             let built = matches!(case.act, Act::Step | Act::Attack(_) | Act::Host(_));
             built && CORE.contains(&case.id)

@@ -2,7 +2,8 @@
 //!
 //! `KILN_TESTS_ENGINE` names the socket of the engine to test with, such as Podman's. Without it the
 //! usual one of Docker is asked, and where none answers and the tests run as root, `dockerd` is
-//! started for as long as they run. Where there is no engine, a test says so by name.
+//! started for as long as they run; `KILN_TESTS_ENGINE=own` starts it in any case. Where there is no
+//! engine, a test says so by name.
 //!
 //! kiln speaks to a [`Proxy`], which any user may use, writes down what is asked, and can change an
 //! answer on its way: the engine behind it is real.
@@ -13,7 +14,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, mpsc};
 use std::thread;
 
 use super::{World, base, uid};
@@ -25,7 +26,11 @@ const ASKED_MAX: u32 = 600;
 pub fn engine(test: &str) -> Option<&'static Path> {
     static ENGINE: OnceLock<Option<PathBuf>> = OnceLock::new();
     let found = ENGINE.get_or_init(|| {
-        if let Some(named) = std::env::var_os("KILN_TESTS_ENGINE") {
+        let named = std::env::var_os("KILN_TESTS_ENGINE");
+        if named.as_deref() == Some("own".as_ref()) {
+            return Some(start().expect("an engine of our own was asked for"));
+        }
+        if let Some(named) = named {
             let named = PathBuf::from(named);
             assert!(answers(&named), "no engine answers at {}", named.display());
             return Some(named);
@@ -68,20 +73,20 @@ fn start() -> Option<PathBuf> {
     command.args(["--pdeathsig", "TERM", "dockerd", "--host", &host]);
     command.args(["--data-root", &path("data"), "--exec-root", &path("exec")]);
     command.args(["--pidfile", &path("pid"), "--bridge=none", "--iptables=false"]);
+    command.arg("--ip6tables=false");
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
-    // The signal comes at the end of the thread that started it, so that one never ends.
-    thread::spawn(move || {
-        // Never dropped, since the thread never ends.
-        let _started = command.spawn();
-        loop {
-            thread::park();
-        }
-    });
+    let (tell, ended) = mpsc::channel();
+    // The signal comes at the end of the thread that started it: with this process, or after it.
+    thread::spawn(move || tell.send(command.status()));
     for _ in 0..ASKED_MAX {
         if answers(&socket) {
+            println!("an engine was started: {}", socket.display());
             return Some(socket);
         }
-        thread::park_timeout(std::time::Duration::from_millis(100));
+        if let Ok(end) = ended.recv_timeout(std::time::Duration::from_millis(100)) {
+            println!("dockerd ended: {end:?}");
+            break;
+        }
     }
     println!(
         "dockerd does not start: {}",

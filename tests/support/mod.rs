@@ -8,6 +8,8 @@
 //! Where the tests do not run as root, only the unprivileged half can run.
 
 mod aftermath;
+pub mod backend;
+pub mod container;
 pub mod engine;
 
 pub use aftermath::Canaries;

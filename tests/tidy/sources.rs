@@ -263,12 +263,19 @@ fn nothing_is_left_to_do() {
     refuse("work left undone on main", &breaches);
 }
 
+/// Whole lines that hold such a word and mean something else: Debian's name of a package.
+fn means_a_package(path: &str, line: &str) -> bool {
+    let package = joined(&[("package=docker", ".io")]);
+    path == "tests/scripts/setup.sh" && package.iter().any(|allowed| line == allowed)
+}
+
 /// Refuses every line of every file but Cargo.lock that holds one of `words`.
 fn nowhere(rule: &str, words: &[String]) {
     let mut breaches = Vec::new();
     for file in files().iter().filter(|file| file.path != "Cargo.lock") {
         for (index, line) in file.text.lines().enumerate() {
-            if words.iter().any(|word| line.contains(word.as_str())) {
+            let named = words.iter().any(|word| line.contains(word.as_str()));
+            if named && !means_a_package(&file.path, line) {
                 breaches.push(format!("{}:{}: {}", file.path, index + 1, line.trim()));
             }
         }

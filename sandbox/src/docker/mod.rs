@@ -15,6 +15,7 @@
 mod client;
 mod error;
 mod image;
+mod keeper;
 mod layout;
 mod observe;
 mod request;
@@ -28,6 +29,7 @@ use std::path::PathBuf;
 
 pub use client::{Facts, look};
 pub use error::EngineError;
+pub use keeper::{Kept, keep};
 pub use run::run;
 pub use staging::Staging;
 

@@ -222,6 +222,8 @@ fn host_config(
         tmpfs: Some(tmpfs(layout, limits.work, owner, facts)),
         userns_mode: (asked.user == User::Mapped).then(|| format!("keep-id:uid={USER},gid={USER}")),
         shm_size: Some(signed(limits.work.0)),
+        // Podman does not tell them back.
+        sysctls: (!facts.podman).then(settings),
         masked_paths: Some(masked()),
         readonly_paths: Some(read_only()),
         ..HostConfig::default()
@@ -295,6 +297,14 @@ fn security(facts: &Facts, staging: &Path) -> Vec<String> {
         all.push(format!("seccomp={}", seccomp::profile()));
     }
     all
+}
+
+/// Settings of the container's own network that an engine would widen: everybody could make ping sockets
+/// and listen below 1024.
+fn settings() -> HashMap<String, String> {
+    let all =
+        [("net.ipv4.ping_group_range", "1 0"), ("net.ipv4.ip_unprivileged_port_start", "1024")];
+    all.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
 }
 
 /// The profile's file in the staging folder, for an engine that wants one. It is bound nowhere.

@@ -15,6 +15,7 @@ use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat, openat2, statat};
 
 use super::client::{Connected, Facts, connect, image};
 use super::error::{Asking, EngineError, own, refused};
+use super::keeper::Keeper;
 use super::layout::{ENGINES_FILES, Layout, layout};
 use super::request::{Asked, PROFILE_FILE, User, limits, request};
 use super::staging::Staging;
@@ -135,9 +136,19 @@ impl Job<'_> {
         let options = CreateContainerOptionsBuilder::default().name(&name).build();
         let made = docker.create_container(Some(options), body.clone()).await;
         let id = made.map_err(refused(Asking::Create))?.id;
-        let result = self.live(&docker, &facts, &id, &asked, &body, cancel, sink).await;
+        // If kiln is killed from here on, its keeper does 7.
+        let (keeper, result) = match Keeper::start(&facts.socket, &id) {
+            Ok(keeper) => {
+                let lived = self.live(&docker, &facts, &id, &asked, &body, cancel, sink).await;
+                (Some(keeper), lived)
+            }
+            Err(error) => (None, Err(error)),
+        };
         // 7. Whatever happened, nothing of it stays with the engine.
         let removed = remove(&docker, &id).await;
+        if let Some(keeper) = keeper.filter(|_| removed.is_ok()) {
+            keeper.dismiss();
+        }
         let done = result?;
         removed?;
         Ok(Some(done))
@@ -206,7 +217,7 @@ impl Job<'_> {
             let pid = state.pid.and_then(|pid| u32::try_from(pid).ok());
             return Err(Error::StillAlive { pids: pid.into_iter().collect() });
         }
-        let full = self.staging.measure(self.layout)? > asked.limits.work.0;
+        let full = self.staging.is_over(self.layout, asked.limits.work)?;
         let code = state.exit_code.or(seen.code);
         let exit = match seen.stop {
             Some(Stop::Cancelled) => Exit::Cancelled,

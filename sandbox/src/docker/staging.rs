@@ -13,6 +13,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use model::T0_SECONDS;
+use model::limits::Bytes;
 use rustix::fs::{
     AtFlags, CWD, Dir, FileType, FlockOperation, Gid, Mode, OFlags, Timespec, Timestamps, Uid,
     chownat, flock, fstat, mkdirat, openat, statat, unlinkat, utimensat,
@@ -23,6 +24,7 @@ use super::error::{EngineError, own};
 use super::layout::{Layout, Op};
 use crate::error::{Error, MountProblem};
 use crate::native::copy::{ACCESSED, copy_folder, times_of};
+use crate::native::space;
 use crate::spec::Parts;
 
 const FOLDER: OFlags =
@@ -75,9 +77,12 @@ impl Staging {
         let name: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
         let path = at.join(&name);
         let made = |parent: &OwnedFd| -> io::Result<OwnedFd> {
+            // Until it is locked it looks like a dead kiln's; nobody sweeps meanwhile.
+            flock(parent, FlockOperation::LockShared)?;
             mkdirat(parent, &name, Mode::RWXU)?;
             let dir = openat(parent, &name, FOLDER, Mode::empty())?;
             flock(&dir, FlockOperation::NonBlockingLockExclusive)?;
+            flock(parent, FlockOperation::Unlock)?;
             Ok(dir)
         };
         let dir = made(&parent).map_err(own("make the staging folder", &path))?;
@@ -194,26 +199,24 @@ impl Staging {
         .map_err(own("give the step its files in", &self.path))
     }
 
-    /// Returns how many bytes the writable places hold on the disk; more than any limit if they are nested
-    /// deeper than is measured.
-    ///
-    /// # Errors
-    /// When something could not be looked at: then nothing is bounded.
-    pub fn measure(&self, layout: &Layout) -> Result<u64, EngineError> {
-        let mut bytes = 0_u64;
+    /// Says whether the writable places hold more than so many bytes, more files than so many bytes of a
+    /// disk have inodes, or folders deeper than anybody will follow them.
+    pub fn is_over(&self, layout: &Layout, most: Bytes) -> Result<bool, EngineError> {
+        let (mut bytes, mut inodes) = (0_u64, 0_u64);
         for (_, at) in &layout.writable {
             let Ok(top) = openat(&self.dir, at.as_str(), FOLDER, Mode::empty()) else { continue };
             // What vanishes while it is measured is not there.
             let measured = each(top.as_fd(), MEASURED_DEPTH_MAX, &mut |_, _, stat| {
                 bytes = bytes.saturating_add(stat.st_blocks.unsigned_abs().saturating_mul(512));
+                inodes += 1;
                 Ok(())
             });
             match measured.map_err(own("measure", &self.path))? {
                 Depth::Reached => {}
-                Depth::Beyond => return Ok(u64::MAX),
+                Depth::Beyond => return Ok(true),
             }
         }
-        Ok(bytes)
+        Ok(bytes > most.0 || inodes > space::inodes(most.0))
     }
 
     /// Opens a writable place for reading, after the step is dead.
@@ -232,8 +235,19 @@ impl Drop for Staging {
     }
 }
 
+/// Removes every staging folder whose maker is gone, while none is in the making.
+pub fn remove_dead(parent: BorrowedFd<'_>) -> io::Result<()> {
+    flock(parent, FlockOperation::LockExclusive)?;
+    for name in names(parent)? {
+        if let Err(error) = remove_if_dead(parent, &name) {
+            tracing::warn!(%name, %error, "a staging folder of a dead kiln was not removed");
+        }
+    }
+    Ok(flock(parent, FlockOperation::Unlock)?)
+}
+
 /// Removes what a dead kiln left; says whether it was dead.
-pub fn remove_if_dead(parent: BorrowedFd<'_>, name: &str) -> io::Result<bool> {
+fn remove_if_dead(parent: BorrowedFd<'_>, name: &str) -> io::Result<bool> {
     let dir = match openat(parent, name, FOLDER, Mode::empty()) {
         Ok(dir) => dir,
         Err(Errno::NOENT) => return Ok(true),
@@ -261,7 +275,7 @@ pub fn is_dead(parent: BorrowedFd<'_>, name: &str) -> io::Result<bool> {
 }
 
 /// Names of all staging folders.
-pub fn names(parent: BorrowedFd<'_>) -> io::Result<Vec<String>> {
+fn names(parent: BorrowedFd<'_>) -> io::Result<Vec<String>> {
     let mut names = Vec::new();
     for entry in Dir::read_from(parent)? {
         let entry = entry?;
@@ -507,10 +521,28 @@ mod tests {
         std::fs::create_dir_all(place.join(&deep)).expect("folders");
         let mut file = File::create(place.join("file")).expect("a file");
         file.write_all(&vec![1; 1 << 20]).expect("bytes");
-        let bytes = staging.measure(&layout).expect("bytes");
-        assert!((1 << 20..u64::MAX).contains(&bytes), "control: {bytes}");
+        let is_over = |most| staging.is_over(&layout, Bytes(most)).expect("a look");
+        assert!(is_over(1 << 20) && !is_over(8 << 20), "control");
         std::fs::create_dir(place.join(&deep).join("d")).expect("a folder");
-        assert_eq!(staging.measure(&layout).expect("bytes"), u64::MAX);
+        assert!(is_over(u64::MAX));
+    }
+
+    #[test]
+    fn files_without_a_byte_are_counted() {
+        let top = tempfile::tempdir().expect("a folder");
+        let staging = Staging::make(&top.path().join("staging")).expect("a staging folder");
+        let place = staging.path.join("work");
+        std::fs::create_dir(&place).expect("a folder");
+        let writable = vec![(crate::native::setup::place("work"), "work".to_owned())];
+        let layout = Layout { writable, ..Layout::default() };
+        let most = space::inodes(0);
+        for number in 0..=most {
+            // What is linked to itself leads nowhere and takes no block.
+            std::os::unix::fs::symlink(".", place.join(number.to_string())).expect("a link");
+        }
+        assert!(staging.is_over(&layout, Bytes(1 << 30)).expect("a look"));
+        std::fs::remove_file(place.join("0")).expect("it is there");
+        assert!(!staging.is_over(&layout, Bytes(1 << 30)).expect("a look"));
     }
 
     #[test]
@@ -529,6 +561,25 @@ mod tests {
         std::fs::create_dir(at.join(&dead)).expect("a folder");
         assert!(remove_if_dead(parent.as_fd(), &dead).expect("a look"));
         assert!(names(parent.as_fd()).expect("names").is_empty());
+    }
+
+    #[test]
+    fn a_folder_in_the_making_is_not_swept() {
+        let top = tempfile::tempdir().expect("a folder");
+        let at = top.path().join("staging");
+        let over = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let sweep = scope.spawn(|| {
+                let parent = open_parent(&at).expect("open");
+                while !over.load(std::sync::atomic::Ordering::Relaxed) {
+                    remove_dead(parent.as_fd()).expect("a look");
+                }
+            });
+            let made: Vec<_> = (0..2000).map(|_| Staging::make(&at).map(drop)).collect();
+            over.store(true, std::sync::atomic::Ordering::Relaxed);
+            sweep.join().expect("it ends");
+            assert!(made.iter().all(Result::is_ok), "{made:?}");
+        });
     }
 
     #[test]

@@ -39,11 +39,7 @@ pub async fn sweep(docker: &Docker, engine: &Engine) -> Result<(), EngineError> 
             remove(docker, &id).await?;
         }
     }
-    for name in staging::names(parent.as_fd()).map_err(looked)? {
-        if let Err(error) = staging::remove_if_dead(parent.as_fd(), &name) {
-            tracing::warn!(%name, %error, "a staging folder of a dead kiln was not removed");
-        }
-    }
+    staging::remove_dead(parent.as_fd()).map_err(looked)?;
     Ok(())
 }
 

@@ -248,9 +248,9 @@ impl Run {
     fn is_full(&mut self, bounds: &Bounds<'_>) -> Result<bool, EngineError> {
         let begun = Instant::now();
         let (staging, layout) = bounds.places;
-        let bytes = staging.measure(layout)?;
+        let over = staging.is_over(layout, bounds.disk)?;
         self.measure_at = Instant::now() + MEASURE_EVERY.max(begun.elapsed() * MEASURE_SHARE);
-        Ok(bytes > bounds.disk.0)
+        Ok(over)
     }
 
     fn take(&mut self, output: LogOutput, bounds: &Bounds<'_>, sink: &mut dyn FnMut(From, &[u8])) {

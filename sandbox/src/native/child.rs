@@ -23,9 +23,10 @@ use rustix::process::{
 use rustix::thread::CpuSet;
 
 use super::error::{Doing, Failure, Naming};
-use super::wire::{CONFINED, GO_ON, Order, SWEEP, Word, receive, say, unpack};
+use super::wire::{CONFINED, GO_ON, KEEP, Order, SWEEP, Word, receive, say, unpack};
 use super::{apply, inherited, init, namespaces, sys};
 use crate::confined;
+use crate::docker;
 
 /// What the child is called instead of a program's name. Nobody starts kiln under it by accident.
 pub const MARK: &str = "kiln: sandbox child";
@@ -55,6 +56,7 @@ fn start() -> ! {
         }
         Ok(Asked::Confined { order, root }) => confined::start(&order, &root, &socket),
         Ok(Asked::Sweep(users)) => confined::sweep(users, &socket),
+        Ok(Asked::Keep(kept)) => docker::keep(&kept, &socket),
         Err(failure) => {
             // If the build process is gone nobody is left to tell.
             let _ = say(socket.as_fd(), &Word::Failed(failure), &[]);
@@ -71,6 +73,8 @@ enum Asked {
     Confined { order: confined::Order, root: OwnedFd },
     /// The end of all processes of a confined step's user.
     Sweep(confined::Users),
+    /// The keeper of an engine's container.
+    Keep(docker::Kept),
 }
 
 /// What the first process needs.
@@ -99,6 +103,9 @@ fn prepare(socket: &OwnedFd) -> Result<Asked, Failure> {
     let file = next().or_fail(Doing::Talk, "")?;
     if word == SWEEP {
         return Ok(Asked::Sweep(unpack(file).or_fail(Doing::Talk, "order")?.0));
+    }
+    if word == KEEP {
+        return Ok(Asked::Keep(unpack(file).or_fail(Doing::Talk, "order")?.0));
     }
     if word == CONFINED {
         let (order, _) = unpack::<confined::Order>(file).or_fail(Doing::Talk, "order")?;

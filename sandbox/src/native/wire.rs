@@ -156,6 +156,8 @@ pub const ORDER: &[u8] = b"order";
 pub const CONFINED: &[u8] = b"confined";
 /// What comes with the order to kill what is left of a confined step.
 pub const SWEEP: &[u8] = b"sweep";
+/// What comes with the order to keep an engine's container.
+pub const KEEP: &[u8] = b"keep";
 /// What the build process says after the order, once the child is in its control group.
 pub const GO_ON: &[u8] = b"go on";
 /// What it says to stop the step.

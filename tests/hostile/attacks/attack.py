@@ -6,7 +6,7 @@ The same program runs inside a step, where it must be contained, and outside as 
 the same attack must get through: an attack that can do nothing anywhere shows nothing.
 What the attacks need to know of the test's world stands in the environment: CANARY (a file of the
 host), SERVICE_PORT (a service on the host's loopback), SOCKET (a Unix socket of the host),
-ABSTRACT (an abstract one).
+ABSTRACT (an abstract one), BACKEND (a column of the table).
 """
 
 import ctypes
@@ -18,6 +18,8 @@ import traceback
 
 LIBC = ctypes.CDLL(None, use_errno=True)
 ATTACKS = {}
+BACKEND = os.environ.get("BACKEND", "native")
+NULL = os.makedev(1, 3)
 
 
 class Breach(Exception):
@@ -59,6 +61,26 @@ def fails(call, *arguments, with_=()):
         breach_if(with_ and name not in with_, f"{call.__name__}{arguments} gave {name}")
         return name
     raise Breach(f"{call.__name__}{arguments} succeeded")
+
+
+def has_proc():
+    """Says whether there is a /proc, which only a confined step may lack."""
+    there = os.path.exists("/proc/self/status")
+    breach_if(not there and BACKEND != "confined", "there is no /proc")
+    return there
+
+
+def others():
+    """Returns process numbers that are somebody else's."""
+    found = {1}
+    for number in range(1, 40_000):
+        try:
+            os.kill(number, 0)
+        except PermissionError:
+            found.add(number)
+        except ProcessLookupError:
+            pass
+    return sorted(found)
 
 
 def main():

@@ -4,7 +4,7 @@ import os
 import socket
 import time
 
-from attack import attack, breach_if
+from attack import attack, breach_if, has_proc
 
 T0 = 318211200
 
@@ -56,17 +56,26 @@ def modes():
     os.chmod("tree/sub", 0o700)
 
 
+def count_of(ranges):
+    count = 0
+    for part in ranges.split(","):
+        first, _, last = part.partition("-")
+        count += int(last or first) - int(first) + 1
+    return count
+
+
 @attack("S-C05")
 def processors_and_memory():
     """True numbers, and the same by every way of asking."""
     allowed = len(os.sched_getaffinity(0))
-    print("processors", allowed if os.environ.get("PINNED") else "of the host")
+    said = int(os.popen("nproc").read())
+    breach_if(said != allowed, f"{said} by nproc, {allowed} by affinity")
+    breach_if(os.cpu_count() < allowed, f"{os.cpu_count()} by sysconf, {allowed} by affinity")
+    if not has_proc():  # and no other way of asking
+        return allowed
     with open("/proc/self/status") as lines:
         facts = dict(line.rstrip("\n").split(":\t", 1) for line in lines if ":\t" in line)
-    count = 0
-    for part in facts["Cpus_allowed_list"].split(","):
-        first, _, last = part.partition("-")
-        count += int(last or first) - int(first) + 1
+    count = count_of(facts["Cpus_allowed_list"])
     breach_if(count != allowed, f"{count} by status, {allowed} by affinity")
     with open("/proc/cpuinfo") as lines:
         known = sum(1 for line in lines if line.startswith("processor"))
@@ -75,8 +84,13 @@ def processors_and_memory():
         kilobytes = int(next(lines).split()[1])
     pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 1024
     breach_if(kilobytes != pages, f"{kilobytes} kB by meminfo, {pages} kB by sysinfo")
-    if os.environ.get("PINNED"):
-        breach_if(allowed != int(os.environ["PINNED"]), f"pinned to {allowed}")
+    return allowed
+
+
+@attack("S-C05-pinned")
+def one_processor():
+    allowed = processors_and_memory()
+    breach_if(allowed != 1, f"pinned to {allowed}")
 
 
 @attack("S-C06")

@@ -4,7 +4,7 @@ import os
 import socket
 import time
 
-from attack import attack, breach_if, fails
+from attack import BACKEND, attack, breach_if, fails, has_proc
 
 FIXED = {
     "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
@@ -16,7 +16,7 @@ FIXED = {
     "PYTHONDONTWRITEBYTECODE": "1",
 }
 # What the test's own build file sets, and what the shell and Python add by themselves.
-OF_THE_TEST = {"CANARY", "SERVICE_PORT", "SOCKET", "ABSTRACT", "KILN_TEST"}
+OF_THE_TEST = {"CANARY", "SERVICE_PORT", "SOCKET", "ABSTRACT", "KILN_TEST", "BACKEND"}
 OF_THE_SHELL = {"PWD", "OLDPWD", "SHLVL", "_", "LC_CTYPE"}
 
 
@@ -24,8 +24,20 @@ def interfaces():
     return [name for _, name in socket.if_nameindex()]
 
 
+def has_sockets():
+    """Says whether a socket can be made, which only a confined step cannot."""
+    if BACKEND != "confined" or has_proc():
+        return True
+    for family in (socket.AF_INET, socket.AF_INET6, socket.AF_UNIX, socket.AF_NETLINK, socket.AF_PACKET):
+        for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM, socket.SOCK_RAW):
+            fails(socket.socket, family, kind, with_=("EAFNOSUPPORT",))
+    return False
+
+
 @attack("S-B01")
 def dials_out():
+    if not has_sockets():
+        return
     breach_if(interfaces() != ["lo"], f"interfaces: {interfaces()}")  # before anything is sent
     for address in ("192.0.2.1", "10.255.255.1", "169.254.169.254"):
         for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
@@ -70,6 +82,8 @@ def looks_up_a_name():
 
 @attack("S-B03")
 def reaches_a_service_of_the_host():
+    if not has_sockets():
+        return
     port = int(os.environ["SERVICE_PORT"])
     for family, address in ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")):
         with socket.socket(family, socket.SOCK_STREAM) as out:
@@ -133,3 +147,26 @@ def remembers():
         except OSError:
             continue
     breach_if(not os.path.exists("/tmp/marker"), "this attack cannot write")
+
+
+DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
+
+
+@attack("S-B08-marks")
+def marks_devices():
+    """Whoever may write to a file may set its times to now, and so leave a word for whoever looks later."""
+    for path in DEVICES:
+        try:
+            os.utime(path)
+        except OSError:
+            pass
+    print(*(os.stat(path).st_mtime_ns for path in DEVICES), time.time_ns())
+
+
+@attack("S-B08-looks")
+def looks_for_marks():
+    with open("in/mark") as file:
+        *marks, when = map(int, file.readline().split())
+    for path, mark in zip(DEVICES, marks):
+        found = os.stat(path).st_mtime_ns
+        breach_if(found == mark and abs(when - mark) < 60 * 10**9, f"{path} was marked by another step")

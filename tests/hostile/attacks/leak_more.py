@@ -4,7 +4,7 @@ import os
 import socket
 import time
 
-from attack import attack, breach_if, fails, must_fail
+from attack import BACKEND, attack, breach_if, fails, has_proc, must_fail
 
 X86 = os.uname().machine == "x86_64"
 PORT = 8099
@@ -75,7 +75,8 @@ def reads_the_hosts_papers():
     with open("/etc/resolv.conf") as lines:
         servers = [line.strip() for line in lines if line.startswith("nameserver")]
     breach_if(servers != ["nameserver 127.0.0.1"], f"resolvers: {servers}")
-    breach_if(socket.gethostname() != "localhost", socket.gethostname())
+    # A confined step has the container's: `host-name`, in the list of what it lacks.
+    breach_if(socket.gethostname() != "localhost" and BACKEND != "confined", socket.gethostname())
 
 
 @attack("S-B11")
@@ -88,6 +89,9 @@ def reads_the_kernels_log():
         if os.path.exists(f"/proc/{name}"):
             with open(f"/proc/{name}", "rb") as file:
                 breach_if(file.read(1), f"/proc/{name} tells something")
+    if not has_proc():
+        breach_if(os.listdir("/proc"), "/proc holds something")
+        return
     with open("/proc/net/dev") as lines:
         names = [line.split(":")[0].strip() for line in lines if ":" in line]
     breach_if(names != ["lo"], f"interfaces: {names}")

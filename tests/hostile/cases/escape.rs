@@ -3,7 +3,6 @@
 use super::super::Need;
 use super::{
     Act, CONTAINED, Case, Control, EVERYWHERE, Expect, Group, HOST, NATIVE_ONLY, On, RESULT, Runs,
-    WITH_LOOPBACK, WITH_NAMESPACES,
 };
 use crate::hostile::acts;
 
@@ -17,6 +16,8 @@ const AS_INNER_ROOT: &[&str] = &["unshare", "-Urm", "sh", "-c", ASIDE];
 /// With private mounts, but as the real root.
 const PRIVATE_MOUNTS: &[&str] = &["unshare", "-m", "sh", "-c", ASIDE];
 
+const ENGINES_INIT: &str =
+    "the first process is the engine's own init, with the step's user and nothing of kiln's in it";
 const ENGINE: &str = "the case is about requests to a container engine";
 
 /// The rows.
@@ -46,7 +47,6 @@ const ROWS: [Case; 34] = [
         id: "S-A04",
         title: "reading and overwriting kiln's own processes and programs",
         control: Control::Sealed("S-A04-own"),
-        on: WITH_NAMESPACES,
         ..CONTAINED
     },
     Case {
@@ -93,7 +93,6 @@ const ROWS: [Case; 34] = [
         title: "killing everything",
         control: Control::None("outside it would kill the tests"),
         expect: Expect::Refused(&["KILN-0401"]),
-        on: WITH_NAMESPACES,
         ..CONTAINED
     },
     Case {
@@ -111,17 +110,11 @@ const ROWS: [Case; 34] = [
         ..CONTAINED
     },
     Case { id: "S-A15", title: "sockets of the host's services", ..CONTAINED },
-    Case {
-        id: "S-A16",
-        title: "abstract sockets, both directions",
-        on: WITH_NAMESPACES,
-        ..CONTAINED
-    },
+    Case { id: "S-A16", title: "abstract sockets, both directions", ..CONTAINED },
     Case {
         id: "S-A17",
         title: "odd socket families, raw sockets, netlink beside routing",
         control: Control::Sealed("S-A17-usual"),
-        on: WITH_LOOPBACK,
         ..CONTAINED
     },
     Case { id: "S-A18", title: "io_uring", ..CONTAINED },
@@ -162,14 +155,13 @@ const ROWS: [Case; 34] = [
     Case {
         id: "S-A22",
         title: "tracing and reading: own children yes, others no",
-        on: WITH_NAMESPACES,
         control: Control::Within,
         ..CONTAINED
     },
     Case {
         id: "S-A23",
         title: "privileged, host network, binds, devices by every alias",
-        act: Act::Host(|_| Vec::new()),
+        act: Act::Test("nothing_in_a_build_file_leads_to_a_privilege_of_the_engine"),
         on: On {
             root: Runs::No(ENGINE),
             user: Runs::No(ENGINE),
@@ -213,7 +205,7 @@ const ROWS: [Case; 34] = [
         id: "S-A28",
         title: "taking files, memory or processors from the step's first process, which is kiln's",
         control: Control::Sealed("S-A28-own"),
-        on: WITH_NAMESPACES,
+        on: On { docker: Runs::No(ENGINES_INIT), ..EVERYWHERE },
         ..CONTAINED
     },
     // The runner lives on after all of that.

@@ -1,7 +1,9 @@
 //! Group D: more than a step's share.
 
 use super::super::Need;
-use super::{Act, CONTAINED, Case, Control, Expect, Group, HOST, KEPT, RESULT};
+use super::{
+    Act, CONTAINED, Case, Control, Expect, Group, HOST, KEPT, On, RESULT, Runs, WITH_DISK,
+};
 use crate::hostile::acts;
 
 /// The rows.
@@ -9,8 +11,11 @@ pub const EXHAUSTION: Group = Group { letter: 'D', title: "Resource exhaustion",
 
 const ALONE: Case = Case { control: Control::None("outside it would fill the host"), ..CONTAINED };
 
-const ROWS: [Case; 17] = [
-    Case { id: "S-D01", title: "processes without end", ..ALONE },
+const KEPT_THERE: Runs = Runs::No("the disk is limited there");
+
+const ROWS: [Case; 18] = [
+    // An engine kills thousands of processes one by one, which takes its time on a busy host.
+    Case { id: "S-D01", title: "processes without end", seconds_max: 300, ..ALONE },
     Case {
         id: "S-D01-bomb",
         title: "a fork bomb",
@@ -43,18 +48,32 @@ const ROWS: [Case; 17] = [
         title: "disk without end, in every writable place",
         more: "    resources: {disk: 48Mi}\n",
         expect: Expect::Refused(&["KILN-0406"]),
+        on: WITH_DISK,
         ..ALONE
     },
     Case {
         id: "S-D03-fallocate",
         title: "a terabyte reserved at once",
         more: "    resources: {disk: 48Mi}\n",
+        on: WITH_DISK,
         ..ALONE
+    },
+    Case {
+        id: "S-D03-refused",
+        title: "a disk limit that cannot be kept is refused",
+        act: Act::Attack("S-D02-little"),
+        more: "    resources: {disk: 48Mi}\n",
+        control: Control::None("S-D03 is the other half"),
+        expect: Expect::Ends(7, "KILN-0504"),
+        on: On { confined: Runs::Yes, root: KEPT_THERE, user: KEPT_THERE, docker: KEPT_THERE },
+        ..CONTAINED
     },
     Case {
         id: "S-D04",
         title: "inodes without end",
         more: "    resources: {disk: 48Mi}\n",
+        expect: Expect::Bounded("KILN-0406"),
+        on: WITH_DISK,
         ..ALONE
     },
     Case {
@@ -93,8 +112,12 @@ const ROWS: [Case; 17] = [
     Case {
         id: "S-D08-links",
         title: "a million links in one folder",
+        // Counted once a second and removed one by one.
+        seconds_max: 300,
         more: "    resources: {disk: 48Mi}\n",
         outputs: KEPT,
+        expect: Expect::Bounded("KILN-0406"),
+        on: WITH_DISK,
         ..ALONE
     },
     Case {

@@ -1,13 +1,13 @@
 //! Group F: inputs that change, and inputs that are not what they seem.
 
-use super::{Act, CONTAINED, Case, Control, EVERYWHERE, Group, HOST, NATIVE_ONLY, On, Runs};
+use super::{Act, CONTAINED, Case, Control, Group, HOST, NATIVE_ONLY, On, Runs, YES};
 use crate::hostile::input_acts as acts;
 
 /// The rows.
 pub const INPUTS: Group =
     Group { letter: 'F', title: "Inputs and changes in between", cases: &ROWS };
 
-const ROOT_READS: &str = "root may read every file";
+const ROOT: Runs = Runs::No("kiln is root there, who may read every file");
 
 const ROWS: [Case; 9] = [
     Case {
@@ -45,7 +45,7 @@ const ROWS: [Case; 9] = [
         id: "S-F06",
         title: "files and folders that may not be read",
         act: Act::Host(acts::closed_input),
-        on: On { root: Runs::No(ROOT_READS), ..EVERYWHERE },
+        on: On { user: YES, root: ROOT, docker: ROOT, confined: ROOT },
         ..HOST
     },
     Case {

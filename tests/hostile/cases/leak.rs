@@ -1,12 +1,18 @@
 //! Group B: what a step can see, reach or remember.
 
-use super::{Act, CONTAINED, Case, Control, Expect, Group, HOST, WITH_LOOPBACK};
+use super::{
+    Act, CONTAINED, Case, Control, EVERYWHERE, Expect, Group, HOST, On, Runs, WITH_LOOPBACK,
+};
 use crate::hostile::acts;
 
 /// The rows.
 pub const LEAK: Group = Group { letter: 'B', title: "Hermeticity leak", cases: &ROWS };
 
-const ROWS: [Case; 12] = [
+const UNHEARD: &str =
+    "there is no resolver to hear the name, as docs/backends.md says: S-B02-refused";
+const HEARD: &str = "S-B02-name is";
+
+const ROWS: [Case; 14] = [
     Case {
         id: "S-B01",
         title: "dialling out, by address",
@@ -26,7 +32,17 @@ const ROWS: [Case; 12] = [
         seconds_max: 20,
         control: Control::Sealed("S-B04"),
         expect: Expect::Says("KILN-0403", "canary.example"),
-        on: WITH_LOOPBACK,
+        on: On { docker: Runs::No(UNHEARD), ..WITH_LOOPBACK },
+        ..CONTAINED
+    },
+    Case {
+        id: "S-B02-refused",
+        title: "a look-up is refused at once where nobody listens",
+        act: Act::Attack("S-B02-name"),
+        seconds_max: 30,
+        control: Control::Sealed("S-B04"),
+        expect: Expect::Refused(&["KILN-0401"]),
+        on: On { root: Runs::No(HEARD), user: Runs::No(HEARD), ..EVERYWHERE },
         ..CONTAINED
     },
     Case { id: "S-B03", title: "services on the host's loopback", ..CONTAINED },
@@ -39,6 +55,12 @@ const ROWS: [Case; 12] = [
         title: "what an earlier step left",
         control: Control::None("two_steps_share_nothing looks at it twice"),
         ..CONTAINED
+    },
+    Case {
+        id: "S-B08-marks",
+        title: "times that another step set where every step may",
+        act: Act::Host(acts::marks_left_behind),
+        ..HOST
     },
     Case {
         id: "S-B09",

@@ -56,13 +56,22 @@ const YES: Runs = Runs::Yes;
 /// On every backend.
 const EVERYWHERE: On = On { root: YES, user: YES, docker: YES, confined: YES };
 /// Where a step has a network of its own.
-const WITH_LOOPBACK: On =
-    On { confined: Runs::No("no network socket can be made there"), ..EVERYWHERE };
-/// Where a step has process numbers and a host name of its own.
-const WITH_NAMESPACES: On =
-    On { confined: Runs::No("numbers and names are the container's there"), ..EVERYWHERE };
+const WITH_LOOPBACK: On = On {
+    confined: Runs::No(
+        "no network socket can be made there (`loopback`, which doctor tells and `require` refuses)",
+    ),
+    ..EVERYWHERE
+};
 
-const NATIVE: &str = "the case is about the native backend's own parts";
+/// Where the disk of a step is limited.
+const WITH_DISK: On = On {
+    confined: Runs::No(
+        "the disk is not limited there (`disk`, which doctor tells and `require` refuses), and a limit that is asked for is refused: S-D03-refused",
+    ),
+    ..EVERYWHERE
+};
+
+const NATIVE: &str = "no key of a build file leads there, and the sandbox's own tests make a Spec for the native backend";
 /// Of the native backend alone.
 const NATIVE_ONLY: On = On { docker: Runs::No(NATIVE), confined: Runs::No(NATIVE), ..EVERYWHERE };
 
