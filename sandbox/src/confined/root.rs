@@ -71,7 +71,8 @@ pub fn prepare(
     if name != ONCE {
         clear(slot).or_fail(Doing::Wipe, "slot").map_err(explain)?;
     }
-    let root = make(slot, environment)?;
+    // What cannot be removed here is removed before the slot is used again.
+    let root = make(slot, environment).inspect_err(|_| drop(remove(slot, slot, MAKING)))?;
     let noted = looks(root.as_fd()).or_fail(Doing::PreparedRoot, name).map_err(explain)?;
     if name != ONCE {
         note(slot, &seal, &noted).or_fail(Doing::PreparedRoot, &seal).map_err(explain)?;
