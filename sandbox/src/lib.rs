@@ -42,7 +42,7 @@ pub use confined::{Lack, Slots};
 pub use docker::{Engine, EngineError, Facts as EngineFacts, Staging, look as look_at_engine};
 pub use error::{Cause, Error, LimitName, MountProblem};
 pub use native::{Doing, cool_down, enter_child_if_asked, outer_owner};
-pub use outcome::{Exit, NetworkAttempt, Outcome, Stream, Usage, Writable};
+pub use outcome::{Exit, NetworkAttempt, Outcome, Protocol, Stream, Usage, Writable};
 pub use spec::{InjectedFile, Mount, MountMode, Parts, Scratch, Spec, SpecError, Widen};
 
 /// What keeps the guarantees. Chosen by name; none ever stands in for another.

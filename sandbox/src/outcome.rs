@@ -59,6 +59,16 @@ pub struct Usage {
     pub memory_peak: Option<Bytes>,
 }
 
+/// What is spoken above an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Protocol {
+    /// A stream: a connection.
+    Tcp,
+    /// Datagrams.
+    Udp,
+}
+
 /// One attempt to reach out of the sandbox: a look-up, or a connection by address. All texts come from
 /// the step and are escaped for display.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -68,6 +78,8 @@ pub struct NetworkAttempt {
     pub host: String,
     /// The port, if it was a connection.
     pub port: Option<u16>,
+    /// What it would have spoken, if it was a connection and is known.
+    pub protocol: Option<Protocol>,
     /// The name of the process, empty if it was gone before it could be asked for.
     pub process: String,
     /// The first words of its command line.

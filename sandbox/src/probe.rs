@@ -28,7 +28,7 @@ pub struct Report {
     pub notes: Vec<Note>,
     /// Release of the running kernel.
     pub kernel: String,
-    /// Who steps run as on the host: an id that is nobody else's for root, none where it is the user.
+    /// Whom checkouts must belong to: the fixed id of all steps, none where it is whoever makes them.
     pub outer: Option<(u32, u32)>,
 }
 
@@ -109,6 +109,20 @@ pub fn probe() -> Report {
     let findings = findings(rehearse(None), &mut notes);
     let kernel = rustix::system::uname().release().to_string_lossy().into_owned();
     Report { findings, notes, kernel, outer: outer_owner() }
+}
+
+/// Rehearses a step over `folder`, where checkouts lie or are to be made. As root it is tried whether each step
+/// can have a user of its own; [`Report::outer`] says whom checkouts must belong to.
+pub fn probe_in(folder: &Path) -> Report {
+    match outer_owner().map(|_| rehearse(Some(folder))) {
+        Some(Ok(enforced)) => {
+            let mut notes = core_dumps().into_iter().collect::<Vec<_>>();
+            let findings = findings(Ok(enforced), &mut notes);
+            let kernel = rustix::system::uname().release().to_string_lossy().into_owned();
+            Report { findings, notes, kernel, outer: None }
+        }
+        Some(Err(_)) | None => probe(),
+    }
 }
 
 /// Rehearses a step whose work folder is a view of `folder`; returns by which mechanism it is one.

@@ -47,7 +47,7 @@ pub struct InjectedFile {
 
 /// A folder of the host that may hold what a step writes, where memory is no place for it.
 ///
-/// It is empty, nobody but kiln can reach it, it belongs to [`crate::outer_owner`], and whoever made it
+/// It is empty, nobody but kiln can reach it, it is given to the step's user, and whoever made it
 /// removes it when the outcome is dropped.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Scratch {

@@ -34,7 +34,7 @@ use crate::junit::Cases;
 use crate::plan::action::{self, Known, Sealed};
 use crate::report::{Event, Tail};
 use crate::schedule::Done;
-use crate::store::{self, ActionResult, Checkout, Held, Look, Owner, Scratch, Store};
+use crate::store::{self, ActionResult, Checkout, Held, Look, Scratch, Store};
 
 /// What every step of a run shares.
 pub struct Workshop<'a> {
@@ -94,7 +94,9 @@ pub fn execute(
     tracing::debug!(action = %sealed.digest, "to be run");
     // 3. Ask once whether this host can, lay the inputs out, and have the sandbox started meanwhile.
     shop.backend.warm_up();
-    let wrong = shop.ready.wrong(shop.backend, |guarantee| step.waived.contains(&guarantee));
+    let wrong = shop
+        .ready
+        .wrong(shop.backend, &shop.store.run_path(), |guarantee| step.waived.contains(&guarantee));
     if !wrong.is_empty() {
         return Err(refusal::before(wrong.to_vec()));
     }
@@ -231,7 +233,7 @@ fn lay_out(
     environment: Blob,
     mounts: &[Known],
 ) -> Result<Laid, StepFailure> {
-    let owner = owner();
+    let owner = shop.ready.owner();
     let root = shop
         .store
         .checkout(&environment, Look { seconds: model::T0_SECONDS, owner })
@@ -255,14 +257,10 @@ fn lay_out(
     Ok(laid)
 }
 
-fn owner() -> Option<Owner> {
-    sandbox::outer_owner().map(|(uid, gid)| Owner { uid, gid })
-}
-
 /// Makes a folder for what the step writes, for the backend that can use one.
 fn scratch<'a>(shop: &Workshop<'a>) -> Result<Option<Scratch<'a>>, store::Error> {
     match shop.backend {
-        Backend::Native => shop.store.scratch(owner()).map(Some),
+        Backend::Native => shop.store.scratch(shop.ready.owner()).map(Some),
         Backend::Docker(_) | Backend::Confined(_) => Ok(None),
     }
 }

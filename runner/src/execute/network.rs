@@ -6,7 +6,7 @@
 //! Pure. Does not catch: a download by a program of another name.
 
 use model::step::{Epoch, Step, StepMount, WORK_FOLDER};
-use sandbox::NetworkAttempt;
+use sandbox::{NetworkAttempt, Protocol};
 
 use crate::diagnostic::{Code, Diagnostic};
 
@@ -93,7 +93,12 @@ pub fn told(attempts: &[NetworkAttempt]) -> String {
 
 fn one(attempt: &NetworkAttempt) -> String {
     let place = NetworkAttempt { process: String::new(), ..attempt.clone() };
-    let what = if attempt.port.is_some() { "a connection to" } else { "a look-up of" };
+    let what = match (attempt.port, attempt.protocol) {
+        (None, _) => "a look-up of",
+        (Some(_), None) => "a connection to",
+        (Some(_), Some(Protocol::Tcp)) => "a TCP connection to",
+        (Some(_), Some(Protocol::Udp)) => "a UDP message to",
+    };
     match attempt.process.as_str() {
         "" => format!("{what} {place}"),
         process => format!("{what} {place} by process `{process}`"),
@@ -144,6 +149,7 @@ mod tests {
         NetworkAttempt {
             host: host.to_owned(),
             port,
+            protocol: None,
             process: process.to_owned(),
             command: command.to_owned(),
         }
@@ -199,9 +205,18 @@ mod tests {
         assert_eq!(
             told(&[
                 attempt("a.example", None, "", ""),
-                attempt("2001:db8::1", Some(443), "curl", "")
+                attempt("2001:db8::1", Some(443), "curl", ""),
+                NetworkAttempt {
+                    protocol: Some(Protocol::Tcp),
+                    ..attempt("192.0.2.1", Some(80), "a", "")
+                },
+                NetworkAttempt {
+                    protocol: Some(Protocol::Udp),
+                    ..attempt("192.0.2.1", Some(53), "a", "")
+                },
             ]),
-            "a look-up of a.example, a connection to [2001:db8::1]:443 by process `curl`"
+            "a look-up of a.example, a connection to [2001:db8::1]:443 by process `curl`, \
+             a TCP connection to 192.0.2.1:80 by process `a`, a UDP message to 192.0.2.1:53 by process `a`"
         );
     }
 }

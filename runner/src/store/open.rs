@@ -135,7 +135,7 @@ impl Store {
     }
 
     /// Returns where the temporary folder of this run is.
-    pub(super) fn run_path(&self) -> PathBuf {
+    pub(crate) fn run_path(&self) -> PathBuf {
         self.path.join("tmp").join(&self.run_name)
     }
 

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use super::USER;
 use crate::native::seccomp::{
-    Check, FAMILIES, MAKES_A_FILE, NEWEST, SET_ID, Verdict, name, verdicts,
+    Check, FAMILIES, FIRST_PROCESS, MAKES_A_FILE, NEWEST, SET_ID, Verdict, name, verdicts,
 };
 
 /// Numbers that the table answers ENOSYS although it gives them no name: what is newer.
@@ -81,7 +81,7 @@ fn rule(names: &[&str], errno: Option<i32>, conditions: &[Masked]) -> Value {
 fn conditional(name: &str, check: Check) -> Vec<Value> {
     let allow = |conditions: &[Masked]| rule(&[name], None, conditions);
     match check {
-        Check::NoPointer { .. } => vec![allow(&[])],
+        Check::NoPointer { .. } | Check::NoMark { .. } => vec![allow(&[])],
         Check::OwnIds { first, none } => [USER, none]
             .into_iter()
             .flat_map(|user| [USER, none].map(|group| (user, group)))
@@ -91,6 +91,11 @@ fn conditional(name: &str, check: Check) -> Vec<Value> {
         Check::NoneOf { argument, values } => {
             others(values).map(|(mask, value)| allow(&[(argument, mask, value)])).collect()
         }
+        Check::Whose { kinds } => kinds
+            .iter()
+            .flat_map(|kind| others(&FIRST_PROCESS).map(move |other| (*kind, other)))
+            .map(|(kind, (mask, value))| allow(&[(0, LOW, kind), (1, mask, value)]))
+            .collect(),
         Check::OneOf { argument, values, errno } => {
             let mut rules: Vec<Value> =
                 values.iter().map(|value| allow(&[(argument, LOW, *value)])).collect();

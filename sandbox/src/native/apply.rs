@@ -9,23 +9,26 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 use std::rc::Rc;
 
 use model::T0_SECONDS;
 use rustix::fs::{
     AtFlags, CWD, Dir, FileType, Mode, OFlags, Timespec, Timestamps, chmodat, fstat, futimens,
-    mkdirat, open, openat, symlinkat, unlinkat, utimensat,
+    mkdirat, open, openat, statat, symlinkat, unlinkat, utimensat,
 };
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, fsconfig_create,
-    fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, move_mount, open_tree,
+    fsmount, fsopen, move_mount, open_tree,
 };
 
 use super::copy::{self, times_of};
 use super::error::{Doing, Failure, Naming};
+use super::mounts::{NOTHING, PLAIN, overlay_mount, own_mount, tmpfs};
 use super::setup::{Op, View};
 use super::sys;
 
@@ -34,47 +37,81 @@ pub struct Stage {
     /// The base, see `setup`.
     pub base: OwnedFd,
     /// Read-only clones of the sources, taken as they are attached.
-    pub sources: Vec<Option<OwnedFd>>,
+    pub sources: Vec<Option<Source>>,
     /// Bodies of added files.
     pub bodies: Vec<u8>,
     /// Descriptors for the build process, in order.
     pub opened: Vec<OwnedFd>,
     /// Whether a view had to be a copy.
     pub copied: bool,
+    /// Whether there are device nodes of the step's own.
+    pub own_devices: bool,
+    /// Whether something read-only is the host's own inode, because no overlay could be made over it.
+    pub shared: bool,
     /// Folders that were reached before, by place; forgotten when something is mounted over them.
     reached: RefCell<BTreeMap<String, Rc<OwnedFd>>>,
 }
 
+/// What the first process is given to work with.
+pub struct Given {
+    /// The sources, cloned.
+    pub sources: Vec<Option<Source>>,
+    /// A file system with device nodes of the step's own, where they could be made.
+    pub devices: Option<OwnedFd>,
+    /// Bodies of added files.
+    pub bodies: Vec<u8>,
+    /// The lock on the step's user, kept as long as the first process lives.
+    pub slot: Option<OwnedFd>,
+}
+
+/// A source, cloned.
+pub struct Source {
+    /// The folder or file.
+    pub tree: OwnedFd,
+    /// For a single file: the folder that holds it, and its name there.
+    pub holder: Option<(OwnedFd, OsString)>,
+}
+
 /// What the child's umask takes from a mode.
 const UMASK: u32 = 0o022;
-/// Attributes of every mount: nothing on it gives privilege or is a device.
-const PLAIN: MountAttrFlags =
-    MountAttrFlags::MOUNT_ATTR_NOSUID.union(MountAttrFlags::MOUNT_ATTR_NODEV);
 const FOLDER: OFlags =
     OFlags::PATH.union(OFlags::NOFOLLOW).union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+/// Where device nodes of the step's own lie.
+const OWN_DEVICES: &str = "stage/devices";
+const CLONE: OpenTreeFlags = OpenTreeFlags::OPEN_TREE_CLONE
+    .union(OpenTreeFlags::OPEN_TREE_CLOEXEC)
+    .union(OpenTreeFlags::AT_SYMLINK_NOFOLLOW);
 const LOOK: OFlags = OFlags::PATH.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 const READ_FOLDER: OFlags =
     OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
 /// Makes the base: a tmpfs over the old root, which absolute paths still see past.
-pub fn make_base(sources: Vec<Option<OwnedFd>>, bodies: Vec<u8>) -> Result<Stage, Failure> {
+pub fn make_base(given: Given) -> Result<Stage, Failure> {
+    let Given { sources, devices, bodies, slot: _ } = given;
     let mount = tmpfs(8 << 20, 65_536, PLAIN).or_fail(Doing::Tmpfs, "base")?;
     let top = open("/", FOLDER, Mode::empty()).or_fail(Doing::Point, "base")?;
     attach(&mount, top.as_fd()).or_fail(Doing::Tmpfs, "base")?;
-    for name in ["stage", "work", "root", "blank-folder"] {
+    for name in ["stage", "work", "root", NOTHING] {
         mkdirat(&mount, name, Mode::from(0o755)).or_fail(Doing::Folder, name)?;
     }
     let blank =
         openat(&mount, "blank", OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC, Mode::from(0o444));
     drop(blank.or_fail(Doing::WriteFile, "blank")?);
-    Ok(Stage {
+    let own_devices = devices.is_some();
+    let stage = Stage {
         base: mount,
         sources,
+        own_devices,
         bodies,
         opened: Vec::new(),
         copied: false,
+        shared: false,
         reached: RefCell::default(),
-    })
+    };
+    if let Some(devices) = devices {
+        put(&stage, &devices, OWN_DEVICES, true, Doing::Device)?;
+    }
+    Ok(stage)
 }
 
 /// Does one operation.
@@ -86,6 +123,8 @@ pub fn apply(stage: &mut Stage, op: &Op) -> Result<(), Failure> {
         Op::Folder { at, mode } => folder(stage, at, *mode),
         Op::Symlink { at, text } => symlink(stage, at, text),
         Op::Attach { source, folder, at } => attach_source(stage, *source, *folder, at),
+        Op::Own { lower, at } => own(stage, lower, at),
+        Op::OwnFile { source, stage: holder, at } => own_file(stage, *source, holder, at),
         Op::Bind { from, folder, at, read_only } => bind(stage, from, *folder, at, *read_only),
         Op::Overlay { lower, upper, at, view } => overlay(stage, lower, upper, at, *view),
         Op::Copy { from, at } => copy(stage, from, at),
@@ -102,23 +141,42 @@ pub fn apply(stage: &mut Stage, op: &Op) -> Result<(), Failure> {
 }
 
 /// Clones the tree at `path` of the host: private, read-only, without devices and privilege.
-pub fn clone_source(path: &std::path::Path) -> io::Result<OwnedFd> {
-    clone_tree(path, PLAIN | MountAttrFlags::MOUNT_ATTR_RDONLY)
+///
+/// With `owners`, a user namespace, its owners are shown as that maps them.
+pub fn clone_source(path: &Path, owners: Option<BorrowedFd<'_>>) -> io::Result<Source> {
+    let attributes = PLAIN | MountAttrFlags::MOUNT_ATTR_RDONLY;
+    let tree = clone_tree(path, attributes, owners)?;
+    let stat = fstat(&tree)?;
+    let mut holder = None;
+    if FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile
+        && let (Some(folder), Some(name)) = (path.parent(), path.file_name())
+        && let Ok(folder) = clone_tree(folder, attributes, owners)
+    {
+        // Not where something else is mounted over the name.
+        let there = statat(&folder, name, AtFlags::SYMLINK_NOFOLLOW);
+        let same = |it: rustix::fs::Stat| (it.st_dev, it.st_ino) == (stat.st_dev, stat.st_ino);
+        holder = there.is_ok_and(same).then(|| (folder, name.to_owned()));
+    }
+    Ok(Source { tree, holder })
 }
 
 /// Clones the folder at `path` of the host for the step to write in: private, without devices and
 /// privilege. Its owner is the step's.
-pub fn clone_scratch(path: &std::path::Path) -> io::Result<OwnedFd> {
-    clone_tree(path, PLAIN)
+pub fn clone_scratch(path: &Path) -> io::Result<Source> {
+    Ok(Source { tree: clone_tree(path, PLAIN, None)?, holder: None })
 }
 
-fn clone_tree(path: &std::path::Path, attributes: MountAttrFlags) -> io::Result<OwnedFd> {
-    let flags = OpenTreeFlags::OPEN_TREE_CLONE
-        | OpenTreeFlags::OPEN_TREE_CLOEXEC
-        | OpenTreeFlags::AT_RECURSIVE
-        | OpenTreeFlags::AT_SYMLINK_NOFOLLOW;
-    let tree = open_tree(CWD, path, flags)?;
-    sys::mount_attributes(tree.as_fd(), attributes.bits().into(), true)?;
+fn clone_tree(
+    path: &Path,
+    attributes: MountAttrFlags,
+    owners: Option<BorrowedFd<'_>>,
+) -> io::Result<OwnedFd> {
+    let tree = open_tree(CWD, path, CLONE | OpenTreeFlags::AT_RECURSIVE)?;
+    let attributes = attributes.bits().into();
+    match owners {
+        Some(owners) => sys::mount_showing_owners(tree.as_fd(), attributes, owners)?,
+        None => sys::mount_attributes(tree.as_fd(), attributes, true)?,
+    }
     Ok(tree)
 }
 
@@ -133,15 +191,6 @@ fn fresh_tmpfs(
     let mount = tmpfs(bytes, inodes, PLAIN | exec).or_fail(Doing::Tmpfs, at)?;
     put(stage, &mount, at, true, Doing::Tmpfs)?;
     utimensat(&mount, "", &t0(), AtFlags::EMPTY_PATH).or_fail(Doing::Tmpfs, at)
-}
-
-fn tmpfs(bytes: u64, inodes: u64, attributes: MountAttrFlags) -> io::Result<OwnedFd> {
-    let context = fsopen("tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
-    fsconfig_set_string(&context, "size", bytes.to_string())?;
-    fsconfig_set_string(&context, "nr_inodes", inodes.to_string())?;
-    fsconfig_set_string(&context, "mode", "0755")?;
-    fsconfig_create(&context)?;
-    Ok(fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes)?)
 }
 
 fn folder(stage: &Stage, at: &str, mode: u32) -> Result<(), Failure> {
@@ -167,17 +216,50 @@ fn symlink(stage: &Stage, at: &str, text: &str) -> Result<(), Failure> {
 }
 
 fn attach_source(stage: &mut Stage, source: usize, folder: bool, at: &str) -> Result<(), Failure> {
-    let tree = stage.sources.get_mut(source).and_then(Option::take);
-    let tree = tree.ok_or(io::Error::from_raw_os_error(libc::EBADF)).or_fail(Doing::Bind, at)?;
-    put(stage, &tree, at, folder, Doing::Bind)
+    let taken = take_source(stage, source, at)?;
+    put(stage, &taken.tree, at, folder, Doing::Bind)
+}
+
+fn take_source(stage: &mut Stage, source: usize, at: &str) -> Result<Source, Failure> {
+    let taken = stage.sources.get_mut(source).and_then(Option::take);
+    taken.ok_or(io::Error::from_raw_os_error(libc::EBADF)).or_fail(Doing::Bind, at)
+}
+
+/// Where no overlay can be made the folder itself takes its place, and that is told.
+fn own(stage: &mut Stage, lower: &str, at: &str) -> Result<(), Failure> {
+    match own_mount(lower) {
+        Ok(mount) => put(stage, &mount, at, true, Doing::Overlay),
+        Err(_) => {
+            stage.shared = true;
+            bind(stage, lower, true, at, true)
+        }
+    }
+}
+
+/// An overlay is made of folders only, so it is made of the one that holds the file, which the step
+/// never sees.
+fn own_file(stage: &mut Stage, source: usize, holder: &str, at: &str) -> Result<(), Failure> {
+    let taken = take_source(stage, source, at)?;
+    let file = match &taken.holder {
+        Some((folder, name)) => {
+            put(stage, folder, holder, true, Doing::Bind)?;
+            match own_mount(holder) {
+                Ok(mount) => {
+                    put(stage, &mount, &format!("{holder}-own"), true, Doing::Overlay)?;
+                    open_tree(&mount, name, CLONE).ok()
+                }
+                Err(_) => None,
+            }
+        }
+        None => None,
+    };
+    stage.shared |= file.is_none();
+    put(stage, file.as_ref().unwrap_or(&taken.tree), at, false, Doing::Bind)
 }
 
 fn bind(stage: &Stage, from: &str, folder: bool, at: &str, read_only: bool) -> Result<(), Failure> {
-    let flags = OpenTreeFlags::OPEN_TREE_CLONE
-        | OpenTreeFlags::OPEN_TREE_CLOEXEC
-        | OpenTreeFlags::AT_RECURSIVE
-        | OpenTreeFlags::AT_SYMLINK_NOFOLLOW;
-    let tree = open_tree(&stage.base, from, flags).or_fail(Doing::Bind, from)?;
+    let tree = open_tree(&stage.base, from, CLONE | OpenTreeFlags::AT_RECURSIVE)
+        .or_fail(Doing::Bind, from)?;
     if read_only {
         set_read_only(tree.as_fd(), true).or_fail(Doing::ReadOnly, at)?;
     }
@@ -209,23 +291,6 @@ fn overlay(
     }
     let mount = overlay_mount(lower, &changes, &scratch).or_fail(Doing::Overlay, at)?;
     put(stage, &mount, at, true, Doing::Overlay)
-}
-
-/// Paths are relative to the base, which is the working folder, so no name of an input is an option.
-fn overlay_mount(lower: &str, upper: &str, work: &str) -> io::Result<OwnedFd> {
-    let context = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
-    fsconfig_set_flag(&context, "userxattr")?;
-    // `nofollow` is what `off` means where the kernel was not built to follow redirects all the same.
-    for (key, value) in
-        [("redirect_dir", "nofollow"), ("metacopy", "off"), ("index", "off"), ("xino", "off")]
-    {
-        fsconfig_set_string(&context, key, value)?;
-    }
-    for (key, value) in [("lowerdir", lower), ("upperdir", upper), ("workdir", work)] {
-        fsconfig_set_string(&context, key, value)?;
-    }
-    fsconfig_create(&context)?;
-    Ok(fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, PLAIN)?)
 }
 
 fn copy(stage: &Stage, from: &str, at: &str) -> Result<(), Failure> {
@@ -270,11 +335,13 @@ fn create(parent: BorrowedFd<'_>, name: &str, mode: u32) -> io::Result<File> {
 }
 
 fn device(stage: &Stage, name: &str, number: (u32, u32), at: &str) -> Result<(), Failure> {
-    let flags = OpenTreeFlags::OPEN_TREE_CLONE
-        | OpenTreeFlags::OPEN_TREE_CLOEXEC
-        | OpenTreeFlags::AT_SYMLINK_NOFOLLOW;
-    let node = open_tree(CWD, format!("/dev/{name}"), flags).or_fail(Doing::Device, name)?;
-    // The node is the host's: read-only keeps its times and mode from being changed. Its device can be
+    let node = if stage.own_devices {
+        open_tree(&stage.base, format!("{OWN_DEVICES}/{name}"), CLONE)
+    } else {
+        open_tree(CWD, format!("/dev/{name}"), CLONE)
+    };
+    let node = node.or_fail(Doing::Device, name)?;
+    // The node may be the host's: read-only keeps its times and mode from being changed. Its device can be
     // written to all the same (mount(8), `ro`).
     let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID
         | MountAttrFlags::MOUNT_ATTR_NOEXEC
@@ -313,7 +380,7 @@ fn look(stage: &Stage, at: &str) -> Result<Option<(OwnedFd, bool)>, Failure> {
 
 fn mask(stage: &Stage, at: &str) -> Result<(), Failure> {
     let Some((place, folder)) = look(stage, at)? else { return Ok(()) };
-    let blank = if folder { "blank-folder" } else { "blank" };
+    let blank = if folder { NOTHING } else { "blank" };
     let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
     let tree = open_tree(&stage.base, blank, flags).or_fail(Doing::Bind, at)?;
     set_read_only(tree.as_fd(), false).or_fail(Doing::ReadOnly, at)?;

@@ -1,14 +1,14 @@
 //! Hears what a step wants of a network that it does not have: names asked for, addresses connected to.
 //!
 //! A name is heard by the resolver stub. An address is heard in the call itself: the filter lets
-//! `connect`, and `sendto` with an address, wait for a word of the first process, which looks at the
-//! address and lets the call go on. It decides nothing: the kernel answers, with ENETUNREACH at once, as
+//! `connect`, `sendmsg`, `sendmmsg`, and `sendto` with an address, wait for a word of the first process,
+//! which looks at the address and lets the call go on. It decides nothing: the kernel answers, with ENETUNREACH at once, as
 //! it would without us. So what is seen may be changed by a hostile step after we looked (seccomp(2)),
 //! and nothing but a message rests on it.
 //!
 //! Everything here comes from the step: it is bounded, escaped, and never makes the first process fail or
-//! wait. Does not catch: `sendmsg` with an address, whose structure would have to be followed through
-//! pointers, and a second listener of the step's own, which the kernel allows only one of.
+//! wait. Does not catch: the second and later messages of one `sendmmsg`, and a second listener of the
+//! step's own, which the kernel allows only one of.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -17,8 +17,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use super::resolver::Resolver;
-use super::sys;
-use crate::outcome::NetworkAttempt;
+use super::sys::{self, Names};
+use crate::outcome::{NetworkAttempt, Protocol};
 
 /// Most attempts told of one step; later ones fail as well, but are not told.
 const TOLD_MAX: usize = 256;
@@ -89,7 +89,9 @@ impl Attempts {
         let target = target.filter(|target| self.seen.insert((call.process, *target)));
         let attempt = target.map(|target| {
             let host = model::text::escape(target.ip().to_string().as_bytes());
-            NetworkAttempt::of(host, Some(target.port()), Some(call.process))
+            let protocol = protocol_of(&call);
+            let port = Some(target.port());
+            NetworkAttempt { protocol, ..NetworkAttempt::of(host, port, Some(call.process)) }
         });
         // Still the same thread: its number may have passed to another one.
         let attempt = attempt.filter(|_| sys::call_waits(listener.as_fd(), call.id));
@@ -124,22 +126,49 @@ impl Attempts {
 impl NetworkAttempt {
     fn of(host: String, port: Option<u16>, process: Option<u32>) -> NetworkAttempt {
         let (process, command) = process.map(describe).unwrap_or_default();
-        NetworkAttempt { host, port, process, command }
+        NetworkAttempt { host, port, protocol: None, process, command }
     }
 }
 
 /// Looks where a waiting call wants to go; none if that is no place beyond the loopback.
 fn look(call: &sys::Call) -> Option<SocketAddr> {
-    // connect(fd, address, length); sendto(fd, bytes, length, flags, address, length).
-    let (address, length) = if call.is_connect {
-        (call.arguments[1], call.arguments[2])
-    } else {
-        (call.arguments[4], call.arguments[5])
+    let (address, length) = match call.names {
+        Names::Second => (call.arguments[1], call.arguments[2]),
+        Names::Fifth => (call.arguments[4], call.arguments[5]),
+        Names::InMessage => message_name(call)?,
     };
     let mut bytes = [0; ADDRESS_BYTES];
     let length = usize::try_from(length).unwrap_or(usize::MAX).min(ADDRESS_BYTES);
     let got = sys::read_other(call.process, address, &mut bytes[..length]).ok()?;
     beyond(bytes.get(..got)?)
+}
+
+/// Returns where the address of a message lies and how long it is: the first two fields of `struct msghdr`,
+/// with which the first `struct mmsghdr` begins as well.
+fn message_name(call: &sys::Call) -> Option<(u64, u64)> {
+    let mut bytes = [0; 12];
+    let wanted = if call.is_narrow { 8 } else { 12 };
+    let got = sys::read_other(call.process, call.arguments[1], &mut bytes[..wanted]).ok()?;
+    let (pointer, length) = bytes.get(..got).filter(|_| got == wanted)?.split_at(wanted - 4);
+    let length = u32::from_ne_bytes(*length.first_chunk::<4>()?);
+    let address = match pointer.first_chunk::<8>() {
+        Some(pointer) => u64::from_ne_bytes(*pointer),
+        None => u64::from(u32::from_ne_bytes(*pointer.first_chunk::<4>()?)),
+    };
+    (address != 0).then_some((address, length.into()))
+}
+
+/// Returns the protocol of the socket that a waiting call names, which the kernel gives as an attribute.
+fn protocol_of(call: &sys::Call) -> Option<Protocol> {
+    let descriptor = call.arguments[0] & u64::from(u32::MAX);
+    let path = format!("/proc/{}/fd/{descriptor}", call.process);
+    let mut name = [0; 16];
+    let length = rustix::fs::getxattr(path, "system.sockprotoname", &mut name).ok()?;
+    match name.get(..length)? {
+        name if name.starts_with(b"TCP") || name.starts_with(b"MPTCP") => Some(Protocol::Tcp),
+        name if name.starts_with(b"UDP") => Some(Protocol::Udp),
+        _ => None,
+    }
 }
 
 /// Reads an address as the kernel does; none if it is of another family, cut short, or of the loopback.

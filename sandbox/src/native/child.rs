@@ -13,7 +13,7 @@
 //! Never returns to `main`. Never has a second thread. Writes nothing on the host.
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
 use rustix::fs::Mode;
@@ -23,8 +23,9 @@ use rustix::process::{
 use rustix::thread::CpuSet;
 
 use super::error::{Doing, Failure, Naming};
+use super::outer::Outer;
 use super::wire::{CONFINED, GO_ON, KEEP, Order, SWEEP, Word, receive, say, unpack};
-use super::{apply, inherited, init, namespaces, sys};
+use super::{apply, inherited, init, mounts, namespaces, sys};
 use crate::confined;
 use crate::docker;
 
@@ -51,9 +52,7 @@ fn start() -> ! {
     // Away from the standard descriptors, which become the step's.
     let Ok(socket) = rustix::io::fcntl_dupfd_cloexec(&stdin, 3) else { sys::exit_now(1) };
     match closed.or_fail(Doing::CloseDescriptors, "").and_then(|()| prepare(&socket)) {
-        Ok(Asked::Namespaces(First { order, sources, bodies })) => {
-            init::start(order, &socket, sources, bodies)
-        }
+        Ok(Asked::Namespaces(First { order, given })) => init::start(order, &socket, given),
         Ok(Asked::Confined { order, root }) => confined::start(&order, &root, &socket),
         Ok(Asked::Sweep(users)) => confined::sweep(users, &socket),
         Ok(Asked::Keep(kept)) => docker::keep(&kept, &socket),
@@ -80,8 +79,7 @@ enum Asked {
 /// What the first process needs.
 struct First {
     order: Order,
-    sources: Vec<Option<OwnedFd>>,
-    bodies: Vec<u8>,
+    given: apply::Given,
 }
 
 fn prepare(socket: &OwnedFd) -> Result<Asked, Failure> {
@@ -117,10 +115,18 @@ fn prepare(socket: &OwnedFd) -> Result<Asked, Failure> {
     pin_all(order.processors.as_deref())?;
     raise_oom_score();
     // 3.
-    let mut sources = None;
-    if let Some(outer) = order.outer {
+    let (mut sources, mut devices) = (None, None);
+    if let Some(Outer { uid, gid, shown }) = order.outer {
+        let outer = (uid, gid);
         hand_pipes(outer).or_fail(Doing::HandPipes, "")?;
-        sources = Some(open_sources(&order)?);
+        let owners = shown.map(|owner| namespaces::showing(owner, outer)).transpose();
+        let owners = owners.or_fail(Doing::OpenSource, "owners")?;
+        if let Some(scratch) = &order.scratch {
+            hand_scratch(scratch, outer).or_fail(Doing::OpenSource, &scratch.to_string_lossy())?;
+        }
+        sources = Some(open_sources(&order, owners.as_ref().map(AsFd::as_fd))?);
+        // Refused to a root without CAP_MKNOD: then they are the host's, which is told.
+        devices = mounts::own_devices().ok();
         namespaces::drop_ids(outer)?;
         // Cleared by the change of ids.
         set_parent_process_death_signal(Some(Signal::KILL)).or_fail(Doing::TieLife, "")?;
@@ -130,14 +136,17 @@ fn prepare(socket: &OwnedFd) -> Result<Asked, Failure> {
     // 5.
     let sources = match sources {
         Some(sources) => sources,
-        None => open_sources(&order)?,
+        None => open_sources(&order, None)?,
     };
     // 6. By now we are in the step's control group, or are told that we never will be.
     await_group(socket)?;
     namespaces::enter_group()?;
     match sys::clone_beside().or_fail(Doing::FirstProcess, "")? {
         sys::Twin::Original => sys::exit_now(0),
-        sys::Twin::New => Ok(Asked::Namespaces(First { order, sources, bodies })),
+        sys::Twin::New => {
+            let given = apply::Given { sources, devices, bodies, slot: fds.next() };
+            Ok(Asked::Namespaces(First { order, given }))
+        }
     }
 }
 
@@ -178,9 +187,21 @@ fn hand_pipes((uid, gid): (u32, u32)) -> io::Result<()> {
     Ok(())
 }
 
-fn open_sources(order: &Order) -> Result<Vec<Option<OwnedFd>>, Failure> {
+/// The folder for the writable space is empty and lies where nobody but root can go.
+fn hand_scratch(folder: &std::path::Path, (uid, gid): (u32, u32)) -> io::Result<()> {
+    let ids = (rustix::fs::Uid::from_raw(uid), rustix::fs::Gid::from_raw(gid));
+    let flags = rustix::fs::AtFlags::SYMLINK_NOFOLLOW;
+    Ok(rustix::fs::chownat(rustix::fs::CWD, folder, Some(ids.0), Some(ids.1), flags)?)
+}
+
+fn open_sources(
+    order: &Order,
+    owners: Option<BorrowedFd<'_>>,
+) -> Result<Vec<Option<apply::Source>>, Failure> {
     let open = |path: &std::path::PathBuf| {
-        apply::clone_source(path).map(Some).or_fail(Doing::OpenSource, &path.to_string_lossy())
+        apply::clone_source(path, owners)
+            .map(Some)
+            .or_fail(Doing::OpenSource, &path.to_string_lossy())
     };
     let scratch = order.scratch.iter().map(|path| {
         apply::clone_scratch(path).map(Some).or_fail(Doing::OpenSource, &path.to_string_lossy())

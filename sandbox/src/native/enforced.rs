@@ -6,6 +6,8 @@
 use model::isolation::{Enforced, Guarantee};
 
 use super::cgroup::{Host, Wanted};
+use super::order::Ordered;
+use super::outer::Outer;
 use super::space::Space;
 use super::wire::Facts;
 use super::{lists, seccomp};
@@ -15,16 +17,11 @@ use crate::spec::{Parts, Widen};
 const NESTED_LANDLOCK: &str = "a step is nested, and rules on files would forbid its mounts";
 
 /// Writes down what held.
-pub fn enforced(
-    facts: &Facts,
-    parts: &Parts,
-    host: &Host,
-    wanted: Wanted,
-    work: &Space,
-) -> Enforced {
+pub fn enforced(facts: &Facts, parts: &Parts, host: &Host, ordered: &Ordered) -> Enforced {
     let mut out = Enforced::default();
     core(&mut out, facts, parts);
-    limits(&mut out, facts, parts, host, (wanted, work));
+    out.add(Guarantee::Identity, "outer-user", outer_detail(ordered.order.outer));
+    limits(&mut out, facts, parts, host, (ordered.wanted, &ordered.work));
     match facts.landlock {
         Some(abi) if parts.widen.nested => {
             out.add(Guarantee::Landlock, "landlock", format!("ABI {abi}, scopes only"));
@@ -49,12 +46,23 @@ fn core(out: &mut Enforced, facts: &Facts, parts: &Parts) {
     } else {
         out.add(Guarantee::Files, "overlay", "private views, redirect_dir=nofollow");
     }
+    if facts.own_inodes {
+        out.add(Guarantee::Files, "overlay", "inodes of its own for all that is read-only");
+    } else {
+        out.add(Guarantee::Files, "bind", "inodes shared with other steps: no overlay over them");
+    }
+    let devices =
+        if facts.own_devices { "of its own" } else { "the host's, shared with other steps" };
+    out.add(Guarantee::Files, "device-nodes", devices);
     out.add(Guarantee::Files, "user-namespace", format!("map {}", facts.uid_map));
     if facts.interfaces == ["lo"] {
         out.add(Guarantee::Network, "net-namespace", "lo only");
     }
     out.add(Guarantee::Processes, "pid-namespace", "killed with its first process");
     out.add(Guarantee::Processes, "ipc-namespace", "private");
+    if facts.ceilings {
+        out.add(Guarantee::Processes, "user-ceilings", ceilings_detail());
+    }
     match facts.capabilities {
         Some(0) => {
             out.add(Guarantee::Identity, "no-capabilities", "all sets and the bounding set empty");
@@ -80,6 +88,25 @@ fn core(out: &mut Enforced, facts: &Facts, parts: &Parts) {
     if facts.filter {
         out.add(Guarantee::Syscalls, "seccomp", seccomp_detail(parts.widen));
     }
+}
+
+fn outer_detail(outer: Option<Outer>) -> &'static str {
+    match outer {
+        None => "the caller's",
+        Some(Outer { shown: Some(_), .. }) => "one that no other step has meanwhile",
+        Some(Outer { shown: None, .. }) => {
+            "one for all steps: no mounts that show other owners here"
+        }
+    }
+}
+
+fn ceilings_detail() -> String {
+    let some = |word: &str| {
+        let found = lists::CEILINGS.iter().find(|(name, _)| name.ends_with(word));
+        found.map_or(0, |(_, most)| *most)
+    };
+    let (instances, watches) = (some("inotify_instances"), some("inotify_watches"));
+    format!("inotify {instances} instances, {watches} watches")
 }
 
 fn seccomp_detail(widen: Widen) -> String {

@@ -32,8 +32,8 @@ use super::wire::{DESCRIPTORS_MAX, Facts, Order, TERMINATE, Word, receive, say};
 use super::{apply, namespaces, seal, step, sys};
 
 /// Runs the first process; never returns.
-pub fn start(order: Order, socket: &OwnedFd, sources: Vec<Option<OwnedFd>>, bodies: Vec<u8>) -> ! {
-    match live(&order, socket, sources, bodies) {
+pub fn start(order: Order, socket: &OwnedFd, given: apply::Given) -> ! {
+    match live(&order, socket, given) {
         Ok(()) => sys::exit_now(0),
         Err(failure) => {
             // If the build process is gone nobody is left to tell.
@@ -43,12 +43,7 @@ pub fn start(order: Order, socket: &OwnedFd, sources: Vec<Option<OwnedFd>>, bodi
     }
 }
 
-fn live(
-    order: &Order,
-    socket: &OwnedFd,
-    sources: Vec<Option<OwnedFd>>,
-    bodies: Vec<u8>,
-) -> Result<(), Failure> {
+fn live(order: &Order, socket: &OwnedFd, mut given: apply::Given) -> Result<(), Failure> {
     // 1.
     set_parent_process_death_signal(Some(Signal::KILL)).or_fail(Doing::TieLife, "")?;
     // Else the name is that of a descriptor. It tells nothing of the host, and failing harms nobody.
@@ -57,7 +52,8 @@ fn live(
     say(socket.as_fd(), &Word::First, &[own.as_fd()]).or_fail(Doing::Talk, "")?;
     drop(own);
     // 2.
-    let (opened, copied) = build_root(order, sources, bodies)?;
+    let _slot = given.slot.take();
+    let built = build_root(order, given)?;
     // 3.
     namespaces::set_names()?;
     let resolver = match namespaces::loopback().and_then(|()| Resolver::bind()) {
@@ -66,16 +62,17 @@ fn live(
         Err(failure) => return Err(failure),
     };
     // 4.
-    for (number, some) in opened.chunks(DESCRIPTORS_MAX).enumerate() {
+    for (number, some) in built.opened.chunks(DESCRIPTORS_MAX).enumerate() {
         let fds: Vec<BorrowedFd<'_>> = some.iter().map(AsFd::as_fd).collect();
         let word = Word::Places { first: number * DESCRIPTORS_MAX };
         say(socket.as_fd(), &word, &fds).or_fail(Doing::Talk, "")?;
     }
-    drop(opened);
+    drop(built.opened);
     // 5.
     let signals = block_child_signal().or_fail(Doing::ResetSignals, "")?;
     let (mut facts, listener) = seal::seal(order)?;
-    facts.views_copied = copied;
+    (facts.views_copied, facts.own_inodes) = (built.copied, !built.shared);
+    facts.own_devices = built.own_devices;
     check(order, &facts)?;
     say(socket.as_fd(), &Word::Sealed(facts), &[]).or_fail(Doing::Talk, "")?;
     // 6.
@@ -93,27 +90,34 @@ fn live(
     say(socket.as_fd(), &word, &[]).or_fail(Doing::Talk, "")
 }
 
-/// Builds the root as ordered and makes it `/`; returns descriptors of the writable places
-/// and whether a view had to be a copy.
-fn build_root(
-    order: &Order,
-    sources: Vec<Option<OwnedFd>>,
-    bodies: Vec<u8>,
-) -> Result<(Vec<OwnedFd>, bool), Failure> {
+/// What came of building the root.
+struct Built {
+    /// Descriptors of the writable places.
+    opened: Vec<OwnedFd>,
+    /// Whether a view had to be a copy.
+    copied: bool,
+    /// Whether something read-only has the host's inodes.
+    shared: bool,
+    /// Whether the device nodes are the step's own.
+    own_devices: bool,
+}
+
+/// Builds the root as ordered and makes it `/`.
+fn build_root(order: &Order, given: apply::Given) -> Result<Built, Failure> {
     let private =
         rustix::mount::MountPropagationFlags::PRIVATE | rustix::mount::MountPropagationFlags::REC;
     rustix::mount::mount_change("/", private).or_fail(Doing::Private, "/")?;
-    if !order.widen.nested {
-        namespaces::forbid_more()?;
-    }
-    let mut stage = apply::make_base(sources, bodies)?;
+    let mut stage = apply::make_base(given)?;
     // Overlay reads its three paths relative to the working folder.
     rustix::process::fchdir(&stage.base).or_fail(Doing::Point, "base")?;
     for op in &order.ops {
         apply::apply(&mut stage, op)?;
     }
+    // Last: a mount that is not yet attached counts as a namespace of mounts.
+    namespaces::set_ceilings(order.widen.nested)?;
     change_root(&stage)?;
-    Ok((stage.opened, stage.copied))
+    let apply::Stage { opened, copied, shared, own_devices, .. } = stage;
+    Ok(Built { opened, copied, shared, own_devices })
 }
 
 /// Makes `base/root` the root and lets go of the old one.
@@ -158,7 +162,10 @@ fn check(order: &Order, facts: &Facts) -> Result<(), Failure> {
     let promises = [
         ("files", own("mnt") && facts.root_read_only),
         ("network", lo_only || order.may_miss.network),
-        ("processes", own("pid") && own("ipc") && getpid().as_raw_nonzero().get() == 1),
+        (
+            "processes",
+            own("pid") && own("ipc") && facts.ceilings && getpid().as_raw_nonzero().get() == 1,
+        ),
         (
             "identity",
             own("user")

@@ -90,6 +90,40 @@ pub const PROC_REPLACED: [(&str, &str); 1] =
     // A new one at each boot would make every build that reads it differ.
     [("sys/kernel/random/boot_id", "00000000-0000-4000-8000-000000000000\n")];
 
+/// What the step's user namespace may hold at once, by the names in `/proc/sys/user`. The kernel charges
+/// each of these to the user outside as well, where all steps of one user share one account of, say, 128
+/// inotify instances. A step that may take a small part of it neither empties it nor feels another take its own.
+pub const CEILINGS: [(&str, u32); 4] = [
+    // Its calls are refused by the filter.
+    ("max_fanotify_groups", 0),
+    ("max_fanotify_marks", 0),
+    // An eighth of the kernel's default.
+    ("max_inotify_instances", 16),
+    // Half of the least that the kernel gives a user, on a host with little memory.
+    ("max_inotify_watches", 4096),
+];
+
+/// The same for namespaces, of which a step makes none.
+pub const NAMESPACE_CEILINGS: [&str; 8] = [
+    "max_cgroup_namespaces",
+    "max_ipc_namespaces",
+    "max_mnt_namespaces",
+    "max_net_namespaces",
+    "max_pid_namespaces",
+    "max_time_namespaces",
+    "max_user_namespaces",
+    "max_uts_namespaces",
+];
+
+/// How many of each kind a nested step may make: hosts allow tens of thousands.
+pub const NESTED_NAMESPACES: u32 = 256;
+
+/// Returns every ceiling of a step.
+pub fn ceilings(nested: bool) -> impl Iterator<Item = (&'static str, u32)> {
+    let most = if nested { NESTED_NAMESPACES } else { 0 };
+    CEILINGS.into_iter().chain(NAMESPACE_CEILINGS.into_iter().map(move |name| (name, most)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -98,6 +132,8 @@ mod tests {
     fn lists_are_sorted_and_without_repetition() {
         assert!(PROC_MASKED.is_sorted_by(|left, right| left < right));
         assert!(PROC_READ_ONLY.is_sorted_by(|left, right| left < right));
+        assert!(CEILINGS.is_sorted_by(|left, right| left < right));
+        assert!(NAMESPACE_CEILINGS.is_sorted_by(|left, right| left < right));
         assert!(DEVICE_LINKS.is_sorted_by(|left, right| left.0 < right.0));
     }
 }

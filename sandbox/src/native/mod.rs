@@ -15,6 +15,7 @@ pub(crate) mod init;
 pub(crate) mod landlock;
 pub(crate) mod launch;
 pub(crate) mod lists;
+mod mounts;
 mod namespaces;
 pub(crate) mod order;
 mod outer;

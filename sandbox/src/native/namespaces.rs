@@ -6,18 +6,21 @@
 //!
 //! Runs in the sandbox child only. See namespaces(7), user_namespaces(7), time_namespaces(7).
 
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
+use std::os::fd::OwnedFd;
 
 use model::step::Widen;
 use nix::sched::{CloneFlags, unshare};
 use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
-use rustix::process::{DumpableBehavior, set_dumpable_behavior};
+use rustix::process::{
+    DumpableBehavior, Signal, set_dumpable_behavior, set_parent_process_death_signal,
+};
 use rustix::time::{ClockId, clock_gettime};
 
 use super::error::{Doing, Failure, Naming};
-use super::sys;
+use super::{lists, sys};
 
 /// The one user and group inside.
 const INNER_ID: u32 = 1000;
@@ -42,6 +45,29 @@ pub fn drop_ids(outer: (u32, u32)) -> Result<(), Failure> {
     // Changing ids made this process undumpable, and then its own id map belongs to root. It is
     // closed again in the first process before the step exists.
     set_dumpable_behavior(DumpableBehavior::Dumpable).or_fail(Doing::DropIds, "dumpable")
+}
+
+/// Returns a user namespace that maps `on_disk` to `shown`, for mounts that show the one as the other. It holds
+/// no process: the one that it was made with is dead.
+pub fn showing(on_disk: (u32, u32), shown: (u32, u32)) -> io::Result<OwnedFd> {
+    let own = rustix::process::getpid();
+    let (twin, number) = sys::fork_into_user_namespace()?;
+    if let sys::Twin::New = twin {
+        let tied = set_parent_process_death_signal(Some(Signal::KILL));
+        while tied.is_ok() && rustix::process::getppid() == Some(own) {
+            nix::unistd::pause();
+        }
+        sys::exit_now(0);
+    }
+    let made = (|| {
+        put(&format!("/proc/{number}/uid_map"), &format!("{} {} 1\n", on_disk.0, shown.0))?;
+        put(&format!("/proc/{number}/gid_map"), &format!("{} {} 1\n", on_disk.1, shown.1))?;
+        Ok(File::open(format!("/proc/{number}/ns/user"))?.into())
+    })();
+    let twin = nix::unistd::Pid::from_raw(number);
+    nix::sys::signal::kill(twin, nix::sys::signal::Signal::SIGKILL)?;
+    nix::sys::wait::waitpid(twin, None)?;
+    made
 }
 
 /// Makes all namespaces but that of control groups; the next process started is the first of the new pid namespace.
@@ -82,10 +108,29 @@ pub fn enter_group() -> Result<(), Failure> {
     unshare(CloneFlags::CLONE_NEWCGROUP).or_fail(Doing::NameNamespaces, "control group")
 }
 
-/// Forbids user namespaces below this one: the step has no use for them, and each widens the
-/// kernel's surface.
-pub fn forbid_more() -> Result<(), Failure> {
-    put("/proc/sys/user/max_user_namespaces", "0\n").or_fail(Doing::NoMoreNamespaces, "")
+/// Lets the step's user namespace hold only so much of what the kernel counts by user, and no namespaces
+/// unless it is nested: the step has no use for them, and each widens the kernel's surface.
+pub fn set_ceilings(nested: bool) -> Result<(), Failure> {
+    for (name, most) in lists::ceilings(nested) {
+        match put(&ceiling(name), &format!("{most}\n")) {
+            // Kernels differ in what they count.
+            Err(cause) if cause.kind() == io::ErrorKind::NotFound => {}
+            set => set.or_fail(Doing::NoMoreNamespaces, name)?,
+        }
+    }
+    Ok(())
+}
+
+/// Says whether every ceiling is as it was set.
+pub fn ceilings_hold(nested: bool) -> bool {
+    lists::ceilings(nested).all(|(name, most)| match std::fs::read_to_string(ceiling(name)) {
+        Ok(text) => text.trim().parse() == Ok(most),
+        Err(cause) => cause.kind() == io::ErrorKind::NotFound,
+    })
+}
+
+fn ceiling(name: &str) -> String {
+    format!("/proc/sys/user/{name}")
 }
 
 /// Sets the fixed names.

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
@@ -15,7 +16,8 @@ use model::limits::Bytes;
 use model::{AbsPath, Name};
 
 use super::cgroup::{Host, Wanted};
-use super::outer::outer_owner;
+use super::outer::assign;
+use super::run::explain;
 use super::seccomp;
 use super::setup::{self, Kind, Op, Seen};
 use super::space::{self, Space};
@@ -36,6 +38,8 @@ pub struct Ordered {
     pub wanted: Wanted,
     /// Where the writable space lies, and its size.
     pub work: Space,
+    /// The lock on the step's user, where it has one of its own.
+    pub slot: Option<OwnedFd>,
 }
 
 /// Decides everything about a step.
@@ -94,11 +98,14 @@ fn finish(
         Space::Memory { .. } => None,
         Space::Folder { path, .. } => Some(path.clone()),
     };
+    let given = Some(&parts.root).filter(|root| !root.as_os_str().is_empty());
+    let given = given.or_else(|| parts.mounts.first().map(|mount| &mount.source));
+    let (outer, slot) = assign(given.map(PathBuf::as_path)).map_err(explain)?;
     let order = Order {
         sources,
         scratch,
         ops: plan.ops,
-        outer: outer_owner(),
+        outer,
         processors: processors(parts)?,
         writable: plan.writable,
         widen: parts.widen,
@@ -107,7 +114,7 @@ fn finish(
         host_namespaces: host_namespaces().clone(),
         filter: filter(parts.widen).to_vec(),
     };
-    Ok(Ordered { order, places, wanted, work })
+    Ok(Ordered { order, places, wanted, work, slot })
 }
 
 /// Holds every limit that was asked for against what this host can do.

@@ -1,19 +1,118 @@
 //! The user on the host that a step runs as, when kiln itself runs as root.
 //!
-//! Never root and never the shared "nobody": one fixed high id that no account has. Inside it shows
-//! as 1000:1000, as in rootless mode, where the outer id is the user's own. Checkouts must belong to
-//! it to look alike in both modes, so whoever makes them asks here.
+//! Never root and never the shared "nobody": a high id that no account has. Inside it shows as 1000:1000, as in
+//! rootless mode, where the outer id is the user's own.
+//!
+//! What the kernel counts by user (pipe pages, descriptors on their way, inotify instances) is one account for
+//! all steps of one id. So each running step has a slot: an id that no other one has meanwhile. A slot is a lock
+//! on a file that only root can open; the first process of the step holds it too, so it is free when both that
+//! and the build process are gone. Checkouts belong to root then, and their mounts show them as the step's
+//! (`MOUNT_ATTR_IDMAP` of mount_setattr(2)).
+//!
+//! Where the kernel or a file system refuses such mounts, checkouts are given to one fixed id and all steps run
+//! as that one. Which of the two it is follows from who owns the checkout, and whoever makes one asks
+//! `probe_in` first.
+//!
+//! ```text
+//! /run/kiln-users/4026600000      locked while a step runs as this id
+//! ```
 
 use std::fs;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::sync::OnceLock;
 
-/// The id, if the host maps it: beyond what distributions and container engines hand out.
+use rustix::fs::{FlockOperation, Mode, OFlags, flock, fstat, mkdir, open, openat};
+use serde::{Deserialize, Serialize};
+
+use super::error::{Doing, Failure, Naming};
+
+/// The fixed id, if the host maps it: beyond what distributions and container engines hand out.
 const PREFERRED: u32 = 1_879_100_000;
 /// "nobody", which other services share.
 const NOBODY: u32 = 65_534;
+/// The first id of the first block of slots: above those of confined steps.
+const FIRST_SLOT: u32 = 4_026_600_000;
+/// How many steps of one pid namespace can run at once.
+const SLOTS: u32 = 2048;
+/// How many blocks there are: a pid namespace has one of its own, so that containers do not share ids.
+const BLOCKS: u64 = 1 << 16;
+/// Where the locks are.
+const LOCKS: &str = "/run/kiln-users";
 
-/// Returns the owner of checkouts and of steps on the host; none where kiln is an ordinary user, or
-/// root over no other id, and the owner is that user.
+/// Who a step is on the host, where kiln is root.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Outer {
+    /// Its user.
+    pub uid: u32,
+    /// Its group.
+    pub gid: u32,
+    /// The owner, on the disk, of what it is given, which its mounts show as its own; none where that is
+    /// its own already.
+    pub shown: Option<(u32, u32)>,
+}
+
+/// Decides who a step is that gets `given`: of a slot, unless that belongs to the fixed id. Returns the slot's
+/// lock with it.
+pub fn assign(given: Option<&Path>) -> Result<(Option<Outer>, Option<OwnedFd>), Failure> {
+    let Some((uid, gid)) = outer_owner() else { return Ok((None, None)) };
+    let owner = match given {
+        Some(path) => {
+            let seen =
+                fs::symlink_metadata(path).or_fail(Doing::OpenSource, &path.to_string_lossy())?;
+            (seen.uid(), seen.gid())
+        }
+        None => (uid, gid),
+    };
+    if owner == (uid, gid) {
+        return Ok((Some(Outer { uid, gid, shown: None }), None));
+    }
+    let (slot, lock) = take().or_fail(Doing::OwnUser, LOCKS)?;
+    Ok((Some(Outer { uid: slot, gid: slot, shown: Some(owner) }), Some(lock)))
+}
+
+/// Takes the lowest slot that is free, so that a step alone always is the same user.
+fn take() -> io::Result<(u32, OwnedFd)> {
+    let block = u32::try_from(fs::metadata("/proc/self/ns/pid")?.ino() % BLOCKS).unwrap_or(0);
+    let first = FIRST_SLOT + block * SLOTS;
+    for map in ["uid_map", "gid_map"] {
+        if !holds(&fs::read_to_string(format!("/proc/self/{map}"))?, first, SLOTS) {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
+    }
+    let folder = locks()?;
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    for slot in first..first + SLOTS {
+        let lock = openat(&folder, slot.to_string(), flags, Mode::RUSR | Mode::WUSR)?;
+        match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok((slot, lock)),
+            Err(rustix::io::Errno::WOULDBLOCK) => {}
+            Err(cause) => return Err(cause.into()),
+        }
+    }
+    Err(io::Error::from_raw_os_error(libc::EBUSY))
+}
+
+fn locks() -> io::Result<OwnedFd> {
+    match mkdir(LOCKS, Mode::RWXU) {
+        Ok(()) | Err(rustix::io::Errno::EXIST) => {}
+        Err(cause) => return Err(cause.into()),
+    }
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let folder = open(LOCKS, flags, Mode::empty())?;
+    let seen = fstat(&folder)?;
+    if seen.st_uid == 0 && seen.st_mode & 0o077 == 0 {
+        Ok(folder)
+    } else {
+        Err(io::ErrorKind::PermissionDenied.into())
+    }
+}
+
+/// Returns the fixed id; none where kiln is an ordinary user, or root over no other id, and the owner is
+/// that user.
 pub fn outer_owner() -> Option<(u32, u32)> {
     static OWNER: OnceLock<Option<(u32, u32)>> = OnceLock::new();
     *OWNER.get_or_init(|| {
@@ -28,25 +127,28 @@ pub fn outer_owner() -> Option<(u32, u32)> {
 
 /// Picks an id out of a map: the preferred one, else the highest that is neither 0 nor "nobody".
 fn pick(map: &str) -> Option<u32> {
-    let ranges: Vec<(u64, u64)> = map
-        .lines()
-        .filter_map(|line| {
-            let mut fields = line.split_whitespace();
-            let first: u64 = fields.next()?.parse().ok()?;
-            let count: u64 = fields.nth(1)?.parse().ok()?;
-            (count > 0).then(|| (first, first + count - 1))
-        })
-        .collect();
-    let mapped =
-        |id: u32| ranges.iter().any(|(first, last)| (*first..=*last).contains(&u64::from(id)));
-    if mapped(PREFERRED) {
+    if holds(map, PREFERRED, 1) {
         return Some(PREFERRED);
     }
-    let highest = ranges.iter().map(|(_, last)| *last).max()?;
+    let highest = ranges(map).map(|(_, last)| last).max()?;
     let highest = u32::try_from(highest).unwrap_or(u32::MAX - 1);
     [highest, highest.checked_sub(1)?]
         .into_iter()
-        .find(|id| *id != 0 && *id != NOBODY && mapped(*id))
+        .find(|id| *id != 0 && *id != NOBODY && holds(map, *id, 1))
+}
+
+fn ranges(map: &str) -> impl Iterator<Item = (u64, u64)> {
+    map.lines().filter_map(|line| {
+        let mut fields = line.split_whitespace();
+        let first: u64 = fields.next()?.parse().ok()?;
+        let count: u64 = fields.nth(1)?.parse().ok()?;
+        (count > 0).then(|| (first, first + count - 1))
+    })
+}
+
+fn holds(map: &str, first: u32, count: u32) -> bool {
+    let (first, last) = (u64::from(first), u64::from(first) + u64::from(count) - 1);
+    ranges(map).any(|(from, to)| from <= first && last <= to)
 }
 
 #[cfg(test)]
@@ -65,5 +167,11 @@ mod tests {
         ] {
             assert_eq!(pick(map), want, "{map:?}");
         }
+    }
+
+    #[test]
+    fn every_block_of_slots_lies_among_the_ids_there_are() {
+        let last = u64::from(FIRST_SLOT) + BLOCKS * u64::from(SLOTS);
+        assert!(last < u64::from(u32::MAX));
     }
 }

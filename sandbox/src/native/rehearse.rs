@@ -40,7 +40,7 @@ pub fn rehearse(over: Option<&Path>) -> Result<Enforced, Error> {
     let done = carry_out_order(&parts, host, &ordered, &cancel, &mut |_, _| {})?;
     match (done.seen.failure, done.seen.facts) {
         (Some(failure), Some(facts)) if failure.doing == Doing::Execute => {
-            Ok(enforced(&facts, &parts, host, ordered.wanted, &ordered.work))
+            Ok(enforced(&facts, &parts, host, &ordered))
         }
         (Some(failure), _) => Err(explain(failure)),
         (None, _) => Err(Error::ChildLost),

@@ -17,6 +17,7 @@ use rustix::net::{
 };
 
 use super::error::{Doing, Failure, Naming};
+use super::seccomp::OWN_ANSWER;
 
 /// Port of the domain name service.
 const PORT: u16 = 53;
@@ -57,10 +58,11 @@ impl Resolver {
 
     /// Refuses a question. A client that has gone away is no concern of ours.
     pub fn refuse(&self, question: &Question) {
-        // Not `sendto`: that call waits for a word of this very process, see `attempts`.
+        // Marked: any other call with an address waits for a word of this very process, see `attempts`.
         let none = &mut SendAncillaryBuffer::default();
         let reply = [IoSlice::new(&question.reply)];
-        let _ = sendmsg_addr(&self.socket, &question.from, &reply, none, SendFlags::DONTWAIT);
+        let marked = SendFlags::DONTWAIT | SendFlags::from_bits_retain(OWN_ANSWER);
+        let _ = sendmsg_addr(&self.socket, &question.from, &reply, none, marked);
     }
 }
 

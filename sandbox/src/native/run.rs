@@ -90,7 +90,9 @@ pub fn carry_out_order(
         }
     };
     let packed = wire::pack(&ordered.order, &bodies).map_err(setup(Doing::Talk))?;
-    let fds = [packed.as_fd()];
+    // The slot's lock goes along, so that it outlives this process if the step does.
+    let fds: Vec<BorrowedFd<'_>> =
+        std::iter::once(packed.as_fd()).chain(ordered.slot.iter().map(AsFd::as_fd)).collect();
     let (wanted, ending) = (ordered.wanted, Ending::FirstProcess);
     let dispatch = Dispatch { word: wire::ORDER, fds: &fds, wanted, ending, disk };
     carry_out(parts, host, dispatch, cancel, sink)
@@ -179,7 +181,7 @@ fn outcome(parts: &Parts, host: &Host, ordered: Ordered, done: Done) -> Result<O
     let limits_hit = limits_hit(&done);
     let Done { seen, memory_peak, .. } = done;
     // Stopped before the seal: nothing ran, and nothing is claimed.
-    let held = seen.facts.map(|facts| enforced(&facts, parts, host, ordered.wanted, &ordered.work));
+    let held = seen.facts.map(|facts| enforced(&facts, parts, host, &ordered));
     let views = ordered.places.into_iter().zip(seen.places);
     Ok(Outcome {
         exit,

@@ -7,6 +7,7 @@
 //!
 //! ```text
 //! base/stage/root      the environment's checkout, read-only
+//! base/stage/own       the same with inodes that no other step has
 //! base/stage/N         source N
 //! base/blank{,-folder} what masks are bound from
 //! base/shared/shm      /dev/shm where the work folder is not in memory
@@ -64,6 +65,11 @@ pub enum Op {
     Symlink { at: String, text: String },
     /// The read-only clone of a source, put at a place.
     Attach { source: usize, folder: bool, at: String },
+    /// What lies in the folder `lower`, read-only and with inodes of its own: locks and watches on them
+    /// are seen by nobody else who reads the same files.
+    Own { lower: String, at: String },
+    /// The same for a source that is a single file; the folder that holds it is put at `stage`.
+    OwnFile { source: usize, stage: String, at: String },
     /// Another view of what lies at `from`, with all below it.
     Bind { from: String, folder: bool, at: String, read_only: bool },
     /// A view of the folder `lower`; its changes go below `upper`.
@@ -142,7 +148,7 @@ pub fn plan(parts: &Parts, seen: &Seen) -> Result<Plan, Error> {
 /// The same without an environment, and with an empty view in its place, for a rehearsal.
 pub fn plan_without_environment(parts: &Parts, seen: &Seen) -> Result<Plan, Error> {
     let mut plan = plan(parts, seen)?;
-    let (lower, upper, at) = ("stage/empty", "work/upper/empty", "root/build/empty");
+    let (lower, upper, at) = ("stage/root", "work/upper/empty", "root/build/empty");
     for op in &mut plan.ops {
         if matches!(op, Op::Attach { source: ENVIRONMENT, .. }) {
             *op = Op::Folder { at: lower.into(), mode: 0o755 };
@@ -192,6 +198,7 @@ impl<'spec> Draft<'spec> {
             no_exec: false,
         });
         self.push(Op::Attach { source: ENVIRONMENT, folder: true, at: "stage/root".into() });
+        self.push(Op::Own { lower: "stage/root".into(), at: "stage/own".into() });
     }
 
     fn own_folders(&mut self) {
@@ -230,8 +237,8 @@ impl<'spec> Draft<'spec> {
         let grown = self.grown_entries()?;
         let seen = self.seen;
         for (name, kind) in &seen.root {
-            let (name, from) = (name.as_str(), format!("stage/root/{}", name.as_str()));
-            let at = format!("root/{name}");
+            let name = name.as_str();
+            let (from, at) = (format!("stage/own/{name}"), format!("root/{name}"));
             if OWN.contains(&name) {
                 if *kind != Kind::Folder {
                     let problem = MountProblem::EnvironmentNotAFolder;
@@ -242,7 +249,7 @@ impl<'spec> Draft<'spec> {
             match kind {
                 Kind::Folder if grown.contains(name) => {
                     self.push(Op::Folder { at: at.clone(), mode: 0o755 });
-                    self.overlay(from, at.clone(), View::Ours);
+                    self.overlay(format!("stage/root/{name}"), at.clone(), View::Ours);
                     self.freeze.push(at);
                 }
                 Kind::Folder | Kind::File => {
@@ -302,8 +309,12 @@ impl<'spec> Draft<'spec> {
             }
             let stage = format!("stage/{source}");
             match (mount.mode, folder) {
-                (MountMode::ReadOnly, _) if !grown => {
-                    self.push(Op::Attach { source, folder, at });
+                (MountMode::ReadOnly, false) if !grown => {
+                    self.push(Op::OwnFile { source, stage, at });
+                }
+                (MountMode::ReadOnly, true) if !grown => {
+                    self.push(Op::Attach { source, folder, at: stage.clone() });
+                    self.push(Op::Own { lower: stage, at });
                 }
                 (MountMode::View | MountMode::ReadOnly, true) => {
                     self.push(Op::Attach { source, folder, at: stage.clone() });
@@ -456,9 +467,9 @@ mod tests {
             ops,
             [
                 r#"{"symlink":{"at":"root/bin","text":"usr/bin"}}"#,
-                r#"{"bind":{"from":"stage/root/etc","folder":true,"at":"root/etc","read_only":true}}"#,
-                r#"{"bind":{"from":"stage/root/init","folder":false,"at":"root/init","read_only":true}}"#,
-                r#"{"bind":{"from":"stage/root/usr","folder":true,"at":"root/usr","read_only":true}}"#,
+                r#"{"bind":{"from":"stage/own/etc","folder":true,"at":"root/etc","read_only":true}}"#,
+                r#"{"bind":{"from":"stage/own/init","folder":false,"at":"root/init","read_only":true}}"#,
+                r#"{"bind":{"from":"stage/own/usr","folder":true,"at":"root/usr","read_only":true}}"#,
                 r#"{"bind":{"from":"work/build","folder":true,"at":"root/build","read_only":false}}"#,
                 r#"{"read-only":{"at":"root/dev"}}"#,
                 r#"{"read-only":{"at":"root"}}"#,
@@ -482,8 +493,9 @@ mod tests {
                 r#"{"overlay":{"lower":"stage/root/usr","upper":"work/upper/0","at":"root/usr","view":"ours"}}"#,
                 r#"{"attach":{"source":1,"folder":true,"at":"stage/1"}}"#,
                 r#"{"overlay":{"lower":"stage/1","upper":"work/upper/1","at":"root/build","view":"step"}}"#,
-                r#"{"attach":{"source":2,"folder":true,"at":"root/build/v"}}"#,
-                r#"{"attach":{"source":3,"folder":false,"at":"root/usr/a/b"}}"#,
+                r#"{"attach":{"source":2,"folder":true,"at":"stage/2"}}"#,
+                r#"{"own":{"lower":"stage/2","at":"root/build/v"}}"#,
+                r#"{"own-file":{"source":3,"stage":"stage/3","at":"root/usr/a/b"}}"#,
                 r#"{"read-only":{"at":"root/usr"}}"#,
                 r#"{"read-only":{"at":"root/dev"}}"#,
                 r#"{"read-only":{"at":"root"}}"#,
@@ -522,7 +534,7 @@ mod tests {
                 Op::Mask { .. } | Op::Freeze { .. } | Op::Replace { .. } | Op::Device { .. }
             )
         });
-        assert!(last_own.expect("masks") < place("\"from\":\"stage/root/etc\""));
+        assert!(last_own.expect("masks") < place("\"from\":\"stage/own/etc\""));
         assert!(place("root/usr") < place("\"lower\":\"stage/1\""));
     }
 

@@ -22,12 +22,13 @@ use super::wire::Program;
 const NO_RANDOMIZE: u64 = 0x004_0000;
 /// Stack of the main thread, soft limit: the usual 8 MiB.
 const STACK_BYTES: u64 = 8 << 20;
-/// Memory that may be locked: the kernel's default since 5.16.
-const LOCKED_BYTES: u64 = 8 << 20;
-/// Bytes in POSIX message queues: the kernel's default (mq_overview(7)).
-const QUEUE_BYTES: u64 = 819_200;
+/// Memory that may be locked. The kernel charges this and the next two to the user outside as well, so
+/// each is an eighth of its default: steps at the same time do not feel each other.
+const LOCKED_BYTES: u64 = 1 << 20;
+/// Bytes in POSIX message queues (mq_overview(7)): enough for one of the default size.
+const QUEUE_BYTES: u64 = 102_400;
 /// Signals that wait. The kernel's default follows the host's memory; no build comes near this.
-const PENDING_SIGNALS: u64 = 4096;
+const PENDING_SIGNALS: u64 = 1024;
 /// Hard limit of open files, as far as the host's own allows.
 const FILES_HARD: u64 = 4096;
 /// Not 0, since a host that pipes core dumps to a program ignores 0; a pipe honours 1 (core(5)).

@@ -33,8 +33,27 @@ fn check(result: libc::c_long) -> io::Result<libc::c_long> {
 /// Sets attributes on the mount `tree` points to, and on all below it if `recursive`; the whole is
 /// made private, so that nothing mounted on the host later appears in it.
 pub fn mount_attributes(tree: BorrowedFd<'_>, set: u64, recursive: bool) -> io::Result<()> {
-    let attr =
-        MountAttr { attr_set: set, attr_clr: 0, propagation: libc::MS_PRIVATE, userns_fd: 0 };
+    mount_attributes_with(tree, set, recursive, 0)
+}
+
+/// Sets attributes as [`mount_attributes`] does, and shows owners as the user namespace `owners` maps them.
+pub fn mount_showing_owners(
+    tree: BorrowedFd<'_>,
+    set: u64,
+    owners: BorrowedFd<'_>,
+) -> io::Result<()> {
+    /// `MOUNT_ATTR_IDMAP` of linux/mount.h.
+    const SHOW_OWNERS: u64 = 0x0010_0000;
+    mount_attributes_with(tree, set | SHOW_OWNERS, true, owners.as_raw_fd().unsigned_abs().into())
+}
+
+fn mount_attributes_with(
+    tree: BorrowedFd<'_>,
+    set: u64,
+    recursive: bool,
+    userns_fd: u64,
+) -> io::Result<()> {
+    let attr = MountAttr { attr_set: set, attr_clr: 0, propagation: libc::MS_PRIVATE, userns_fd };
     let flags = libc::AT_EMPTY_PATH | if recursive { libc::AT_RECURSIVE } else { 0 };
     // SAFETY: the path is a NUL-terminated literal; `attr` lives through the call and its length is
     // its own; the kernel only reads both.
@@ -69,6 +88,20 @@ pub fn clone_beside() -> io::Result<Twin> {
 pub fn fork_child() -> io::Result<(Twin, i32)> {
     // SAFETY: as in `clone_beside`.
     let result = unsafe { libc::syscall(libc::SYS_clone, libc::SIGCHLD, 0, 0, 0, 0) };
+    check(result).map(|pid| match pid {
+        0 => (Twin::New, 0),
+        _ => (Twin::Original, i32::try_from(pid).unwrap_or(i32::MAX)),
+    })
+}
+
+/// Makes a copy of this process as its child, in a user namespace of its own, and returns its number in the
+/// original.
+///
+/// Only for a process with one thread.
+pub fn fork_into_user_namespace() -> io::Result<(Twin, i32)> {
+    let flags = libc::CLONE_NEWUSER | libc::SIGCHLD;
+    // SAFETY: as in `clone_beside`.
+    let result = unsafe { libc::syscall(libc::SYS_clone, flags, 0, 0, 0, 0) };
     check(result).map(|pid| match pid {
         0 => (Twin::New, 0),
         _ => (Twin::Original, i32::try_from(pid).unwrap_or(i32::MAX)),
@@ -257,16 +290,32 @@ pub struct Call {
     pub id: u64,
     /// The thread that made it.
     pub process: u32,
-    /// Whether it is `connect`; else it is `sendto`.
-    pub is_connect: bool,
+    /// Which call it is.
+    pub names: Names,
+    /// Whether it is a 32-bit program's, whose pointers are half as long.
+    pub is_narrow: bool,
     /// Its arguments.
     pub arguments: [u64; 6],
 }
 
+/// How a call names an address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Names {
+    /// `connect(fd, address, length)`.
+    Second,
+    /// `sendto(fd, bytes, length, flags, address, length)`.
+    Fifth,
+    /// `sendmsg(fd, message, …)`, `sendmmsg(fd, messages, …)`: at the start of the message.
+    InMessage,
+}
+
 /// Takes one waiting call.
 pub fn next_call(listener: BorrowedFd<'_>) -> io::Result<Call> {
-    /// The two numbers of `connect`: of this machine, and of 32-bit programs on x86.
+    /// The numbers of `connect` and `sendto`: of this machine, and of 32-bit programs on x86.
     const CONNECT: [libc::c_long; 2] = [libc::SYS_connect, 362];
+    const SENDTO: [libc::c_long; 2] = [libc::SYS_sendto, 369];
+    /// `AUDIT_ARCH_I386` of linux/audit.h.
+    const NARROW: u32 = 0x4000_0003;
     // SAFETY: plain old data, for which all zeroes is a valid value; the kernel wants it zeroed.
     let mut call: libc::seccomp_notif = unsafe { std::mem::zeroed() };
     // SAFETY: the request writes one `seccomp_notif`, which lives through the call.
@@ -276,7 +325,12 @@ pub fn next_call(listener: BorrowedFd<'_>) -> io::Result<Call> {
     Ok(Call {
         id: call.id,
         process: call.pid,
-        is_connect: CONNECT.contains(&call.data.nr.into()),
+        names: match libc::c_long::from(call.data.nr) {
+            number if CONNECT.contains(&number) => Names::Second,
+            number if SENDTO.contains(&number) => Names::Fifth,
+            _ => Names::InMessage,
+        },
+        is_narrow: call.data.arch == NARROW,
         arguments: call.data.args,
     })
 }

@@ -25,6 +25,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::error::Failure;
+use super::outer::Outer;
 use super::setup::Op;
 use crate::outcome::NetworkAttempt;
 
@@ -43,8 +44,8 @@ pub struct Order {
     pub scratch: Option<PathBuf>,
     /// What to build, in order.
     pub ops: Vec<Op>,
-    /// The outer ids to change to, for a child that was started as root.
-    pub outer: Option<(u32, u32)>,
+    /// Who to become, for a child that was started as root.
+    pub outer: Option<Outer>,
     /// Processors to run on.
     pub processors: Option<Vec<usize>>,
     /// Places where Landlock allows writing.
@@ -144,6 +145,12 @@ pub struct Facts {
     pub root_read_only: bool,
     /// Whether a view is a copy, because no overlay could be one here.
     pub views_copied: bool,
+    /// Whether all that is read-only has inodes of the step's own.
+    pub own_inodes: bool,
+    /// Whether the device nodes have, too.
+    pub own_devices: bool,
+    /// Whether what the kernel counts by user has the step's own ceilings.
+    pub ceilings: bool,
     /// Whether user namespaces are at an end here.
     pub no_more_namespaces: bool,
     /// Whether addresses are random, because a filter around kiln forbids fixed ones.
@@ -195,10 +202,17 @@ pub fn unpack<O: DeserializeOwned>(file: OwnedFd) -> io::Result<(O, Vec<u8>)> {
 }
 
 /// Sends one message with descriptors.
+///
+/// Without any it is a plain call: under its own filter the first process would wait for itself to look
+/// at `sendmsg`.
 pub fn send(socket: BorrowedFd<'_>, message: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<()> {
+    if fds.is_empty() {
+        rustix::net::send(socket, message, SendFlags::NOSIGNAL)?;
+        return Ok(());
+    }
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_MAX))];
     let mut control = SendAncillaryBuffer::new(&mut space);
-    if !fds.is_empty() && !control.push(SendAncillaryMessage::ScmRights(fds)) {
+    if !control.push(SendAncillaryMessage::ScmRights(fds)) {
         return Err(io::ErrorKind::InvalidInput.into());
     }
     sendmsg(socket, &[IoSlice::new(message)], &mut control, SendFlags::NOSIGNAL)?;

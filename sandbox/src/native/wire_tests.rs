@@ -7,6 +7,7 @@ use model::AbsPath;
 use proptest::prelude::*;
 use rustix::fs::{MemfdFlags, memfd_create};
 
+use super::outer::Outer;
 use super::setup::{Op, View};
 use super::wire::{MayMiss, Order, Program, pack, unpack};
 
@@ -31,6 +32,12 @@ fn op() -> impl Strategy<Value = Op> {
         (any::<usize>(), any::<bool>(), text()).prop_map(|(source, folder, at)| Op::Attach {
             source,
             folder,
+            at
+        }),
+        (text(), text()).prop_map(|(lower, at)| Op::Own { lower, at }),
+        (any::<usize>(), text(), text()).prop_map(|(source, stage, at)| Op::OwnFile {
+            source,
+            stage,
             at
         }),
         (text(), any::<bool>(), text(), any::<bool>())
@@ -68,7 +75,9 @@ fn order() -> impl Strategy<Value = Order> {
         prop::collection::vec(any::<(u16, u8, u8, u32)>(), 0..4),
         prop::collection::btree_map(text(), text(), 0..3),
     );
-    let marks = (any::<Option<(u32, u32)>>(), any::<[bool; 5]>());
+    let outer = any::<(u32, u32, Option<(u32, u32)>)>()
+        .prop_map(|(uid, gid, shown)| Outer { uid, gid, shown });
+    let marks = (prop::option::of(outer), any::<[bool; 5]>());
     (places, lists, marks, program()).prop_map(|(places, lists, marks, program)| {
         let (ops, processors, filter, host_namespaces) = lists;
         let (outer, [nested, fakeroot, abi32, network, syscalls]) = marks;

@@ -25,7 +25,6 @@ pub const PROBE: &str = "--probe";
 /// whether it must differ here, so that the list cannot hold what has long been cured.
 type Line = (&'static str, &'static str, bool);
 
-const STORE: &str = "where the store lies on the host, and its block device";
 const INODES: &str = "inode numbers";
 const FOLDERS: &str = "order of names in a folder, and sizes of folders";
 const LIMITS: &str = "hard limits that an unprivileged caller lowered";
@@ -37,21 +36,11 @@ const BY_RUN: &[Line] = &[
     ("clock", "wall clock and uptime of the host", false),
     ("inode *", INODES, true),
     ("mount device *", INODES, false),
-    ("mount root *", STORE, true),
     ("random", "random numbers", true),
     ("timens_offsets", "wall clock and uptime of the host", false),
 ];
 /// A store on another file system.
-const BY_STORE: &[Line] = &[
-    ("mount kind *", STORE, false),
-    ("mount options /etc", STORE, false),
-    ("mount options /lib*", STORE, false),
-    ("mount options /opt", STORE, false),
-    ("mount options /usr", STORE, false),
-    ("mount options /var", STORE, false),
-    ("order *", FOLDERS, false),
-    ("size *", FOLDERS, false),
-];
+const BY_STORE: &[Line] = &[("order *", FOLDERS, false), ("size *", FOLDERS, false)];
 /// Fewer processors.
 const BY_PROCESSORS: &[Line] = &[("status Cpus_allowed*", "number of processors", false)];
 /// Lowered hard limits that nobody here may raise. Pending signals are lowered as well, but not below what a
@@ -76,6 +65,7 @@ const BY_NICE: &[Line] = &[
 const BY_USER: &[Line] = &[
     ("gid_map", ID, true),
     ("ids", "groups of an unprivileged caller", true),
+    ("mount kind /dev/*", "whether device nodes are its own", false),
     ("mount options /", ID, true),
     ("mount options /dev*", ID, true),
     ("mount options /proc/*", ID, true),

@@ -8,6 +8,8 @@
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
+use sandbox::Protocol;
+
 use crate::harness::{Done, Test};
 use crate::place::{Place, at, ran, read_only, view};
 
@@ -70,7 +72,10 @@ fn connections_by_address_are_told(place: &Place) -> Done {
         socket(my $b, PF_INET, SOCK_DGRAM, 0); print connect($b, sockaddr_in(123, inet_aton('192.0.2.2'))) ? 'ok' : $!+0, ' '; \
         print defined send($b, 'x', 0, sockaddr_in(53, inet_aton('192.0.2.3'))) ? 'ok' : $!+0, ' '; \
         socket(my $c, PF_INET6, SOCK_STREAM, 0); print connect($c, $v6) ? 'ok' : $!+0, ' '; print connect($c, $mapped) ? 'ok' : $!+0, ' '; \
-        socket(my $d, PF_INET6, SOCK_DGRAM, 0); print defined send($d, 'x', 0, $v6) ? 'ok' : $!+0, \"\\n\"; \
+        socket(my $d, PF_INET6, SOCK_DGRAM, 0); print defined send($d, 'x', 0, $v6) ? 'ok' : $!+0, ' '; \
+        my $x = 'x'; my $io = pack('P Q', $x, 1); my @to = map { scalar sockaddr_in(7, inet_aton(\"192.0.2.1$_\")) } 0, 1; \
+        my @m = map { pack('P L x4 P Q Q2 L x4', $_, 16, $io, 1, 0, 0, 0) } @to; my $many = $m[1] . pack('Q', 0); \
+        print syscall(46, fileno($b), $m[0], 0) == -1 ? $!+0 : 'ok', ' '; print syscall(307, fileno($b), $many, 1, 0) == -1 ? $!+0 : 'ok', \"\\n\"; \
         $0 = \"odd\\e[31m\\nname\"; socket(my $e, PF_INET, SOCK_STREAM, 0); connect($e, sockaddr_in(22, inet_aton('169.254.169.254')));";
     let start = Instant::now();
     let ended = ran(place.perl(script));
@@ -79,10 +84,16 @@ fn connections_by_address_are_told(place: &Place) -> Done {
         ended.outcome.network_attempts.iter().map(ToString::to_string).collect();
     let command = ended.outcome.network_attempts.iter().find(|one| one.host == "192.0.2.1");
     assert!(command.is_some_and(|one| one.command.starts_with("/usr/bin/perl -e use")));
-    assert_eq!(ended.ok(), "2 ok ok ok\n101 101 101 101 101 101\n");
+    let protocols = ended.outcome.network_attempts.iter().map(|one| one.protocol);
+    let udp = protocols.filter(|protocol| *protocol == Some(Protocol::Udp)).count();
+    let all_known = ended.outcome.network_attempts.iter().all(|one| one.protocol.is_some());
+    assert_eq!(ended.ok(), "2 ok ok ok\n101 101 101 101 101 101 101 101\n");
+    assert!(all_known && udp == 4, "{udp} by UDP");
     let want = [
         "169.254.169.254:22 by odd\\x1b[31m\\x0aname",
         "192.0.2.1:80 by perl",
+        "192.0.2.10:7 by perl",
+        "192.0.2.11:7 by perl",
         "192.0.2.2:123 by perl",
         "192.0.2.3:53 by perl",
         "192.0.2.9:81 by perl",

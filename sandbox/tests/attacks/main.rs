@@ -19,6 +19,7 @@ mod limits;
 mod options;
 mod place;
 mod soak;
+mod together;
 mod views;
 
 fn main() -> std::process::ExitCode {
@@ -37,6 +38,7 @@ fn main() -> std::process::ExitCode {
         callers::TESTS,
         limits::TESTS,
         disk::TESTS,
+        together::TESTS,
         soak::TESTS,
     ]
     .concat();

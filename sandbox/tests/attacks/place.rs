@@ -7,6 +7,7 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::OnceLock;
 
 use model::AbsPath;
 use model::limits::{Limits, Millis};
@@ -283,6 +284,15 @@ fn copy_tree(from: &Path, to: &Path) {
     }
 }
 
+/// Returns whom checkouts must belong to, as the runner finds it out.
+fn owner() -> Option<(u32, u32)> {
+    static OWNER: OnceLock<Option<(u32, u32)>> = OnceLock::new();
+    *OWNER.get_or_init(|| {
+        let folder = tempfile::Builder::new().prefix("kiln-owner-").tempdir().expect("a folder");
+        sandbox::probe::probe_in(folder.path()).outer
+    })
+}
+
 /// Gives a tree the step's owner and its times, as the runner does with a checkout.
 fn settle(path: &Path, seconds: i64) {
     let kind = fs::symlink_metadata(path).expect("an entry");
@@ -291,7 +301,7 @@ fn settle(path: &Path, seconds: i64) {
             settle(&entry.expect("an entry").path(), seconds);
         }
     }
-    if let Some((uid, gid)) = sandbox::outer_owner() {
+    if let Some((uid, gid)) = owner() {
         std::os::unix::fs::lchown(path, Some(uid), Some(gid)).expect("an owner");
     }
     let time = Timespec { tv_sec: seconds, tv_nsec: 0 };

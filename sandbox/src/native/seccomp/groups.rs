@@ -4,8 +4,8 @@
 //! See `table.rs` for what the words mean.
 
 use super::table::{
-    Check, FIRST_PROCESS, Group, NEW_NAMESPACES, NEW_TIME, PERSONALITIES, SET_ID,
-    SHARED_FILE_STATE, TERMINAL_INPUT, Verdict,
+    Check, FIRST_PROCESS, Group, IO_PRIORITY_KINDS, NEW_NAMESPACES, NEW_TIME, OWN_ANSWER,
+    PERSONALITIES, PRIORITY_KINDS, SET_ID, SHARED_FILE_STATE, TERMINAL_INPUT, Verdict,
 };
 
 // Calls that the `libc` crate has no name for yet; but for the first, one number on every architecture.
@@ -215,9 +215,14 @@ pub const GROUPS: &[Group] = &[
         ],
     },
     Group {
-        why: "The same, where the process is the second argument.",
-        verdict: Verdict::If(Check::NoneOf { argument: 1, values: &FIRST_PROCESS }),
-        calls: &[libc::SYS_ioprio_set, libc::SYS_setpriority],
+        why: "The same, where the process is the second argument; all of a user would be the first one too.",
+        verdict: Verdict::If(Check::Whose { kinds: &PRIORITY_KINDS }),
+        calls: &[libc::SYS_setpriority],
+    },
+    Group {
+        why: "The same for the turn at the disk.",
+        verdict: Verdict::If(Check::Whose { kinds: &IO_PRIORITY_KINDS }),
+        calls: &[libc::SYS_ioprio_set],
     },
     Group {
         why: "Waiting and waking.",
@@ -306,8 +311,6 @@ pub const GROUPS: &[Group] = &[
             libc::SYS_recvfrom,
             libc::SYS_recvmmsg,
             libc::SYS_recvmsg,
-            libc::SYS_sendmmsg,
-            libc::SYS_sendmsg,
             libc::SYS_setsockopt,
             libc::SYS_shutdown,
         ],
@@ -315,7 +318,12 @@ pub const GROUPS: &[Group] = &[
     Group {
         why: "The first process looks where it goes, to tell of it; it refuses nothing.",
         verdict: Verdict::Wait,
-        calls: &[libc::SYS_connect],
+        calls: &[libc::SYS_connect, libc::SYS_sendmmsg],
+    },
+    Group {
+        why: "The same, but for the first process's own answers.",
+        verdict: Verdict::If(Check::NoMark { argument: 2, bits: OWN_ANSWER }),
+        calls: &[libc::SYS_sendmsg],
     },
     Group {
         why: "The same, if it names an address.",

@@ -8,8 +8,8 @@
 //! Sorted within each group. Numbers: `arch/x86/entry/syscalls/syscall_32.tbl` of Linux. Profile `kiln/1`.
 
 use super::table::{
-    Check, FIRST_PROCESS, NEW_NAMESPACES, NEW_TIME, PERSONALITIES, SET_ID, SHARED_FILE_STATE,
-    TERMINAL_INPUT, Verdict,
+    Check, FIRST_PROCESS, IO_PRIORITY_KINDS, NEW_NAMESPACES, NEW_TIME, OWN_ANSWER, PERSONALITIES,
+    PRIORITY_KINDS, SET_ID, SHARED_FILE_STATE, TERMINAL_INPUT, Verdict,
 };
 
 /// Some calls with one verdict and its reason.
@@ -239,9 +239,14 @@ pub const GROUPS: &[Group] = &[
         ],
     },
     Group {
-        why: "The same, where the process is the second argument.",
-        verdict: Verdict::If(Check::NoneOf { argument: 1, values: &FIRST_PROCESS }),
-        calls: &[("ioprio_set", 289), ("setpriority", 97)],
+        why: "The same, where the process is the second argument; all of a user would be the first one too.",
+        verdict: Verdict::If(Check::Whose { kinds: &PRIORITY_KINDS }),
+        calls: &[("setpriority", 97)],
+    },
+    Group {
+        why: "The same for the turn at the disk.",
+        verdict: Verdict::If(Check::Whose { kinds: &IO_PRIORITY_KINDS }),
+        calls: &[("ioprio_set", 289)],
     },
     Group {
         why: "Waiting and waking.",
@@ -358,8 +363,6 @@ pub const GROUPS: &[Group] = &[
             ("recvmmsg", 337),
             ("recvmmsg_time64", 417),
             ("recvmsg", 372),
-            ("sendmmsg", 345),
-            ("sendmsg", 370),
             ("setsockopt", 366),
             ("shutdown", 373),
         ],
@@ -367,7 +370,12 @@ pub const GROUPS: &[Group] = &[
     Group {
         why: "The first process looks where it goes, to tell of it; it refuses nothing.",
         verdict: Verdict::Wait,
-        calls: &[("connect", 362)],
+        calls: &[("connect", 362), ("sendmmsg", 345)],
+    },
+    Group {
+        why: "The same, but for the first process's own answers.",
+        verdict: Verdict::If(Check::NoMark { argument: 2, bits: OWN_ANSWER }),
+        calls: &[("sendmsg", 370)],
     },
     Group {
         why: "The same, if it names an address.",

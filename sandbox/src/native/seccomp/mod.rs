@@ -27,4 +27,7 @@ mod table;
 pub use confined::{confined_count, confined_program};
 pub use names::name;
 pub use program::{Instruction, program, unheard};
-pub use table::{Check, FAMILIES, MAKES_A_FILE, NEWEST, SET_ID, Verdict, allowed_count, verdicts};
+pub use table::{
+    Check, FAMILIES, FIRST_PROCESS, MAKES_A_FILE, NEWEST, OWN_ANSWER, SET_ID, Verdict,
+    allowed_count, verdicts,
+};

@@ -132,13 +132,11 @@ pub fn low(argument: u8) -> u32 {
 
 fn check_block(check: Check, own: u32) -> Vec<Instruction> {
     let allow = (RETURN, 0, 0, ALLOW);
+    let load = |argument| (LOAD, 0, 0, low(argument));
     match check {
-        Check::NoBits { argument, bits } => vec![
-            (LOAD, 0, 0, low(argument)),
-            (JUMP_ANY_BIT, 0, 1, bits),
-            refuse(libc::EPERM),
-            allow,
-        ],
+        Check::NoBits { argument, bits } => {
+            vec![load(argument), (JUMP_ANY_BIT, 0, 1, bits), refuse(libc::EPERM), allow]
+        }
         Check::NoneOf { argument, values } => {
             let mut out = vec![(LOAD, 0, 0, low(argument))];
             for value in values {
@@ -182,6 +180,12 @@ fn check_block(check: Check, own: u32) -> Vec<Instruction> {
             (RETURN, 0, 0, USER_NOTIF),
             allow,
         ],
+        Check::NoMark { argument, bits } => vec![
+            (LOAD, 0, 0, low(argument)),
+            (JUMP_ANY_BIT, 1, 0, bits),
+            (RETURN, 0, 0, USER_NOTIF),
+            allow,
+        ],
         Check::OwnIds { first, none } => vec![
             (LOAD, 0, 0, low(first)),
             (JUMP_EQUAL, 2, 0, none),
@@ -193,8 +197,22 @@ fn check_block(check: Check, own: u32) -> Vec<Instruction> {
             refuse(libc::EPERM),
             allow,
         ],
+        Check::Whose { kinds } => whose_block(kinds),
         Check::Socket { family, protocol } => socket_block(family, protocol),
     }
+}
+
+fn whose_block(kinds: &[u32]) -> Vec<Instruction> {
+    let mut out = vec![(LOAD, 0, 0, low(0))];
+    for (place, kind) in kinds.iter().enumerate() {
+        // Over the rest of the comparisons and the refusal.
+        let over = u8::try_from(kinds.len() - place).unwrap_or(u8::MAX);
+        out.push((JUMP_EQUAL, over, 0, *kind));
+    }
+    let [first] = table::FIRST_PROCESS;
+    out.extend([refuse(libc::EPERM), (LOAD, 0, 0, low(1)), (JUMP_EQUAL, 0, 1, first)]);
+    out.extend([refuse(libc::EPERM), (RETURN, 0, 0, ALLOW)]);
+    out
 }
 
 fn socket_block(family: u8, protocol: u8) -> Vec<Instruction> {
@@ -386,6 +404,25 @@ pub mod tests {
     }
 
     #[test]
+    fn priorities_are_set_of_own_processes_and_never_by_user() {
+        for (number, arguments, want) in [
+            (libc::SYS_setpriority, [0, 1, 0, 0, 0, 0], EPERM),
+            (libc::SYS_setpriority, [0; 6], ALLOW),
+            (libc::SYS_setpriority, [1, 0, 5, 0, 0, 0], ALLOW),
+            (libc::SYS_setpriority, [1, 1, 5, 0, 0, 0], EPERM),
+            (libc::SYS_setpriority, [2, 0, 5, 0, 0, 0], EPERM),
+            (libc::SYS_setpriority, [2, 1000, 5, 0, 0, 0], EPERM),
+            (libc::SYS_setpriority, [0xffff_ffff_0000_0002, 0, 5, 0, 0, 0], EPERM),
+            (libc::SYS_ioprio_set, [1, 0, 0, 0, 0, 0], ALLOW),
+            (libc::SYS_ioprio_set, [2, 0, 0, 0, 0, 0], ALLOW),
+            (libc::SYS_ioprio_set, [2, 1, 0, 0, 0, 0], EPERM),
+            (libc::SYS_ioprio_set, [3, 1000, 0, 0, 0, 0], EPERM),
+        ] {
+            assert_eq!(native(number, arguments), want, "{number} {arguments:?}");
+        }
+    }
+
+    #[test]
     fn arguments_decide_where_the_table_says_so() {
         let first = |value: u64| [value, 0, 0, 0, 0, 0];
         let second = |value: u64| [0, value, 0, 0, 0, 0];
@@ -400,6 +437,10 @@ pub mod tests {
             (libc::SYS_fcntl, [3, 1026, 1, 0, 0, 0], EPERM),
             (libc::SYS_fcntl, [3, 1031, 1 << 20, 0, 0, 0], EPERM),
             (libc::SYS_connect, [3, 1, 16, 0, 0, 0], USER_NOTIF),
+            (libc::SYS_sendmsg, [3, 1, 0, 0, 0, 0], USER_NOTIF),
+            (libc::SYS_sendmsg, [3, 1, 0x4040, 0, 0, 0], USER_NOTIF),
+            (libc::SYS_sendmsg, [3, 1, 0x840, 0, 0, 0], ALLOW),
+            (libc::SYS_sendmmsg, [3, 1, 1, 0x800, 0, 0], USER_NOTIF),
             (libc::SYS_sendto, [3, 1, 1, 0, 0, 16], ALLOW),
             (libc::SYS_sendto, [3, 1, 1, 0, 1, 16], USER_NOTIF),
             (libc::SYS_sendto, [3, 1, 1, 0, 1 << 32, 16], USER_NOTIF),
@@ -420,8 +461,6 @@ pub mod tests {
             (libc::SYS_prlimit64, first(0xffff_ffff_0000_0001), EPERM),
             (libc::SYS_sched_setaffinity, first(1), EPERM),
             (libc::SYS_sched_setscheduler, first(1), EPERM),
-            (libc::SYS_setpriority, second(1), EPERM),
-            (libc::SYS_setpriority, second(0), ALLOW),
             (libc::SYS_socket, first(1), ALLOW),
             (libc::SYS_socket, first(2), ALLOW),
             (libc::SYS_socket, first(10), ALLOW),

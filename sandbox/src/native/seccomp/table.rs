@@ -38,8 +38,12 @@ pub enum Check {
     NodeMode { mode: u8 },
     /// The pointer is null; else as [`Verdict::Wait`].
     NoPointer { argument: u8 },
+    /// One of these bits marks a call of the first process's own; else as [`Verdict::Wait`].
+    NoMark { argument: u8, bits: u32 },
     /// The ids at `first` and after it are the step's own or `none`, which leaves them; else EPERM.
     OwnIds { first: u8, none: u32 },
+    /// Argument 0 is one of these kinds, and argument 1 is not the first process; else EPERM.
+    Whose { kinds: &'static [u32] },
     /// A listed family, or routing netlink; else EAFNOSUPPORT.
     Socket { family: u8, protocol: u8 },
 }
@@ -80,6 +84,15 @@ pub const SHARED_FILE_STATE: [u32; 3] = [1024, 1026, 1031];
 /// The number of the first process in the step's own pid namespace: kiln's. It has the step's user, so
 /// the kernel would let a step take its files and memory away (prlimit(2)), or its turn.
 pub const FIRST_PROCESS: [u32; 1] = [1];
+
+/// `PRIO_PROCESS` and `PRIO_PGRP` of sys/resource.h: by user (2), the first process is reached too.
+pub const PRIORITY_KINDS: [u32; 2] = [0, 1];
+/// `IOPRIO_WHO_PROCESS` and `IOPRIO_WHO_PGRP` of linux/ioprio.h; by user is 3.
+pub const IO_PRIORITY_KINDS: [u32; 2] = [1, 2];
+
+/// `MSG_CONFIRM`: what the first process's own answers are marked with, since it cannot wait for itself. It
+/// means nothing on a loopback. A step that sets it is not heard, and no guarantee rests on hearing it.
+pub const OWN_ANSWER: u32 = libc::MSG_CONFIRM.unsigned_abs();
 
 /// Returns the verdict of each number that has one; `nested` says whether that option is on.
 pub fn verdicts(nested: bool) -> BTreeMap<u32, Verdict> {
