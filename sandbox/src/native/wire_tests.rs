@@ -75,8 +75,11 @@ fn order() -> impl Strategy<Value = Order> {
         prop::collection::vec(any::<(u16, u8, u8, u32)>(), 0..4),
         prop::collection::btree_map(text(), text(), 0..3),
     );
-    let outer = any::<(u32, u32, Option<(u32, u32)>)>()
-        .prop_map(|(uid, gid, shown)| Outer { uid, gid, shown });
+    let outer = any::<(u32, u32, Option<(u32, u32)>)>().prop_map(|(uid, gid, shown)| Outer {
+        uid,
+        gid,
+        shown,
+    });
     let marks = (prop::option::of(outer), any::<[bool; 5]>());
     (places, lists, marks, program()).prop_map(|(places, lists, marks, program)| {
         let (ops, processors, filter, host_namespaces) = lists;
