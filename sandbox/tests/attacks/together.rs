@@ -174,7 +174,7 @@ fn fixed_id(place: &Place) -> Done {
         return Done::Ignored("without root there is one user");
     };
     lay_out(place);
-    let fixed = place.folder().join("fixed");
+    let fixed = place.folder().join("of-the-fixed-id");
     let shell = format!(
         "cp -a {0} {1} && chown -hR {uid}:{gid} {1}",
         place.root().display(),
