@@ -13,7 +13,7 @@
 //! | the numbered order in the child | `native/child.rs`, then `native/init.rs` |
 //! | a step's time limit, kill and proof of death | `native/supervise.rs` |
 //! | the list of allowed system calls | `native/seccomp/groups.rs` |
-//! | why this host cannot do it, and the fix | `probe.rs`, `host.rs` |
+//! | why this host cannot do it, and the fix | `probe.rs`, `host.rs`; for one step `asks.rs` |
 //! | a container engine in the native sandbox's place | `docker/mod.rs` |
 //! | a container that refuses namespaces | `confined/mod.rs` |
 //!
@@ -27,6 +27,7 @@
 //! Needs Linux 5.12 or newer (overlay in user namespaces, `mount_setattr`).
 #![deny(unsafe_code)]
 
+mod asks;
 mod cancel;
 mod confined;
 mod docker;
@@ -37,9 +38,10 @@ mod outcome;
 pub mod probe;
 mod spec;
 
+pub use asks::Asks;
 pub use cancel::Cancel;
 pub use confined::{Lack, Slots};
-pub use docker::{Engine, EngineError, Facts as EngineFacts, Staging, look as look_at_engine};
+pub use docker::{Engine, EngineError, Facts as EngineFacts, Staging, look as look_at_engine, ready as engine_ready};
 pub use error::{Cause, Error, LimitName, MountProblem};
 pub use native::{Doing, cool_down, enter_child_if_asked, outer_owner};
 pub use outcome::{Exit, NetworkAttempt, Outcome, Protocol, Stream, Usage, Writable};

@@ -114,7 +114,7 @@ fn carry_out_order(
     writable.extend([place("tmp"), place("dev/shm")]);
     let order = Order {
         users: used.users(),
-        processors: order::processors(parts)?,
+        processors: order::processors(parts.cpus)?,
         writable,
         program: Program {
             argv: parts.argv.clone(),

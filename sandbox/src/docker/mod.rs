@@ -30,7 +30,8 @@ use std::path::PathBuf;
 pub use client::{Facts, look};
 pub use error::EngineError;
 pub use keeper::{Kept, keep};
-pub use run::run;
+pub(crate) use request::short as short_of_engine;
+pub use run::{ready, run};
 pub use staging::Staging;
 
 /// The user and group that every step is, inside.

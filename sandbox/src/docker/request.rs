@@ -95,17 +95,21 @@ pub struct Limits {
     pub work: Bytes,
 }
 
+/// Returns the limits that were asked for and that the engine cannot keep.
+pub fn short(limits: &model::limits::Limits, facts: &Facts) -> impl Iterator<Item = LimitName> {
+    let all = [
+        (limits.memory.is_some_and(|limit| limit.asked), facts.limits_memory, LimitName::Memory),
+        (limits.cpu.is_some_and(|limit| limit.asked), facts.limits_cpu, LimitName::Cpu),
+    ];
+    all.into_iter().filter_map(|(asked, able, limit)| (asked && !able).then_some(limit))
+}
+
 /// Holds every limit that was asked for against what the engine can do.
 pub fn limits(parts: &Parts, facts: &Facts) -> Result<Limits, Error> {
     let limits = &parts.limits;
     let waived = parts.waived.contains(&Guarantee::Limits);
-    for (asked, able, limit) in [
-        (limits.memory.is_some_and(|limit| limit.asked), facts.limits_memory, LimitName::Memory),
-        (limits.cpu.is_some_and(|limit| limit.asked), facts.limits_cpu, LimitName::Cpu),
-    ] {
-        if asked && !able && !waived {
-            return Err(Error::Unenforceable { limit });
-        }
+    if let Some(limit) = short(limits, facts).next().filter(|_| !waived) {
+        return Err(Error::Unenforceable { limit });
     }
     let memory = limits.memory.map_or(Bytes(order::memory_bytes() / 2), |limit| limit.value);
     // Podman would ask for more than a host's hard limit, which fails; no limit of ours is meant.
@@ -120,7 +124,7 @@ pub fn limits(parts: &Parts, facts: &Facts) -> Result<Limits, Error> {
         swap: facts.limits_swap,
         pids: facts.limits_pids.then_some(limits.pids.value.0),
         cpu_millis: limits.cpu.map(|limit| limit.value.0).filter(|_| facts.limits_cpu),
-        processors: order::processors(parts)?,
+        processors: order::processors(parts.cpus)?,
         work: space::in_memory(limits, memory),
     })
 }

@@ -1,5 +1,6 @@
 //! Runs one step in a container: the story in eight moves.
 
+use std::collections::BTreeSet;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
@@ -160,12 +161,7 @@ impl Job<'_> {
         let connected = connect(self.engine).await?;
         sweep(&connected.docker, self.engine).await?;
         let facts = &connected.facts;
-        if !facts.filters && !self.parts.waived.contains(&Guarantee::Syscalls) {
-            return Err(EngineError::Silent { what: "that it can filter system calls" }.into());
-        }
-        let waived = self.parts.waived.contains(&Guarantee::Identity);
-        let own = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
-        let user = user(facts, waived, own)?;
+        let user = suits(facts, &self.parts.waived)?;
         let limits = limits(self.parts, facts)?;
         // 3.
         let (tree, root) = (&self.parts.tree, &self.parts.root);
@@ -270,6 +266,27 @@ fn wait(docker: &Docker, id: &str, parts: &Parts) -> Waited {
     let patient = docker.clone().with_timeout(patience);
     let options = WaitContainerOptionsBuilder::default().condition("not-running").build();
     Box::pin(patient.wait_container(id, Some(options)))
+}
+
+/// Returns who a step would be, on an engine that can run steps at all.
+///
+/// # Errors
+/// An engine that cannot filter system calls, or for which this caller's steps would be somebody else.
+fn suits(facts: &Facts, waived: &BTreeSet<Guarantee>) -> Result<User, EngineError> {
+    if !facts.filters && !waived.contains(&Guarantee::Syscalls) {
+        return Err(EngineError::Silent { what: "that it can filter system calls" });
+    }
+    let own = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+    user(facts, waived.contains(&Guarantee::Identity), own)
+}
+
+/// Asks the engine what a step asks before it is made: whether it answers, and whether it can.
+///
+/// # Errors
+/// See [`EngineError`].
+pub fn ready(engine: &Engine, waived: &BTreeSet<Guarantee>) -> Result<Facts, EngineError> {
+    let facts = super::client::look(engine)?;
+    suits(&facts, waived).map(|_| facts)
 }
 
 /// Decides who the step is, on the host and inside, if kiln itself is `(uid, gid)`.

@@ -7,12 +7,13 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
+use std::num::NonZeroU32;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use model::isolation::Guarantee;
-use model::limits::Bytes;
+use model::limits::{Bytes, Limits};
 use model::{AbsPath, Name};
 
 use super::cgroup::{Host, Wanted};
@@ -44,10 +45,7 @@ pub struct Ordered {
 
 /// Decides everything about a step.
 pub fn order(parts: &Parts, host: &Host) -> Result<Ordered, Error> {
-    if parts.widen.abi32 && !Path::new(RUNS_32_BIT).exists() {
-        let why = "the kernel was built without 32-bit programs";
-        return Err(Error::CannotWiden { option: "abi32", why });
-    }
+    can_widen(parts.widen)?;
     let wanted = wanted(parts, host)?;
     let work = space::choose(parts, wanted.memory);
     let plan = setup::plan(parts, &look(parts, &work)?)?;
@@ -106,7 +104,7 @@ fn finish(
         scratch,
         ops: plan.ops,
         outer,
-        processors: processors(parts)?,
+        processors: processors(parts.cpus)?,
         writable: plan.writable,
         widen: parts.widen,
         program,
@@ -117,24 +115,37 @@ fn finish(
     Ok(Ordered { order, places, wanted, work, slot })
 }
 
-/// Holds every limit that was asked for against what this host can do.
-pub fn wanted(parts: &Parts, host: &Host) -> Result<Wanted, Error> {
-    let limits = &parts.limits;
-    let waived = parts.waived.contains(&Guarantee::Limits);
+/// Refuses 32-bit programs where the kernel runs none.
+pub fn can_widen(widen: Widen) -> Result<(), Error> {
+    if widen.abi32 && !Path::new(RUNS_32_BIT).exists() {
+        let why = "the kernel was built without 32-bit programs";
+        return Err(Error::CannotWiden { option: "abi32", why });
+    }
+    Ok(())
+}
+
+/// Returns the limits that were asked for and that this host cannot keep.
+pub fn short(limits: &Limits, host: &Host) -> impl Iterator<Item = LimitName> {
     let memory_asked = limits.memory.is_some_and(|limit| limit.asked);
     let cpu_asked = limits.cpu.is_some_and(|limit| limit.asked);
     // Files: a hard limit below the wish can be raised by nobody but the host.
     let files_hard = rustix::process::getrlimit(rustix::process::Resource::Nofile).maximum;
     let files_short =
         limits.files.asked && files_hard.is_some_and(|hard| hard < limits.files.value.0);
-    for (short, limit) in [
+    let all = [
         (memory_asked && !host.limits_memory(), LimitName::Memory),
         (cpu_asked && !host.limits_cpu(), LimitName::Cpu),
         (files_short, LimitName::Files),
-    ] {
-        if short && !waived {
-            return Err(Error::Unenforceable { limit });
-        }
+    ];
+    all.into_iter().filter_map(|(short, limit)| short.then_some(limit))
+}
+
+/// Holds every limit that was asked for against what this host can do.
+pub fn wanted(parts: &Parts, host: &Host) -> Result<Wanted, Error> {
+    let limits = &parts.limits;
+    let waived = parts.waived.contains(&Guarantee::Limits);
+    if let Some(limit) = short(limits, host).next().filter(|_| !waived) {
+        return Err(Error::Unenforceable { limit });
     }
     let half = Bytes(memory_bytes() / 2);
     Ok(Wanted {
@@ -152,8 +163,8 @@ pub fn memory_bytes() -> u64 {
 }
 
 /// Returns the first processors that this process may use, if the step is to be pinned.
-pub fn processors(parts: &Parts) -> Result<Option<Vec<usize>>, Error> {
-    let Some(asked) = parts.cpus else { return Ok(None) };
+pub fn processors(asked: Option<NonZeroU32>) -> Result<Option<Vec<usize>>, Error> {
+    let Some(asked) = asked else { return Ok(None) };
     let set = rustix::thread::sched_getaffinity(None).unwrap_or_default();
     let present = (0..rustix::thread::CpuSet::MAX_CPU).filter(|processor| set.is_set(*processor));
     let chosen: Vec<usize> = present.take(asked.get() as usize).collect();
