@@ -20,6 +20,7 @@ mod limits;
 mod linkage;
 mod offline;
 mod provenance;
+mod ready;
 mod reproducible;
 mod support;
 mod telling;

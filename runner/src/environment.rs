@@ -91,17 +91,29 @@ pub enum Error {
     Interrupted,
 }
 
-/// Brings a host environment into the store, or finds it there. Returns it and how many files were
-/// read for it.
+/// What a look at the store says of a host environment.
+#[derive(Debug)]
+pub enum Looked<'a> {
+    /// It is there, and the host has not changed since.
+    Kept(Environment),
+    /// It has to be read from the host.
+    Absent(Absent<'a>),
+}
+
+/// A host environment that has to be read.
+#[derive(Debug)]
+pub struct Absent<'a> {
+    asked: &'a Asked,
+    stamp: host::Stamp,
+    kept: Name,
+    settled: bool,
+}
+
+/// Looks for a host environment in the store. Reads no package.
 ///
 /// # Errors
-/// See [`Error`]; nothing of an environment is used before all of it is in.
-pub fn prepare(
-    store: &Store,
-    asked: &Asked,
-    now: i64,
-    cancel: &Cancel,
-) -> Result<(Environment, usize), Error> {
+/// See [`Error`].
+pub fn look_up<'a>(store: &Store, asked: &'a Asked, now: i64) -> Result<Looked<'a>, Error> {
     let root = Path::new("/");
     let stamp = host::stamp(asked, root).map_err(|error| Error::Stamp(Box::new(error)))?;
     let (paths, _) =
@@ -109,20 +121,33 @@ pub fn prepare(
     let files = paths.iter().flat_map(|path| &path.entries);
     let (seen, settled) = look(stamp.digest(), files, now)?;
     let kept = kept_name(seen);
-    if let Some(environment) = recall(store, &kept)? {
-        return Ok((environment, 0));
+    Ok(match recall(store, &kept)? {
+        Some(environment) => Looked::Kept(environment),
+        None => Looked::Absent(Absent { asked, stamp, kept, settled }),
+    })
+}
+
+impl Absent<'_> {
+    /// Brings it into the store. Returns it and how many files were read for it.
+    ///
+    /// # Errors
+    /// See [`Error`]; nothing of an environment is used before all of it is in.
+    pub fn bring(self, store: &Store, cancel: &Cancel) -> Result<(Environment, usize), Error> {
+        let Absent { asked, stamp, kept, settled } = self;
+        let root = Path::new("/");
+        let observation =
+            host::observe(asked, root).map_err(|error| Error::Observe(Box::new(error)))?;
+        let (environment, count) = import(store, &observation, cancel)?;
+        if host::stamp(asked, root).map_err(|error| Error::Stamp(Box::new(error)))? != stamp {
+            return Err(Error::Changed);
+        }
+        if settled {
+            let bytes = serde_json::to_vec(&environment).map_err(store::Error::Encode)?;
+            store.put_state(&kept, &bytes)?;
+            store.hold(&kept, &[Held::Tree(environment.root)])?;
+        }
+        Ok((environment, count))
     }
-    let observation =
-        host::observe(asked, root).map_err(|error| Error::Observe(Box::new(error)))?;
-    let (environment, count) = import(store, &observation, cancel)?;
-    if host::stamp(asked, root).map_err(|error| Error::Stamp(Box::new(error)))? != stamp {
-        return Err(Error::Changed);
-    }
-    if settled {
-        store.put_state(&kept, &serde_json::to_vec(&environment).map_err(store::Error::Encode)?)?;
-        store.hold(&kept, &[Held::Tree(environment.root)])?;
-    }
-    Ok((environment, count))
 }
 
 fn kept_name(seen: Digest) -> Name {

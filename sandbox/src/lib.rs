@@ -41,7 +41,10 @@ mod spec;
 pub use asks::Asks;
 pub use cancel::Cancel;
 pub use confined::{Lack, Slots};
-pub use docker::{Engine, EngineError, Facts as EngineFacts, Staging, look as look_at_engine, ready as engine_ready};
+pub use docker::{
+    Engine, EngineError, Facts as EngineFacts, Staging, look as look_at_engine,
+    ready as engine_ready,
+};
 pub use error::{Cause, Error, LimitName, MountProblem};
 pub use native::{Doing, cool_down, enter_child_if_asked, outer_owner};
 pub use outcome::{Exit, NetworkAttempt, Outcome, Protocol, Stream, Usage, Writable};

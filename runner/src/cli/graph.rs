@@ -12,7 +12,7 @@ use crate::report;
 /// Draws the graph. Needs no store and no environment: only what the build file says.
 pub fn run(session: &Session, args: &GraphArgs) -> Ended {
     let project = session.project()?;
-    let plan = pipeline::sketch(&project)?;
+    let (_, plan) = pipeline::sketch(&project)?;
     if session.global.json {
         report::document("graph", json!({ "plan": plan }));
         return Ok(Exit::Done);

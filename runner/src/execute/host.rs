@@ -1,68 +1,11 @@
 //! What the rehearsal of a step says of this host, told as a build tells it.
 //!
-//! `kiln doctor` and the first step of a build ask the same rehearsal and tell it with the same words.
+//! `kiln doctor` and a build ask the same rehearsal and tell it with the same words.
 
-use std::path::Path;
-use std::sync::OnceLock;
-
-use model::isolation::Guarantee;
-use sandbox::Backend;
-use sandbox::probe::{self, Note, Report, State};
+use sandbox::probe::{Note, Report, State};
 
 use super::refusal::missing;
 use crate::diagnostic::{Code, Diagnostic};
-use crate::store::Owner;
-
-/// Whether this host can run steps: asked once, when the first step of a run has to.
-#[derive(Debug, Default)]
-pub struct Readiness(OnceLock<Answer>);
-
-/// What was found out.
-#[derive(Debug)]
-struct Answer {
-    wrong: Vec<Diagnostic>,
-    /// Whom checkouts must belong to; the runner itself if none.
-    owner: Option<Owner>,
-}
-
-impl Readiness {
-    /// Returns what is wrong with this host; nothing where a step can run. A guarantee that was waived
-    /// is left to the sandbox, which knows how to go on without it.
-    pub fn wrong(
-        &self,
-        backend: &Backend,
-        store: &Path,
-        waived: impl Fn(Guarantee) -> bool,
-    ) -> &[Diagnostic] {
-        let answer = self.0.get_or_init(|| {
-            let found = match backend {
-                Backend::Native => probe::probe_in(store),
-                Backend::Confined(slots) => probe::confined(slots),
-                // The engine answers for itself when the container is made.
-                Backend::Docker(_) => return Answer { wrong: Vec::new(), owner: fixed_owner() },
-            };
-            let owner = match backend {
-                Backend::Native => found.outer.map(|(uid, gid)| Owner { uid, gid }),
-                Backend::Confined(_) | Backend::Docker(_) => fixed_owner(),
-            };
-            let wrong = match found.missing() {
-                Some((guarantee, _)) if waived(guarantee) => Vec::new(),
-                _ => unready(&found),
-            };
-            Answer { wrong, owner }
-        });
-        &answer.wrong
-    }
-
-    /// Returns whom checkouts must belong to, once it was asked what is wrong.
-    pub fn owner(&self) -> Option<Owner> {
-        self.0.get().map_or_else(fixed_owner, |answer| answer.owner)
-    }
-}
-
-fn fixed_owner() -> Option<Owner> {
-    sandbox::outer_owner().map(|(uid, gid)| Owner { uid, gid })
-}
 
 /// Returns what a person reads of a host on which a step cannot run; nothing where it can.
 pub fn unready(found: &Report) -> Vec<Diagnostic> {
@@ -94,6 +37,7 @@ pub fn unready(found: &Report) -> Vec<Diagnostic> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use model::isolation::Guarantee;
     use sandbox::probe::Finding;
     use sandbox::{Cause, Doing};
 

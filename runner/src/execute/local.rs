@@ -27,14 +27,14 @@ use sandbox::{Backend, Cancel, Exit, InjectedFile, Mount, Outcome, Parts, Spec, 
 use super::capture::{self, Caps};
 use super::log::{self, StepLog};
 use super::refusal::Taken;
-use super::{Ran, Readiness, StepFailure, StepResult, refusal, report};
+use super::{Ran, StepFailure, StepResult, refusal, report};
 use crate::context::Context;
 use crate::diagnostic::Diagnostic;
 use crate::junit::Cases;
 use crate::plan::action::{self, Known, Sealed};
 use crate::report::{Event, Tail};
 use crate::schedule::Done;
-use crate::store::{self, ActionResult, Checkout, Held, Look, Scratch, Store};
+use crate::store::{self, ActionResult, Checkout, Held, Look, Owner, Scratch, Store};
 
 /// What every step of a run shares.
 pub struct Workshop<'a> {
@@ -46,8 +46,10 @@ pub struct Workshop<'a> {
     pub backend: &'a Backend,
     /// The name of this run.
     pub run: String,
-    /// Whether this host can run steps.
-    pub ready: Readiness,
+    /// Returns why this host cannot run steps; nothing where it can.
+    pub ready: &'a (dyn Fn() -> Vec<Diagnostic> + Sync),
+    /// Returns whom checkouts must belong to; the runner itself if none.
+    pub owner: &'a (dyn Fn() -> Option<Owner> + Sync),
     /// Whether earlier results are believed.
     pub use_cache: bool,
     /// Where the clock is read.
@@ -94,11 +96,9 @@ pub fn execute(
     tracing::debug!(action = %sealed.digest, "to be run");
     // 3. Ask once whether this host can, lay the inputs out, and have the sandbox started meanwhile.
     shop.backend.warm_up();
-    let wrong = shop
-        .ready
-        .wrong(shop.backend, &shop.store.run_path(), |guarantee| step.waived.contains(&guarantee));
+    let wrong = (shop.ready)();
     if !wrong.is_empty() {
-        return Err(refusal::before(wrong.to_vec()));
+        return Err(refusal::before(wrong));
     }
     let laid = lay_out(shop, step, environment, &mounts)?;
     laid.touched().for_each(|name| tell(Event::Note(remade(name))));
@@ -233,7 +233,7 @@ fn lay_out(
     environment: Blob,
     mounts: &[Known],
 ) -> Result<Laid, StepFailure> {
-    let owner = shop.ready.owner();
+    let owner = (shop.owner)();
     let root = shop
         .store
         .checkout(&environment, Look { seconds: model::T0_SECONDS, owner })
@@ -260,7 +260,7 @@ fn lay_out(
 /// Makes a folder for what the step writes, for the backend that can use one.
 fn scratch<'a>(shop: &Workshop<'a>) -> Result<Option<Scratch<'a>>, store::Error> {
     match shop.backend {
-        Backend::Native => shop.store.scratch(shop.ready.owner()).map(Some),
+        Backend::Native => shop.store.scratch((shop.owner)()).map(Some),
         Backend::Docker(_) | Backend::Confined(_) => Ok(None),
     }
 }

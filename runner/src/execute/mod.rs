@@ -8,8 +8,8 @@ mod network;
 mod refusal;
 mod report;
 
-pub use host::{Readiness, unready};
-pub use refusal::engine;
+pub use host::unready;
+pub use refusal::{collides, engine, of_sandbox};
 
 use std::collections::BTreeMap;
 

@@ -18,18 +18,23 @@ use crate::store;
 /// A step whose Action cannot be made.
 pub fn action(step: &Step, error: &ActionError<store::Error>) -> StepFailure {
     let diagnostic = match error {
-        ActionError::Hides { at, .. } => {
-            Diagnostic::new(Code::Collision, format!("step `{}`: {error}", step.id)).help(format!(
-                "mount it at another path, or exclude {at} from the source that holds it"
-            ))
-        }
-        ActionError::NotAFolder { .. } => {
-            Diagnostic::new(Code::Collision, format!("step `{}`: {error}", step.id))
-                .help("mount it at another path")
-        }
         ActionError::Folder(cause) => of_store(&step.id, cause),
+        ActionError::Hides { .. } | ActionError::NotAFolder { .. } => collides(&step.id, error),
     };
     failure(State::Failed, None, vec![diagnostic])
+}
+
+/// Returns what a person reads of two inputs in one place.
+pub fn collides<E: std::error::Error>(step: &StepId, error: &ActionError<E>) -> Diagnostic {
+    let told = Diagnostic::new(Code::Collision, format!("step `{step}`: {error}"));
+    match error {
+        ActionError::Hides { at, .. } => told.help(format!(
+            "mount it at another path, or exclude {at} from the source that holds it"
+        )),
+        ActionError::NotAFolder { .. } | ActionError::Folder(_) => {
+            told.help("mount it at another path")
+        }
+    }
 }
 
 /// A step that the store failed.

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use model::platform::Platform;
-use model::step::{Run, StepId, WORK_FOLDER};
+use model::step::{OutputKind, Run, StepId, WORK_FOLDER};
 use model::{AbsPath, Ident, Name, RelPath};
 
 use super::artifact::{Artifact, ArtifactKind};
@@ -20,7 +20,7 @@ use super::placeholder::{Template, Values};
 use super::project::Manifest;
 use super::reader::{At, Problems, bad_path, brief, quoted};
 use super::reference::OutputRef;
-use super::step::{Role, Step};
+use super::step::{Output, Role, Step};
 use crate::diagnostic::{Code, Diagnostic, Span};
 
 /// Most steps, tests and artifacts after the matrix; a Plan of this size still shows on one screen
@@ -419,12 +419,41 @@ impl Expander<'_> {
                     Some(prefix) => self.prefix(prefix, noted)?,
                     None => RelPath::new(stem).ok()?,
                 };
+                self.members(&checked, members, noted);
                 let members = members.iter().map(|member| self.output(&member.value)).collect();
                 (checked, ArtifactInstanceKind::Archive { members, format, prefix })
             }
         };
         let combination = self.values.combination.clone();
         Some(ArtifactInstance { name, combination, at: artifact.at, kind })
+    }
+
+    /// Notes two files of an archive that have one name. What folders hold is known only at the end.
+    fn members(&self, archive: &Name, members: &[At<OutputRef>], noted: &mut Noted<'_, '_, '_>) {
+        let mut taken: BTreeMap<Name, &OutputRef> = BTreeMap::new();
+        for member in members {
+            let Some(OutputKind::File) = self.declared(&member.value).map(|output| output.kind)
+            else {
+                continue;
+            };
+            let Some(name) = self.file_name(member, noted) else { continue };
+            let Some(other) = taken.insert(name.clone(), &member.value) else { continue };
+            if *other == member.value {
+                continue;
+            }
+            let (archive, name) = (brief(archive.as_str()), brief(name.as_str()));
+            let headline = format!("two outputs are called `{name}` in archive `{archive}`");
+            noted.add(
+                member.span,
+                Diagnostic::new(Code::Collision, headline)
+                    .why(format!("a file keeps its name there, and `{other}` has the same"))
+                    .help("give one of them another path, or an archive of its own"),
+            );
+        }
+    }
+
+    fn declared(&self, output: &OutputRef) -> Option<&Output> {
+        self.manifest.step(&output.step)?.outputs.get(&output.output)
     }
 
     fn prefix(&self, prefix: &At<Template>, noted: &mut Noted<'_, '_, '_>) -> Option<RelPath> {
@@ -441,7 +470,7 @@ impl Expander<'_> {
 
     /// Returns the file name of an output: what an artifact that names none is called.
     fn file_name(&self, file: &At<OutputRef>, noted: &mut Noted<'_, '_, '_>) -> Option<Name> {
-        let output = self.manifest.step(&file.value.step)?.outputs.get(&file.value.output)?;
+        let output = self.declared(&file.value)?;
         let path = self.inside(&output.path, "an output", noted)?;
         let (_, name) = path.split_last()?;
         self.name(name.as_str(), file.span, noted)

@@ -63,6 +63,16 @@ pub struct Instance {
     pub role: InstanceRole,
 }
 
+impl Instance {
+    /// Returns where the build file puts something at this place of the step.
+    pub fn placed_at(&self, place: &AbsPath) -> Option<Span> {
+        let work = AbsPath::new(model::step::WORK_FOLDER).ok()?;
+        let mounts = self.mounts.iter().map(|mount| (work.join(&mount.path), mount.at));
+        let from = self.from.iter().map(|taken| (taken.path.clone(), taken.at));
+        mounts.chain(from).find_map(|(path, at)| (path == *place).then_some(at))
+    }
+}
+
 /// Whether an instance makes something or checks something.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum InstanceRole {

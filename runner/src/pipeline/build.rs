@@ -7,17 +7,17 @@ use model::digest::Blob;
 use model::isolation::Guarantee;
 use model::record::Asked;
 use model::step::StepId;
-use model::tree::Directory;
 use sandbox::Backend;
 
 use super::hand_over::{self, Job};
-use super::prepare::{Prepared, Source, prepare};
+use super::prepare::{self, Prepared};
+use super::ready::Readiness;
 use super::select;
 use super::signing::Signing;
+use super::survey::{Source, survey};
 use crate::cli::Session;
 use crate::cli::args::InputsLevel;
 use crate::diagnostic::{Code, Diagnostic};
-use crate::execute::Readiness;
 use crate::execute::local::{self, Workshop};
 use crate::history::{self, StepStory};
 use crate::live::{self, LiveLog};
@@ -27,7 +27,7 @@ use crate::project::Project;
 use crate::report::{Event, State, Talk};
 use crate::schedule::{self, Ends};
 use crate::source::{Project as SourceFolder, Scanned, SourceContent};
-use crate::store::Store;
+use crate::store::{Owner, Store};
 use crate::{context, refusal};
 
 /// What is wanted of a build.
@@ -139,25 +139,32 @@ pub fn build(
 ) -> Result<Finished, Failed> {
     let one = |diagnostic: Diagnostic| vec![diagnostic];
     session.cancel()?;
-    let store = session.store()?;
-    // 1. to 3. Read, bring in, plan.
-    let mut prepared = prepare(session, project, wish.from, &wish.waived, &store, talk)?;
-    select::restrict(&mut prepared.plan, &wish.targets, &wish.matrix)?;
-    prepared.plan.order().map_err(|error| one(Diagnostic::new(Code::Cycle, error.to_string())))?;
-    select::offered(session, &prepared, &wish.backend)?;
-    // 4. Decide about signing, before anything runs.
-    let signing = wish.signing.decide(session, &store, &prepared, wish)?;
+    // 1. Read, and ask whether this host can.
+    let surveyed = survey(session, project, wish)?;
+    let named = (wish.from == Source::File).then_some(&surveyed.manifest);
+    let required = &session.config.require;
+    let ready = Readiness::new(&surveyed.sketch, named, &wish.backend, &wish.waived, required);
+    ready.stated()?;
     hand_over::check_folder(session, project, wish)?;
+    let store = session.store()?;
+    // 2. Look at the sources, and decide about signing.
+    let looked = prepare::look(session, project, &surveyed, &wish.waived, &store)?;
+    let signing = wish.signing.decide(session, &store, &looked, wish)?;
+    // 3. Bring in, and plan.
+    let owner = || ready.owner(&store.run_path());
+    let ready = || ready.rehearsed(&store.run_path()).to_vec();
+    let prepared =
+        prepare::bring_in(session, project, wish, surveyed, looked, &ready, &store, talk)?;
     hand_over::write_lock(project, &prepared)?;
     if wish.mode != Mode::Build {
         return Ok(preview(&store, prepared, project, wish)?);
     }
-    // 5. Run the plan.
+    // 4. Run the plan.
     let run = run_id().map_err(one)?;
     let started = session.context.now();
-    let ends = execute(session, &store, project, &prepared, wish, &run, talk)?;
+    let ends = execute(session, &store, project, &prepared, wish, (&run, &ready, &owner), talk)?;
     talk.end();
-    // 6. Hand over.
+    // 5. Hand over.
     let facts = hand_over::Facts {
         run,
         started,
@@ -196,25 +203,31 @@ fn run_id() -> Result<String, Diagnostic> {
     Ok(model::record::Nonce::from_bytes(random).to_string())
 }
 
+/// Says why this host cannot run steps.
+type Ready<'a> = &'a (dyn Fn() -> Vec<Diagnostic> + Sync);
+/// Says whom checkouts must belong to.
+type Owners<'a> = &'a (dyn Fn() -> Option<Owner> + Sync);
+
 fn execute(
     session: &Session,
     store: &Store,
     project: &Project,
     prepared: &Prepared,
     wish: &Wish,
-    run: &str,
+    (run, ready, owner): (&str, Ready<'_>, Owners<'_>),
     talk: &mut Talk,
 ) -> Result<Ends, Vec<Diagnostic>> {
     let cancel = session.cancel()?;
     let folder = SourceFolder::open(&project.folder)
         .map_err(|error| vec![select::source_error(&prepared.manifest, &error)])?;
     let bring = |known: &Known| bring(store, &folder, &prepared.scanned, known);
-    let scanned = |blob: &Blob| scanned_folder(&prepared.scanned, blob);
+    let scanned = |blob: &Blob| prepare::folder_of(&prepared.scanned, blob);
     let shop = Workshop {
         store,
         cancel,
         backend: &wish.backend,
-        ready: Readiness::default(),
+        ready,
+        owner,
         run: run.to_owned(),
         use_cache: wish.use_cache,
         context: &session.context,
@@ -247,14 +260,6 @@ fn execute(
 
 fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
-}
-
-fn scanned_folder(scanned: &Scanned, blob: &Blob) -> Option<Directory> {
-    let mut trees = scanned.sources.values().filter_map(|source| match &source.content {
-        SourceContent::Folder(tree) => Some(tree),
-        SourceContent::File { .. } => None,
-    });
-    trees.find_map(|tree| tree.directories.get(blob).cloned())
 }
 
 /// Brings the files of a source into the store, each checked against what was hashed.

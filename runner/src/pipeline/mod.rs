@@ -1,11 +1,12 @@
 //! The pipeline: from a build file to signed artifacts, in numbered steps.
 //!
-//! 1. Read the build file and its lock.
-//! 2. Bring the inputs in: scan the sources, import the environments. Nothing is fetched later.
-//! 3. Make the plan.
-//! 4. Decide about signing, before anything runs.
-//! 5. Run the plan.
-//! 6. Hand over: artifacts, Records, signatures, files.
+//! 1. Read the build file and its lock, and ask whether this host can do what they want.
+//! 2. Look at the sources, and decide about signing.
+//! 3. Bring the environments in, and make the plan. Nothing is fetched later.
+//! 4. Run the plan.
+//! 5. Hand over: artifacts, Records, signatures, files.
+//!
+//! What can be refused is refused before the third step: until then the store gets nothing.
 //!
 //! Each step has a type of its own and none goes back.
 
@@ -14,11 +15,15 @@ mod freshness;
 mod hand_over;
 mod pins;
 mod prepare;
+mod ready;
 mod select;
 mod signing;
+mod survey;
 
 pub use build::{AskedFor, Failed, Finished, FinishedArtifact, Mode, Wish, build};
 pub use pins::{GENERATED_BY, lock};
-pub use prepare::{Prepared, Source, prepare, read_manifest, sketch};
+pub use prepare::Prepared;
+pub use ready::Readiness;
 pub use select::present;
 pub use signing::Signing;
+pub use survey::{Source, read_manifest, sketch};

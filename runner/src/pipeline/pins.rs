@@ -51,7 +51,9 @@ pub fn lock(
     }
     if !wanted.is_empty() {
         let store = session.store()?;
-        for (name, environment) in environments(session, manifest, &wanted, &store, talk)? {
+        for (name, environment) in
+            environments(session, manifest, &wanted, &Vec::new, &store, talk)?
+        {
             new.hosts.extend(pins(&UsedBy::Environment(name), &environment));
         }
         store.sync().map_err(|error| vec![crate::refusal::store(&error)])?;

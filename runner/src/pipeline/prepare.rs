@@ -1,4 +1,4 @@
-//! Steps 1 to 3 of the pipeline: from the build file to a plan whose inputs are all known.
+//! Steps 2 and 3 of the pipeline: from the build file to a plan whose inputs are all known.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -7,26 +7,30 @@ use std::time::Instant;
 use fetch::host::{Asked, AskedError, Forbidden};
 use model::digest::{Blob, Digest};
 use model::isolation::Guarantee;
-use model::platform::Platform;
 use model::record::{DigestOf, GitId, SourceRef};
 use model::relpath::{AbsPath, Ident, Name, RelPath};
+use model::step::Step;
+use model::tree::Directory;
 
+use super::build::Wish;
+use super::select;
+use super::survey::{Source, Surveyed, draw};
 use crate::cli::Session;
 use crate::diagnostic::{Code, Diagnostic};
 use crate::environment::{self, Environment};
 use crate::evidence::{Inputs, SourceFact};
 use crate::manifest::{self, EnvironmentKind, Epoch, Manifest, SourceKind};
-use crate::plan::Plan;
-use crate::plan::action::Known;
+use crate::plan::action::{ActionError, Known};
 use crate::plan::expand::{self, Grounds};
+use crate::plan::{Plan, collide};
 use crate::project::{BUILD_FILE, LOCK_FILE, Project};
+use crate::refusal;
 use crate::report::{Event, Talk};
 use crate::source::{
     self, Checkout, Exclude, GitIdentity, LocalSource, Scan, Scanned, SourceContent, StatCache,
     UserGit,
 };
 use crate::store::Store;
-use crate::{lock, refusal};
 
 /// Everything known before the first step runs.
 #[derive(Debug)]
@@ -39,114 +43,146 @@ pub struct Prepared {
     pub inputs: Inputs,
     /// The scanned sources, whose files are brought into the store when a step needs them.
     pub scanned: Scanned,
-    /// Paths that differ from the commit, printed; empty when clean.
-    pub dirty: Vec<String>,
     /// The lock's new text, where it would change.
     pub new_lock: Option<String>,
 }
 
-/// Where a build file comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Source {
-    /// A file of the project.
-    File,
-    /// Made up by `kiln run`: no file, no lock.
-    CommandLine,
+/// What was found in the project, before anything is brought into the store.
+#[derive(Debug)]
+pub struct Looked {
+    /// The sources, hashed.
+    pub scanned: Scanned,
+    /// Paths that differ from the commit, printed; empty when clean.
+    pub dirty: Vec<String>,
+    /// The commit.
+    pub commit: Option<GitId>,
+    epoch: i64,
+    sources: BTreeMap<Ident, Known>,
 }
 
-/// Reads the build file.
+/// Looks at the sources, and refuses what is wrong with them or with where they go.
 ///
 /// # Errors
-/// Everything that is wrong with it.
-pub fn read_manifest(project: &Project) -> Result<Manifest, Vec<Diagnostic>> {
-    match &project.made_of {
-        Some(origin) => manifest::parse_made(&project.build_file, origin.clone()),
-        None => manifest::parse(&project.build_file, BUILD_FILE),
-    }
-}
-
-/// Returns a plan without digests: enough to draw it.
-///
-/// # Errors
-/// Everything that is wrong with the build file.
-pub fn sketch(project: &Project) -> Result<Plan, Vec<Diagnostic>> {
-    let manifest = read_manifest(project)?;
-    let expanded = manifest::expand(&manifest, Platform::HERE)?;
-    let epoch = match manifest.source_date_epoch {
-        Epoch::Seconds(seconds) => seconds,
-        Epoch::Commit(_) => model::T0_SECONDS,
-    };
-    let nothing = Blob::of(b"");
-    let sources = manifest
-        .sources
-        .iter()
-        .map(|source| (source.name.value.clone(), Known::Tree(nothing)))
-        .collect();
-    let environments = manifest
-        .environments
-        .iter()
-        .map(|environment| (environment.name.value.clone(), (nothing, Vec::new())))
-        .collect();
-    let grounds = Grounds {
-        name: manifest.name.value.as_str(),
-        sources: &sources,
-        environments: &environments,
-        epoch,
-        waived: &BTreeSet::new(),
-    };
-    Ok(expand::expand(&expanded, &grounds))
-}
-
-/// Prepares a build: reads, scans, imports, plans.
-///
-/// # Errors
-/// Everything that is wrong with build file, lock, sources or environments.
-pub fn prepare(
+/// Everything that is wrong with the sources; KILN-0114 where it is plain that two inputs of a step
+/// collide.
+pub fn look(
     session: &Session,
     project: &Project,
-    from: Source,
+    surveyed: &Surveyed,
     waived: &BTreeSet<Guarantee>,
+    store: &Store,
+) -> Result<Looked, Vec<Diagnostic>> {
+    let Surveyed { manifest, expanded, sketch, new_lock } = surveyed;
+    keep_key_out(session, project, manifest)?;
+    let scanned = scan(session, project, manifest, store)?;
+    let epoch = epoch(manifest, &scanned)?;
+    let sources: BTreeMap<Ident, Known> =
+        scanned.sources.iter().map(|(name, tree)| (name.clone(), known(&tree.content))).collect();
+    let mut drawn = draw(manifest, expanded, Some(&sources), epoch, waived);
+    drawn.steps.retain(|id, _| sketch.steps.contains_key(id));
+    files_have_names(manifest, &drawn, expanded)?;
+    let scanned_folder = |blob: &Blob| folder_of(&scanned, blob).ok_or(NotScanned);
+    collisions(surveyed, &drawn, &|step| {
+        collide::without_environment(&drawn, step, &scanned_folder)
+    })?;
+    let dirty = dirty(&scanned, new_lock.is_some());
+    let commit = commit(&scanned);
+    Ok(Looked { scanned, dirty, commit, epoch, sources })
+}
+
+/// A folder that is no part of a scanned source: the environment's, or what a step will leave.
+#[derive(Debug, thiserror::Error)]
+#[error("the folder is not known yet")]
+struct NotScanned;
+
+/// Brings the environments in and makes the plan.
+///
+/// # Errors
+/// What `ready` says before the first environment is read; everything that is wrong with one.
+#[expect(clippy::too_many_arguments, reason = "the ends of all that went before")]
+pub fn bring_in(
+    session: &Session,
+    project: &Project,
+    wish: &Wish,
+    surveyed: Surveyed,
+    looked: Looked,
+    ready: &dyn Fn() -> Vec<Diagnostic>,
     store: &Store,
     talk: &mut Talk,
 ) -> Result<Prepared, Vec<Diagnostic>> {
-    // 1. Read the build file and its lock.
-    let manifest = read_manifest(project)?;
-    let expanded = manifest::expand(&manifest, Platform::HERE)?;
-    let new_lock = match from {
-        Source::File => lock_text(session, project, &manifest)?,
-        Source::CommandLine => None,
-    };
-    // 2. Bring the inputs in.
-    keep_key_out(session, project, &manifest)?;
-    let scanned = scan(session, project, &manifest, store)?;
-    let used: BTreeSet<&Ident> = expanded
+    let used: BTreeSet<&Ident> = surveyed
+        .expanded
         .instances
         .iter()
+        .filter(|instance| surveyed.sketch.steps.contains_key(&instance.id))
         .filter(|instance| instance.root.is_none())
         .map(|instance| &instance.environment)
         .collect();
-    let environments = environments(session, &manifest, &used, store, talk)?;
-    super::pins::check(&manifest, &environments, project.lock.as_deref())?;
-    // 3. Make the plan.
-    let sources: BTreeMap<Ident, Known> =
-        scanned.sources.iter().map(|(name, tree)| (name.clone(), known(&tree.content))).collect();
+    let environments = environments(session, &surveyed.manifest, &used, ready, store, talk)?;
+    super::pins::check(&surveyed.manifest, &environments, project.lock.as_deref())?;
     let roots = environments
         .iter()
         .map(|(name, found)| (name.clone(), (found.root, found.path_prefixes.clone())))
         .collect();
+    let Looked { scanned, dirty, commit, epoch, sources } = looked;
     let grounds = Grounds {
-        name: manifest.name.value.as_str(),
+        name: surveyed.manifest.name.value.as_str(),
         sources: &sources,
         environments: &roots,
-        epoch: epoch(&manifest, &scanned)?,
-        waived,
+        epoch,
+        waived: &wish.waived,
     };
-    let plan = expand::expand(&expanded, &grounds);
-    files_have_names(&manifest, &plan, &expanded)?;
-    let dirty = dirty(&scanned, new_lock.is_some());
+    let mut plan = expand::expand(&surveyed.expanded, &grounds);
+    select::restrict(&mut plan, &wish.targets, &wish.matrix)?;
+    let folder = |blob: &Blob| match folder_of(&scanned, blob) {
+        Some(folder) => Ok(folder),
+        None => store.load_directory(blob),
+    };
+    collisions(&surveyed, &plan, &|step| collide::with_environment(&plan, step, &folder))?;
+    let Surveyed { manifest, new_lock, .. } = surveyed;
     let lock = new_lock.as_deref();
-    let inputs = inputs(project, from, lock, &manifest, &scanned, environments, !dirty.is_empty());
-    Ok(Prepared { manifest, plan, inputs, scanned, dirty, new_lock })
+    let inputs = inputs(
+        project,
+        wish.from,
+        lock,
+        &manifest,
+        &scanned,
+        environments,
+        (commit, !dirty.is_empty()),
+    );
+    Ok(Prepared { manifest, plan, inputs, scanned, new_lock })
+}
+
+/// Refuses inputs that would hide one another, each at its place in the build file.
+fn collisions<E: std::error::Error>(
+    surveyed: &Surveyed,
+    plan: &Plan,
+    find: &dyn Fn(&Step) -> Option<ActionError<E>>,
+) -> Result<(), Vec<Diagnostic>> {
+    let mut wrong = Vec::new();
+    let mut blamed = BTreeSet::new();
+    for instance in &surveyed.expanded.instances {
+        let found = plan.steps.get(&instance.id).and_then(find);
+        let Some(error) = found else { continue };
+        let (ActionError::Hides { at, .. } | ActionError::NotAFolder { at, .. }) = &error else {
+            continue;
+        };
+        let span = instance.placed_at(at).unwrap_or(instance.at);
+        if blamed.insert(span.start) {
+            let told = crate::execute::collides(&instance.id, &error);
+            wrong.push(told.at(surveyed.manifest.place(span)));
+        }
+    }
+    if wrong.is_empty() { Ok(()) } else { Err(wrong) }
+}
+
+/// Returns a folder of a source that was scanned.
+pub(super) fn folder_of(scanned: &Scanned, blob: &Blob) -> Option<Directory> {
+    let mut trees = scanned.sources.values().filter_map(|source| match &source.content {
+        SourceContent::Folder(tree) => Some(tree),
+        SourceContent::File { .. } => None,
+    });
+    trees.find_map(|tree| tree.directories.get(blob).cloned())
 }
 
 /// Returns what differs from the commit: what was scanned, and a lock that this build writes.
@@ -198,29 +234,6 @@ fn known(content: &SourceContent) -> Known {
         SourceContent::File { blob, executable } => {
             Known::File { blob: *blob, executable: *executable }
         }
-    }
-}
-
-/// Returns the lock's new text where it is absent or stale; refuses to with `--locked`.
-fn lock_text(
-    session: &Session,
-    project: &Project,
-    manifest: &Manifest,
-) -> Result<Option<String>, Vec<Diagnostic>> {
-    let locked = session.global.locked || session.context.in_ci();
-    let old = match &project.lock {
-        Some(bytes) => Some(lock::parse(bytes, LOCK_FILE).map_err(|diagnostic| vec![*diagnostic])?),
-        None => None,
-    };
-    let stale = match &old {
-        Some(old) => lock::check(old, manifest, LOCK_FILE).err().map(|diagnostic| *diagnostic),
-        None => Some(lock::absent(LOCK_FILE)),
-    };
-    match stale {
-        None => Ok(None),
-        // Pins are read from the host, which only `kiln lock` does.
-        Some(stale) if locked || !lock::required(manifest).is_empty() => Err(vec![stale]),
-        Some(_) => Ok(Some(lock::Lock::made_for(manifest, super::pins::GENERATED_BY).to_text())),
     }
 }
 
@@ -288,7 +301,7 @@ fn scan(
         now: session.context.clock(),
     };
     let scanned = source::scan(&wanted, &mut cache)
-        .map_err(|error| vec![super::select::source_error(manifest, &error)])?;
+        .map_err(|error| vec![select::source_error(manifest, &error)])?;
     // A cache that cannot be written only costs time.
     if let (Some(bytes), Ok(name)) = (cache.changed_bytes(), Name::new(STAT_CACHE))
         && let Err(error) = store.put_state(&name, &bytes)
@@ -319,6 +332,7 @@ pub(super) fn environments(
     session: &Session,
     manifest: &Manifest,
     used: &BTreeSet<&Ident>,
+    ready: &dyn Fn() -> Vec<Diagnostic>,
     store: &Store,
     talk: &mut Talk,
 ) -> Result<BTreeMap<Ident, Environment>, Vec<Diagnostic>> {
@@ -329,20 +343,30 @@ pub(super) fn environments(
         let EnvironmentKind::Host(host) = &environment.kind else { continue };
         let name = environment.name.value.as_str();
         let asked = asked(session, manifest, host).map_err(|refused| vec![refused])?;
+        let refused = |error: environment::Error| {
+            let diagnostic = refusal::environment(name, &error);
+            let span = select::blamed(host, &error).unwrap_or(environment.name.span);
+            vec![diagnostic.at(manifest.place(span))]
+        };
         let what = format!("environment {name}");
         let began = Instant::now();
+        let looked = environment::look_up(store, &asked, session.context.now()).map_err(refused)?;
+        if let environment::Looked::Absent(_) = &looked {
+            let wrong = ready();
+            if !wrong.is_empty() {
+                return Err(wrong);
+            }
+        }
         talk.event(Event::Importing { what: what.clone() });
         talk.tick();
-        let (ready, files) =
-            environment::prepare(store, &asked, session.context.now(), session.cancel()?).map_err(
-                |error| {
-                    let diagnostic = refusal::environment(name, &error);
-                    let span = super::select::blamed(host, &error).unwrap_or(environment.name.span);
-                    vec![diagnostic.at(manifest.place(span))]
-                },
-            )?;
+        let (brought, files) = match looked {
+            environment::Looked::Kept(kept) => (kept, 0),
+            environment::Looked::Absent(absent) => {
+                absent.bring(store, session.cancel()?).map_err(refused)?
+            }
+        };
         talk.event(Event::Imported { what, files: files as u64, took: began.elapsed() });
-        found.insert(environment.name.value.clone(), ready);
+        found.insert(environment.name.value.clone(), brought);
     }
     Ok(found)
 }
@@ -403,6 +427,17 @@ fn epoch(manifest: &Manifest, scanned: &Scanned) -> Result<i64, Vec<Diagnostic>>
     }
 }
 
+fn git_id(id: &source::git::GitId) -> Option<GitId> {
+    GitId::parse(&id.to_string()).ok()
+}
+
+fn commit(scanned: &Scanned) -> Option<GitId> {
+    match &scanned.git {
+        GitIdentity::None => None,
+        GitIdentity::Git(checkout) => checkout.commit.as_ref().and_then(git_id),
+    }
+}
+
 fn inputs(
     project: &Project,
     from: Source,
@@ -410,14 +445,12 @@ fn inputs(
     manifest: &Manifest,
     scanned: &Scanned,
     environments: BTreeMap<Ident, Environment>,
-    dirty: bool,
+    (commit, dirty): (Option<GitId>, bool),
 ) -> Inputs {
     let checkout = match &scanned.git {
         GitIdentity::None => None,
         GitIdentity::Git(checkout) => Some(checkout),
     };
-    let git_id = |id: &source::git::GitId| GitId::parse(&id.to_string()).ok();
-    let commit = checkout.and_then(|checkout| checkout.commit.as_ref()).and_then(git_id);
     let uri = checkout
         .and_then(|checkout| checkout.remote.as_deref())
         .and_then(published)

@@ -4,14 +4,9 @@ use std::collections::BTreeSet;
 use std::io::ErrorKind;
 
 use fetch::host::AskedPackage;
-use model::isolation::Guarantee;
-use model::step::{Step, StepId};
+use model::step::StepId;
 use model::text;
-use sandbox::{Backend, Engine};
 
-use super::prepare::Prepared;
-use crate::cli::Session;
-use crate::config::Required;
 use crate::diagnostic::{Code, Diagnostic, Span, nearest, one_of};
 use crate::environment;
 use crate::manifest::{At, Host, Manifest, Source, SourceKind};
@@ -123,117 +118,6 @@ fn unknown(plan: &Plan, target: &str) -> Diagnostic {
         Some(near) => told.help(format!("did you mean `{near}`?")),
         None => told.help("see what there is:  kiln graph"),
     }
-}
-
-/// Refuses what the backend cannot do, before anything runs.
-///
-/// # Errors
-/// KILN-0506 for an option that the backend cannot offer or the configuration contradicts; the probe's
-/// own codes for a host that cannot sandbox.
-pub fn offered(
-    session: &Session,
-    prepared: &Prepared,
-    backend: &Backend,
-) -> Result<(), Vec<Diagnostic>> {
-    let mut wrong = Vec::new();
-    let landlock = session.config.require.contains(&Required::Guarantee(Guarantee::Landlock));
-    for step in prepared.plan.steps.values() {
-        if landlock && step.widen.nested {
-            let headline = format!(
-                "step `{}` is `nested`, and the configuration requires `landlock`",
-                step.id
-            );
-            wrong.push(
-                Diagnostic::new(Code::BackendCannot, headline)
-                    .why("rules of Landlock on files forbid every mount that a nested step could make")
-                    .help("leave `nested` out, or take `landlock` out of `require` in config.toml"),
-            );
-        }
-        wrong.extend(native_only(backend, step));
-    }
-    let waived =
-        prepared.plan.steps.values().next().map(|step| step.waived.clone()).unwrap_or_default();
-    wrong.extend(missing(session, backend, &waived));
-    if wrong.is_empty() { Ok(()) } else { Err(wrong) }
-}
-
-/// Refuses options that only the native backend has, on any other.
-fn native_only(backend: &Backend, step: &Step) -> Option<Diagnostic> {
-    let options = [
-        ("nested", step.widen.nested),
-        ("fakeroot", step.widen.fakeroot),
-        ("abi32", step.widen.abi32),
-    ];
-    let (option, _) = options.into_iter().find(|(_, on)| *on && *backend != Backend::Native)?;
-    let headline =
-        format!("the {} backend cannot do `{option}` of step `{}`", backend.name(), step.id);
-    Some(
-        Diagnostic::new(Code::BackendCannot, headline)
-            .help(format!("leave `{option}` or --backend out")),
-    )
-}
-
-/// Returns what this host and the backend lack of what the configuration requires. A missing core
-/// guarantee is refused by the sandbox itself, with its cause, so nothing is rehearsed where nothing
-/// extra is required.
-fn missing(session: &Session, backend: &Backend, waived: &BTreeSet<Guarantee>) -> Vec<Diagnostic> {
-    let lacks = |required: &Required| matches!(required, Required::Given(lack) if backend.lacks().contains(lack));
-    let (absent, others): (Vec<Required>, Vec<Required>) =
-        session.config.require.iter().partition(|required| lacks(required));
-    let mut wrong: Vec<Diagnostic> = absent
-        .into_iter()
-        .map(|required| {
-            Diagnostic::new(
-                Code::BackendCannot,
-                format!(
-                    "the backend `{}` does not give a step `{required}`, which the configuration requires",
-                    backend.name()
-                ),
-            )
-            .help("leave --backend out, on a host that can do without it")
-            .help(format!("or take `{required}` out of `require` in config.toml"))
-        })
-        .collect();
-    let asked = others.into_iter().filter_map(|required| match required {
-        Required::Guarantee(guarantee) => Some(guarantee),
-        Required::Given(_) => None,
-    });
-    let asked: Vec<Guarantee> = asked.filter(|guarantee| !waived.contains(guarantee)).collect();
-    let found = match backend {
-        _ if asked.is_empty() => return wrong,
-        Backend::Docker(engine) => {
-            wrong.extend(lacking(engine, &asked));
-            return wrong;
-        }
-        Backend::Confined(slots) => sandbox::probe::confined(slots),
-        Backend::Native => sandbox::probe::probe(),
-    };
-    wrong.extend(asked.into_iter().filter(|guarantee| !found.keeps(*guarantee)).map(not_kept));
-    wrong
-}
-
-fn not_kept(guarantee: Guarantee) -> Diagnostic {
-    Diagnostic::new(
-        Code::SandboxFailed,
-        format!("this host cannot keep `{guarantee}`, which the configuration requires"),
-    )
-    .help("see why:  kiln doctor")
-    .help(format!("or take `{guarantee}` out of `require` in config.toml"))
-}
-
-/// The same for a container engine, which says itself what it can limit. None applies Landlock.
-fn lacking(engine: &Engine, required: &[Guarantee]) -> Vec<Diagnostic> {
-    let facts = match sandbox::look_at_engine(engine) {
-        Ok(facts) => facts,
-        Err(error) => return vec![crate::execute::engine(&error, error.to_string())],
-    };
-    let kept = |guarantee: Guarantee| match guarantee {
-        Guarantee::Landlock => false,
-        Guarantee::Limits => facts.limits_memory && facts.limits_pids && facts.limits_cpu,
-        Guarantee::Syscalls => facts.filters,
-        Guarantee::Files | Guarantee::Network | Guarantee::Processes | Guarantee::Identity => true,
-    };
-    required.iter().copied().filter(|guarantee| !kept(*guarantee)).map(not_kept).collect()
 }
 
 /// Refuses a build file whose local sources are not there, without reading them: what `kiln lock`

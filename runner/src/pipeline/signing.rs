@@ -4,7 +4,7 @@
 //! that nobody waits an hour for a refusal. Without `--sign` the build goes on unsigned and says so.
 
 use super::build::Wish;
-use super::prepare::Prepared;
+use super::prepare::Looked;
 use crate::claims;
 use crate::cli::Session;
 use crate::diagnostic::{Code, Diagnostic};
@@ -43,7 +43,7 @@ impl Signing {
         self,
         session: &Session,
         store: &Store,
-        prepared: &Prepared,
+        looked: &Looked,
         wish: &Wish,
     ) -> Result<Decided, Vec<Diagnostic>> {
         if self == Signing::Never {
@@ -62,16 +62,16 @@ impl Signing {
                 }
             };
         };
-        if !prepared.dirty.is_empty() && !wish.allow_dirty {
+        if !looked.dirty.is_empty() && !wish.allow_dirty {
             return match self {
-                Signing::Must => Err(vec![dirty(&prepared.dirty)]),
+                Signing::Must => Err(vec![dirty(&looked.dirty)]),
                 Signing::IfPossible | Signing::Never => Ok(Decided::Without(Some(format!(
                     "the source differs from its commit ({}). Commit it, or sign all the same: --allow-dirty",
-                    first(&prepared.dirty)
+                    first(&looked.dirty)
                 )))),
             };
         }
-        claims::check(&session.context, prepared.inputs.source.commit.as_ref())
+        claims::check(&session.context, looked.commit.as_ref())
             .map_err(|diagnostic| vec![diagnostic])?;
         Ok(Decided::With(Box::new(signer)))
     }

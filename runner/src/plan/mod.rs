@@ -5,6 +5,7 @@
 
 pub mod action;
 mod artifact;
+pub mod collide;
 pub mod expand;
 mod graph;
 

@@ -2,13 +2,16 @@
 //!
 //! A look explains; it never decides whether a step can run. The rehearsal does that.
 
+use std::collections::BTreeSet;
+
 use model::T0_SECONDS;
 use sandbox::host::Facts;
 use sandbox::probe::{self, Report};
-use sandbox::{Cause, EngineError};
+use sandbox::{Backend, Cause, EngineError};
 
 use crate::cli::Session;
 use crate::diagnostic::Diagnostic;
+use crate::pipeline::{self, Readiness};
 use crate::store::{self, Owner, Store};
 
 /// The store, or why it cannot be used.
@@ -200,6 +203,23 @@ fn clock(session: &Session) -> Look {
         return look.help("set it: provenance and key validity depend on it");
     }
     look
+}
+
+/// Holds what the steps of the current project ask against this host; none outside a project.
+pub fn project(session: &Session) -> Option<(Look, Vec<Diagnostic>)> {
+    let found = session.project().ok()?;
+    let look = |verdict, detail: String| Look::new("project", verdict, detail);
+    let Ok((manifest, plan)) = pipeline::sketch(&found) else {
+        let look = look(None, "its build file cannot be read".to_owned());
+        return Some((look.help("see why:  kiln build --plan"), Vec::new()));
+    };
+    let (waived, required) = (BTreeSet::new(), &session.config.require);
+    let ready = Readiness::new(&plan, Some(&manifest), &Backend::Native, &waived, required).asked();
+    let name = &plan.name;
+    Some(match ready.len() {
+        0 => (look(Some(true), format!("`{name}`: its steps ask nothing that is not here")), ready),
+        _ => (look(Some(false), format!("`{name}`: its steps ask for what is not here")), ready),
+    })
 }
 
 /// Looks for the container engine of `--backend docker`. A host without one lacks nothing else.

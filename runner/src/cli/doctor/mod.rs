@@ -2,7 +2,8 @@
 //!
 //! It rehearses a step instead of reading version numbers, looks at what the rehearsal rests on, and
 //! says what to change. Exit 7 where a step cannot run. The rehearsal is the one that decides before a
-//! build (`pipeline::ready`), so the two cannot disagree.
+//! build (`pipeline::ready`), so the two cannot disagree. In a project it also asks what that project's
+//! steps ask of the host.
 
 mod fix;
 mod looks;
@@ -40,8 +41,12 @@ pub fn run(session: &Session, args: &DoctorArgs) -> Ended {
     // The store first: confined steps have their roots in it.
     let store = session.store();
     let confined = probe::confined(&session.slots());
-    let looks = looks::all(session, &facts, &native, &store);
-    let wrong = diagnostics(session, &native, &confined);
+    let mut looks = looks::all(session, &facts, &native, &store);
+    let mut wrong = diagnostics(session, &native, &confined);
+    if let Some((look, asked)) = looks::project(session) {
+        looks.push(look);
+        wrong.extend(asked);
+    }
     let found = Found { native, confined, facts, looks, wrong };
     if session.global.json {
         report::document("doctor", document(&found));

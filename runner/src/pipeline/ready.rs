@@ -1,0 +1,271 @@
+//! Whether this host and this plan go together, decided before anything is brought in or run.
+//!
+//! Two halves. What can be answered by looking (processors, limits, options, what the configuration
+//! requires) is answered first, for every step of the plan. What takes a rehearsal, or a question to a
+//! container engine, is asked once: when the first environment would be read from the host, or the first
+//! step would run. So a build that finds everything done asks nothing, and runs where no step could.
+//!
+//! `kiln doctor` asks the same and tells it with the same words.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroU32;
+use std::path::Path;
+use std::sync::OnceLock;
+
+use model::isolation::Guarantee;
+use model::limits::Limits;
+use model::relpath::Ident;
+use model::step::{StepId, Widen};
+use sandbox::probe::{self, Report};
+use sandbox::{Asks, Backend, EngineFacts};
+
+use crate::config::Required;
+use crate::diagnostic::{Code, Diagnostic, Place};
+use crate::execute::{engine, of_sandbox, unready};
+use crate::manifest::Manifest;
+use crate::plan::Plan;
+use crate::store::Owner;
+
+/// What a plan asks of its host.
+#[derive(Debug)]
+pub struct Readiness<'a> {
+    backend: &'a Backend,
+    waived: &'a BTreeSet<Guarantee>,
+    required: &'a BTreeSet<Required>,
+    steps: Vec<Wants>,
+    rehearsed: OnceLock<Report>,
+    /// The same over the folder where checkouts lie.
+    rehearsed_there: OnceLock<Report>,
+    wrong: OnceLock<Vec<Diagnostic>>,
+}
+
+/// What one step of the build file asks; its instances ask the same.
+#[derive(Debug)]
+struct Wants {
+    id: StepId,
+    limits: Limits,
+    cpus: Option<NonZeroU32>,
+    widen: Widen,
+    places: BTreeMap<&'static str, Place>,
+}
+
+impl<'a> Readiness<'a> {
+    /// Notes what the steps of `plan` ask, and where `manifest` says so; a plan of the command line's
+    /// has no such places.
+    pub fn new(
+        plan: &Plan,
+        manifest: Option<&Manifest>,
+        backend: &'a Backend,
+        waived: &'a BTreeSet<Guarantee>,
+        required: &'a BTreeSet<Required>,
+    ) -> Readiness<'a> {
+        let mut steps: BTreeMap<&Ident, Wants> = BTreeMap::new();
+        for step in plan.steps.values() {
+            let places = || {
+                let declared = manifest.and_then(|manifest| manifest.step(&step.id.name));
+                let asked = declared.into_iter().flat_map(|declared| &declared.asked_at);
+                let place = |span| manifest.map(|manifest| manifest.place(span));
+                asked.filter_map(|(key, span)| Some((*key, place(*span)?))).collect()
+            };
+            steps.entry(&step.id.name).or_insert_with(|| Wants {
+                id: step.id.clone(),
+                limits: step.limits,
+                cpus: step.cpus,
+                widen: step.widen,
+                places: places(),
+            });
+        }
+        let steps = steps.into_values().collect();
+        let (rehearsed, wrong) = (OnceLock::new(), OnceLock::new());
+        let rehearsed_there = OnceLock::new();
+        Readiness { backend, waived, required, steps, rehearsed, rehearsed_there, wrong }
+    }
+
+    /// Refuses what can be seen by looking.
+    ///
+    /// # Errors
+    /// Exit 7, each with the place of the key: too few processors, a written limit that cannot be kept,
+    /// an option that this backend or host cannot give, something that the configuration requires.
+    pub fn stated(&self) -> Result<(), Vec<Diagnostic>> {
+        let mut wrong = self.asked();
+        wrong.extend(self.required());
+        if wrong.is_empty() { Ok(()) } else { Err(wrong) }
+    }
+
+    /// Returns what of the steps' own wishes cannot be had; a container engine is not asked.
+    pub fn asked(&self) -> Vec<Diagnostic> {
+        let one = |step: &Wants| {
+            let refused = step.asks(self.waived).refused(self.backend);
+            let told = refused.iter().map(|error| step.told(error)).collect::<Vec<_>>();
+            let options = self.against_landlock(step).into_iter();
+            options.chain(native_only(self.backend, step)).chain(told)
+        };
+        self.steps.iter().flat_map(one).collect()
+    }
+
+    /// Rehearses a step, once, or asks the engine; returns what is wrong, and nothing where a step can
+    /// run. A guarantee that was waived is left to the sandbox, which knows how to go on without it.
+    ///
+    /// `folder` lies where checkouts do: as root it decides whether each step has a user of its own.
+    pub fn rehearsed(&self, folder: &Path) -> &[Diagnostic] {
+        self.wrong.get_or_init(|| match self.report_there(folder) {
+            Some(report) => match report.missing() {
+                Some((guarantee, _)) if self.waived.contains(&guarantee) => Vec::new(),
+                _ => unready(report),
+            },
+            None => self.asked_engine().err().unwrap_or_default(),
+        })
+    }
+
+    /// Returns whom checkouts must belong to; the runner itself if none.
+    pub fn owner(&self, folder: &Path) -> Option<Owner> {
+        let owner = match self.backend {
+            Backend::Native => self.there(folder).outer,
+            Backend::Confined(_) | Backend::Docker(_) => sandbox::outer_owner(),
+        };
+        owner.map(|(uid, gid)| Owner { uid, gid })
+    }
+
+    fn report_there(&self, folder: &Path) -> Option<&Report> {
+        match self.backend {
+            Backend::Native => Some(self.there(folder)),
+            Backend::Confined(_) | Backend::Docker(_) => self.report(),
+        }
+    }
+
+    fn there(&self, folder: &Path) -> &Report {
+        self.rehearsed_there.get_or_init(|| probe::probe_in(folder))
+    }
+
+    /// Returns what a rehearsal found; none for a backend that is asked instead.
+    fn report(&self) -> Option<&Report> {
+        match self.backend {
+            Backend::Native => Some(self.rehearsed.get_or_init(probe::probe)),
+            Backend::Confined(slots) => Some(self.rehearsed.get_or_init(|| probe::confined(slots))),
+            Backend::Docker(_) => None,
+        }
+    }
+
+    fn asked_engine(&self) -> Result<EngineFacts, Vec<Diagnostic>> {
+        let Backend::Docker(asked) = self.backend else { return Err(Vec::new()) };
+        let facts = sandbox::engine_ready(asked, self.waived)
+            .map_err(|error| vec![engine(&error, error.to_string())])?;
+        let one = |step: &Wants| {
+            let short = step.asks(self.waived).refused_by_engine(&facts);
+            short.iter().map(|error| step.told(error)).collect::<Vec<_>>()
+        };
+        let wrong: Vec<Diagnostic> = self.steps.iter().flat_map(one).collect();
+        if wrong.is_empty() { Ok(facts) } else { Err(wrong) }
+    }
+
+    /// Refuses a nested step where the configuration requires Landlock.
+    fn against_landlock(&self, step: &Wants) -> Option<Diagnostic> {
+        let landlock = Required::Guarantee(Guarantee::Landlock);
+        if !step.widen.nested || !self.required.contains(&landlock) {
+            return None;
+        }
+        let headline =
+            format!("step `{}` is `nested`, and the configuration requires `landlock`", step.id);
+        let told = Diagnostic::new(Code::BackendCannot, headline)
+            .why("rules of Landlock on files forbid every mount that a nested step could make")
+            .help("leave `nested` out, or take `landlock` out of `require` in config.toml");
+        Some(step.at("nested", told))
+    }
+
+    /// Returns what this host and the backend lack of what the configuration requires. Nothing is
+    /// rehearsed where no guarantee is required.
+    fn required(&self) -> Vec<Diagnostic> {
+        let mut wrong = Vec::new();
+        let mut guarantees = Vec::new();
+        for required in self.required {
+            match required {
+                Required::Given(lack) if self.backend.lacks().contains(lack) => {
+                    wrong.push(not_given(self.backend, *required));
+                }
+                Required::Given(_) => {}
+                Required::Guarantee(guarantee) if self.waived.contains(guarantee) => {}
+                Required::Guarantee(guarantee) => guarantees.push(*guarantee),
+            }
+        }
+        if guarantees.is_empty() {
+            return wrong;
+        }
+        let kept: Box<dyn Fn(Guarantee) -> bool> = match (self.report(), self.asked_engine()) {
+            (Some(report), _) => Box::new(|guarantee| report.keeps(guarantee)),
+            (None, Ok(facts)) => Box::new(move |guarantee| engine_keeps(&facts, guarantee)),
+            (None, Err(told)) => {
+                wrong.extend(told);
+                return wrong;
+            }
+        };
+        wrong.extend(guarantees.into_iter().filter(|one| !kept(*one)).map(not_kept));
+        wrong
+    }
+}
+
+impl Wants {
+    fn asks<'s>(&'s self, waived: &'s BTreeSet<Guarantee>) -> Asks<'s> {
+        Asks { limits: &self.limits, cpus: self.cpus, widen: self.widen, waived }
+    }
+
+    /// Tells of a refusal at the key that asked.
+    fn told(&self, error: &sandbox::Error) -> Diagnostic {
+        let key = match error {
+            sandbox::Error::TooFewProcessors { .. } => "cpus".to_owned(),
+            sandbox::Error::Unenforceable { limit } => limit.to_string(),
+            sandbox::Error::CannotWiden { option, .. } => (*option).to_owned(),
+            _ => String::new(),
+        };
+        self.at(&key, of_sandbox(&self.id.to_string(), error))
+    }
+
+    fn at(&self, key: &str, told: Diagnostic) -> Diagnostic {
+        match self.places.get(key) {
+            Some(place) => told.at(place.clone()),
+            None => told,
+        }
+    }
+}
+
+/// Refuses options that only the native backend has, on any other.
+fn native_only(backend: &Backend, step: &Wants) -> Option<Diagnostic> {
+    let Widen { nested, fakeroot, abi32 } = step.widen;
+    let options = [("nested", nested), ("fakeroot", fakeroot), ("abi32", abi32)];
+    let (option, _) = options.into_iter().find(|(_, on)| *on && *backend != Backend::Native)?;
+    let headline =
+        format!("the {} backend cannot do `{option}` of step `{}`", backend.name(), step.id);
+    let told = Diagnostic::new(Code::BackendCannot, headline)
+        .help(format!("leave `{option}` or --backend out"));
+    Some(step.at(option, told))
+}
+
+fn not_given(backend: &Backend, required: Required) -> Diagnostic {
+    Diagnostic::new(
+        Code::BackendCannot,
+        format!(
+            "the backend `{}` does not give a step `{required}`, which the configuration requires",
+            backend.name()
+        ),
+    )
+    .help("leave --backend out, on a host that can do without it")
+    .help(format!("or take `{required}` out of `require` in config.toml"))
+}
+
+fn not_kept(guarantee: Guarantee) -> Diagnostic {
+    Diagnostic::new(
+        Code::SandboxFailed,
+        format!("this host cannot keep `{guarantee}`, which the configuration requires"),
+    )
+    .help("see why:  kiln doctor")
+    .help(format!("or take `{guarantee}` out of `require` in config.toml"))
+}
+
+/// Says what a container engine keeps, by its own word. None applies Landlock.
+fn engine_keeps(facts: &EngineFacts, guarantee: Guarantee) -> bool {
+    match guarantee {
+        Guarantee::Landlock => false,
+        Guarantee::Limits => facts.limits_memory && facts.limits_pids && facts.limits_cpu,
+        Guarantee::Syscalls => facts.filters,
+        Guarantee::Files | Guarantee::Network | Guarantee::Processes | Guarantee::Identity => true,
+    }
+}

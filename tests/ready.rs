@@ -1,0 +1,288 @@
+//! What can be refused is refused before anything is brought in or run: exit 2 for the build file, exit 7
+//! for the host, each at the key that asked.
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::support::{Ran, Who, World};
+
+/// What follows the steps, two of them: the first can always run, the second is the row's.
+struct Row {
+    name: &'static str,
+    /// Top-level keys.
+    top: &'static str,
+    /// The second step, without its name.
+    second: &'static str,
+    /// What else goes on the command line.
+    flags: &'static [&'static str],
+    code: i32,
+    told: &'static str,
+    /// Line and text of the place, where the build file is to blame.
+    place: &'static str,
+}
+
+const PLAIN: &str = "    from: {first.out: got}\n    run: cp got out\n    outputs: {out: out}\n";
+
+const ROWS: [Row; 13] = [
+    Row {
+        name: "more processors than there are",
+        top: "",
+        second: "    from: {first.out: got}\n    cpus: 8192\n    run: cp got out\n    outputs: {out: out}\n",
+        flags: &[],
+        code: 7,
+        told: "KILN-0506",
+        place: "    cpus: 8192",
+    },
+    Row {
+        name: "more open files than the host allows",
+        top: "",
+        second: "    from: {first.out: got}\n    resources: {files: 4194304}\n    run: cp got out\n    outputs: {out: out}\n",
+        flags: &[],
+        code: 7,
+        told: "KILN-0504",
+        place: "    resources: {files: 4194304}",
+    },
+    Row {
+        name: "a limit that the backend cannot keep",
+        top: "",
+        second: "    from: {first.out: got}\n    resources: {disk: 1Gi}\n    run: cp got out\n    outputs: {out: out}\n",
+        flags: &["--backend", "confined"],
+        code: 7,
+        told: "KILN-0504",
+        place: "    resources: {disk: 1Gi}",
+    },
+    Row {
+        name: "an option that the backend does not have",
+        top: "",
+        second: "    from: {first.out: got}\n    nested: true\n    run: cp got out\n    outputs: {out: out}\n",
+        flags: &["--backend", "docker"],
+        code: 7,
+        told: "KILN-0506",
+        place: "    nested: true",
+    },
+    Row {
+        name: "no engine",
+        top: "",
+        second: PLAIN,
+        flags: &["--backend", "docker"],
+        code: 7,
+        told: "KILN-0506",
+        place: "",
+    },
+    Row {
+        name: "no commit to take the time of",
+        top: "source-date-epoch: commit\n",
+        second: PLAIN,
+        flags: &[],
+        code: 2,
+        told: "KILN-0105",
+        place: "source-date-epoch: commit",
+    },
+    Row {
+        name: "an output where the source has a file",
+        top: "",
+        second: "    mount: {src: .}\n    from: {first.out: input}\n    run: cp input out\n    outputs: {out: out}\n",
+        flags: &[],
+        code: 2,
+        told: "KILN-0114",
+        place: "    from: {first.out: input}",
+    },
+    Row {
+        name: "an output below a file of the source",
+        top: "",
+        second: "    mount: {src: .}\n    from: {first.out: input/got}\n    run: cp input out\n    outputs: {out: out}\n",
+        flags: &[],
+        code: 2,
+        told: "KILN-0114",
+        place: "    from: {first.out: input/got}",
+    },
+    Row {
+        name: "a source below a file that a step will leave",
+        top: "",
+        second: "    mount: {src: got/src}\n    from: {first.out: got}\n    run: cp got out\n    outputs: {out: out}\n",
+        flags: &[],
+        code: 2,
+        told: "KILN-0114",
+        place: "    mount: {src: got/src}",
+    },
+    Row {
+        name: "two files of one name in an archive",
+        top: "",
+        second: PLAIN,
+        flags: &[],
+        code: 2,
+        told: "KILN-0114",
+        place: "artifacts: [{archive: [first.out, second.out], name: all.tar}]",
+    },
+    Row {
+        name: "a target that is not there",
+        top: "",
+        second: PLAIN,
+        flags: &["thrid"],
+        code: 2,
+        told: "KILN-0108",
+        place: "",
+    },
+    Row {
+        name: "a signature without a key",
+        top: "",
+        second: PLAIN,
+        flags: &["--sign"],
+        code: 5,
+        told: "KILN-0701",
+        place: "",
+    },
+    Row {
+        name: "an output folder that is none",
+        top: "",
+        second: PLAIN,
+        flags: &["-o", "src/input"],
+        code: 2,
+        told: "KILN-0105",
+        place: "",
+    },
+];
+
+/// A host environment of the Essential set alone, and two steps.
+fn write(world: &World, row: &Row) {
+    let archive = row.name.contains("archive");
+    let artifacts = if archive {
+        "artifacts: [{archive: [first.out, second.out], name: all.tar}]\n"
+    } else {
+        "artifacts: [{file: second.out}]\n"
+    };
+    let file = format!(
+        "kiln: 1\nname: test\nsources: {{src: {{local: src}}}}\n{}steps:\n  - name: first\n    run: cp input out\n    \
+         outputs: {{out: out}}\n  - name: second\n{}{artifacts}",
+        row.top, row.second
+    );
+    world.write("src/input", "x\n");
+    world.write("kiln.yaml", &file);
+}
+
+/// Fails if anything is in the store: an object, a result, the mark of an environment.
+#[track_caller]
+fn nothing_came_in(world: &World, what: &str) {
+    for below in ["objects", "actions", "checkouts", "records", "refs"] {
+        let entries = fs::read_dir(world.store.join(below)).map_or(0, Iterator::count);
+        assert_eq!(entries, 0, "{what}: {below}");
+    }
+    assert!(!world.path("project/kiln-out").exists(), "{what}");
+}
+
+#[track_caller]
+fn nothing_was_said_to_begin(ran: &Ran, what: &str) {
+    for words in ["running", "environment default", "files in"] {
+        assert!(!ran.says(words), "{what}: {}", ran.stderr);
+    }
+}
+
+#[test]
+fn what_can_be_refused_is_refused_before_anything_comes_in() {
+    for who in Who::all() {
+        for row in ROWS {
+            if row.flags.contains(&"confined") && who != Who::Root {
+                // Another user is refused the backend itself.
+                continue;
+            }
+            let world = World::cold(who);
+            write(&world, &row);
+            let mut arguments = vec!["build"];
+            arguments.extend(row.flags);
+            let nowhere = [("DOCKER_HOST", "unix:///nowhere/docker.sock"), ("COLUMNS", "200")];
+            let ran = world.kiln_with(&arguments, &nowhere).exits(row.code);
+            assert!(ran.says(row.told), "{}: {}", row.name, ran.stderr);
+            let place = ran.stderr.lines().find(|line| line.contains(row.place));
+            let caret = ran.stderr.contains("--> kiln.yaml:");
+            assert!(
+                place.is_some() && caret != row.place.is_empty(),
+                "{}: {}",
+                row.name,
+                ran.stderr
+            );
+            nothing_came_in(&world, row.name);
+            nothing_was_said_to_begin(&ran, row.name);
+        }
+    }
+}
+
+/// The key of each limit is blamed, and not the step.
+#[test]
+fn a_limit_that_cannot_be_kept_is_refused_at_its_key() {
+    for who in Who::all() {
+        let world = World::cold(who);
+        let second = "    from: {first.out: got}\n    resources:\n      memory: 1Gi\n      cpu: 2\n    run: cp got out\n    outputs: {out: out}\n";
+        write(&world, &Row { second, name: "limits", ..ROWS[4] });
+        let able: Value =
+            serde_json::from_str(&world.kiln(&["doctor", "--json"]).stdout).expect("JSON");
+        let groups = &able["host"]["cgroups"];
+        let world = World::cold(who);
+        write(&world, &Row { second, name: "limits", ..ROWS[4] });
+        let control = World::warm(who);
+        write(&control, &Row { second, name: "limits", ..ROWS[4] });
+        if groups["memory"] == true && groups["cpu"] == true {
+            control.kiln(&["build", "--no-sign"]).exits(0);
+            continue;
+        }
+        let ran = world.kiln(&["build"]).exits(7);
+        for (able, key, line) in
+            [("memory", "memory: 1Gi", "kiln.yaml:11:7"), ("cpu", "cpu: 2", "kiln.yaml:12:7")]
+        {
+            let told = ran.says(key) && ran.says(line);
+            assert_eq!(told, groups[able] == false, "{who:?}: {}", ran.stderr);
+        }
+        nothing_came_in(&world, "limits");
+        // Whoever may do without is not asked.
+        control.kiln(&["build", "--no-sign", "--allow-missing", "limits"]).exits(0);
+    }
+}
+
+/// The rehearsal comes before the first environment is read, and not where nothing has to be.
+#[test]
+fn a_host_that_cannot_sandbox_is_told_before_the_environment_is_read() {
+    for who in Who::all() {
+        let world = World::cold(who);
+        write(&world, &Row { name: "a host", ..ROWS[4] });
+        let kiln = world.path("bin/kiln");
+        let shut = format!(
+            "echo 0 > /proc/sys/user/max_user_namespaces && exec {} build --no-sign",
+            kiln.display()
+        );
+        let ran = world.run(&["unshare", "-Ur", "sh", "-c", &shut], &[]).exits(7);
+        assert!(ran.says("KILN-0503"), "{}", ran.stderr);
+        nothing_came_in(&world, "a host");
+        nothing_was_said_to_begin(&ran, "a host");
+        // The control: with everything done elsewhere, nothing has to be sandboxed.
+        let open = format!("exec {} build --no-sign", kiln.display());
+        world.run(&["unshare", "-Ur", "sh", "-c", &open], &[]).exits(0);
+        let ran = world.run(&["unshare", "-Ur", "sh", "-c", &shut], &[]).exits(0);
+        assert!(ran.says("cached"), "{}", ran.stderr);
+    }
+}
+
+#[test]
+fn doctor_in_a_project_asks_what_its_steps_ask() {
+    let world = World::cold(Who::all()[0]);
+    world.kiln(&["doctor"]).exits(0);
+    write(&world, &ROWS[0]);
+    let ran = world.kiln(&["doctor"]).exits(7);
+    assert!(ran.says("KILN-0506") && ran.says("kiln.yaml:10:5"), "{}{}", ran.stdout, ran.stderr);
+    let told: Value =
+        serde_json::from_str(&world.kiln(&["doctor", "--json"]).exits(7).stdout).expect("JSON");
+    assert_eq!(told["errors"][0]["line"], 10, "{told}");
+    // What the configuration requires holds there as in a build.
+    let nested = "    from: {first.out: got}\n    nested: true\n    run: cp got out\n    outputs: {out: out}\n";
+    write(&world, &Row { second: nested, ..ROWS[0] });
+    world.kiln(&["doctor"]).exits(0);
+    fs::create_dir_all(world.path("config/kiln")).expect("a folder");
+    let config = world.path("config/kiln/config.toml");
+    fs::write(&config, "require = [\"landlock\"]\n").expect("it can be written");
+    world.who.give(Path::new(&world.path("config")));
+    for command in ["doctor", "build"] {
+        let ran = world.kiln(&[command]).exits(7);
+        let told = ran.says("requires `landlock`") && ran.says("kiln.yaml:10:5");
+        assert!(told, "{command}: {}", ran.stderr);
+    }
+}
