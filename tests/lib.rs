@@ -25,4 +25,5 @@ mod reproducible;
 mod support;
 mod telling;
 mod tidy;
+mod together;
 mod words;

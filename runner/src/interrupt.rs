@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use sandbox::Cancel;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
@@ -20,6 +20,17 @@ use crate::diagnostic::{Code, Diagnostic, Exit};
 
 /// How long after the first signal another one ends the process at once.
 const PATIENCE: Duration = Duration::from_secs(2);
+
+/// How long one look at a lock is apart from the next, in nanoseconds.
+const PAUSE_NANOSECONDS: i64 = 50_000_000;
+
+/// Waits a moment for somebody else; says whether to go on.
+pub fn pause(cancel: &Cancel) -> bool {
+    let moment = Timespec { tv_sec: 0, tv_nsec: PAUSE_NANOSECONDS };
+    // Interrupted by a signal or not: whether it was pressed is asked.
+    poll(&mut [PollFd::new(cancel, PollFlags::IN)], Some(&moment)).unwrap_or_default();
+    !cancel.is_triggered()
+}
 
 /// Returns the button that signals press from now on.
 ///

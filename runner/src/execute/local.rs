@@ -3,7 +3,8 @@
 //! 1. Know every input by digest, and so the Action.
 //! 2. Believe a result of our own index, if there is one, the same backend made it and everything it
 //!    names is there. The Action of native and docker is one, but the builder.id is not: a result that
-//!    docker made is never signed for in the name of native.
+//!    docker made is never signed for in the name of native. Whoever runs the same Action just now, in
+//!    this build or another one of the store, is waited for.
 //! 3. Ask once whether this host can run steps, and lay the inputs out: one checkout per tree, reused
 //!    between steps and builds.
 //! 4. Run it in the sandbox; nothing of it is alive afterwards.
@@ -30,11 +31,12 @@ use super::refusal::Taken;
 use super::{Ran, StepFailure, StepResult, refusal, report};
 use crate::context::Context;
 use crate::diagnostic::Diagnostic;
+use crate::interrupt;
 use crate::junit::Cases;
 use crate::plan::action::{self, Known, Sealed};
 use crate::report::{Event, Tail};
 use crate::schedule::Done;
-use crate::store::{self, ActionResult, Checkout, Held, Look, Owner, Scratch, Store};
+use crate::store::{self, ActionResult, Checkout, Held, Look, Owner, Scratch, Store, Tried, Turn};
 
 /// What every step of a run shares.
 pub struct Workshop<'a> {
@@ -82,16 +84,17 @@ pub fn execute(
     let sealed = action::seal(step, environment, &mounts, shop.backend.in_action(), &load)
         .map_err(|error| refusal::action(step, &error))?;
     // 2. Believe a result of our own index.
-    if shop.use_cache
-        && let Some(found) = shop
-            .store
-            .action_get::<StepResult>(&sealed.digest)
-            .map_err(|error| refusal::store(step, &error))?
-            .filter(|found| found.record.backend == shop.backend.name())
-    {
-        tracing::debug!(action = %sealed.digest, made_by = found.record.run, "found");
-        let (cases, _) = report::of_result(shop.store, step, &found.record);
-        return Ok(ran(step, sealed, environment, found.record, None, cases));
+    let believed = |found: StepResult| {
+        tracing::debug!(action = %sealed.digest, made_by = found.run, "found");
+        let (cases, _) = report::of_result(shop.store, step, &found);
+        ran(step, sealed.clone(), environment, found, None, cases)
+    };
+    if let Some(found) = found(shop, step, &sealed)? {
+        return Ok(believed(found));
+    }
+    let _turn = turn(shop, step, &sealed, tell)?;
+    if let Some(found) = found(shop, step, &sealed)? {
+        return Ok(believed(found));
     }
     tracing::debug!(action = %sealed.digest, "to be run");
     // 3. Ask once whether this host can, lay the inputs out, and have the sandbox started meanwhile.
@@ -152,6 +155,42 @@ fn cut(step: &Step, outcome: &Outcome, tell: &dyn Fn(Event)) -> Option<Bytes> {
     let limit = outcome.log_cut.then_some(step.limits.log.value)?;
     tell(Event::Output { step: step.id.clone(), bytes: log::mark(limit) });
     Some(limit)
+}
+
+/// Returns the result of an Action that may be believed. Past the cache, that is one of this very run.
+fn found(
+    shop: &Workshop<'_>,
+    step: &Step,
+    sealed: &Sealed,
+) -> Result<Option<StepResult>, StepFailure> {
+    let found = shop.store.action_get::<StepResult>(&sealed.digest);
+    let found = found.map_err(|error| refusal::store(step, &error))?.map(|found| found.record);
+    let mine = |found: &StepResult| shop.use_cache || found.run == shop.run;
+    Ok(found.filter(|found| found.backend == shop.backend.name() && mine(found)))
+}
+
+/// Waits until nobody else runs the same Action.
+fn turn(
+    shop: &Workshop<'_>,
+    step: &Step,
+    sealed: &Sealed,
+    tell: &dyn Fn(Event),
+) -> Result<Turn, StepFailure> {
+    let mut told = false;
+    loop {
+        let tried = shop.store.try_turn(&sealed.digest);
+        let who = match tried.map_err(|error| refusal::store(step, &error))? {
+            Tried::Mine(turn) => return Ok(turn),
+            Tried::Ours => "another step of this build".to_owned(),
+            Tried::Theirs(who) => who,
+        };
+        if !std::mem::replace(&mut told, true) {
+            tell(Event::Note(format!("step {}: waits for {who}, which runs the same", step.id)));
+        }
+        if !interrupt::pause(shop.cancel) {
+            return Err(refusal::interrupted(step));
+        }
+    }
 }
 
 fn ran(

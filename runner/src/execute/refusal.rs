@@ -61,6 +61,13 @@ pub fn spec(step: &Step, error: &SpecError) -> StepFailure {
     failure(State::Failed, None, vec![diagnostic])
 }
 
+/// A step that was stopped before it ran.
+pub fn interrupted(step: &Step) -> StepFailure {
+    let words = format!("step `{}` was interrupted", step.id);
+    let diagnostic = Diagnostic::new(Code::Interrupted, words);
+    failure(State::Cancelled, Some("interrupted".to_owned()), vec![diagnostic])
+}
+
 /// Something that should not be possible.
 pub fn internal(step: &Step, what: &str) -> StepFailure {
     let diagnostic = Diagnostic::new(Code::Internal, format!("step `{}`: {what}", step.id))

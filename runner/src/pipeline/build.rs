@@ -14,11 +14,12 @@ use super::prepare::{self, Prepared};
 use super::ready::Readiness;
 use super::select;
 use super::signing::Signing;
-use super::survey::{Source, survey};
+use super::survey::{Source, Surveyed, survey};
 use crate::cli::Session;
 use crate::cli::args::InputsLevel;
 use crate::diagnostic::{Code, Diagnostic};
 use crate::execute::local::{self, Workshop};
+use crate::export::Claim;
 use crate::history::{self, StepStory};
 use crate::live::{self, LiveLog};
 use crate::plan::Plan;
@@ -140,12 +141,9 @@ pub fn build(
     let one = |diagnostic: Diagnostic| vec![diagnostic];
     session.cancel()?;
     // 1. Read, and ask whether this host can.
-    let surveyed = survey(session, project, wish)?;
-    let named = (wish.from == Source::File).then_some(&surveyed.manifest);
-    let required = &session.config.require;
-    let ready = Readiness::new(&surveyed.sketch, named, &wish.backend, &wish.waived, required);
-    ready.stated()?;
-    hand_over::check_folder(session, project, wish)?;
+    let begun = begin(session, project, wish, talk)?;
+    let project = begun.project.as_ref().unwrap_or(project);
+    let (surveyed, ready) = (begun.surveyed, begun.ready);
     let store = session.store()?;
     // 2. Look at the sources, and decide about signing.
     let looked = prepare::look(session, project, &surveyed, &wish.waived, &store)?;
@@ -193,6 +191,45 @@ pub fn build(
         artifacts: handed.artifacts,
         notes: handed.notes,
     })
+}
+
+/// A build whose output folder is its own, where it has one.
+struct Begun<'a> {
+    surveyed: Surveyed,
+    ready: Readiness<'a>,
+    /// What the project is after a wait.
+    project: Option<Project>,
+    _claim: Option<Claim>,
+}
+
+/// Reads the build file, asks whether this host can do what it wants, and claims the output folder.
+/// Whoever had to wait for that reads again: the files may be others by then.
+fn begin<'a>(
+    session: &'a Session,
+    project: &Project,
+    wish: &'a Wish,
+    talk: &mut Talk,
+) -> Result<Begun<'a>, Vec<Diagnostic>> {
+    let read = |project: &Project| {
+        let surveyed = survey(session, project, wish)?;
+        let named = (wish.from == Source::File).then_some(&surveyed.manifest);
+        let required = &session.config.require;
+        let ready = Readiness::new(&surveyed.sketch, named, &wish.backend, &wish.waived, required);
+        ready.stated()?;
+        Ok::<_, Vec<Diagnostic>>((surveyed, ready))
+    };
+    let (surveyed, ready) = read(project)?;
+    hand_over::check_folder(session, project, wish)?;
+    if wish.mode != Mode::Build {
+        return Ok(Begun { surveyed, ready, project: None, _claim: None });
+    }
+    let (claim, waited) = hand_over::claim(session, project, wish, talk)?;
+    if !waited || wish.from == Source::CommandLine {
+        return Ok(Begun { surveyed, ready, project: None, _claim: Some(claim) });
+    }
+    let again = session.project()?;
+    let (surveyed, ready) = read(&again)?;
+    Ok(Begun { surveyed, ready, project: Some(again), _claim: Some(claim) })
 }
 
 /// Returns the name of a new run: 128 random bits in hex.

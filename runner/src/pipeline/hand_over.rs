@@ -19,15 +19,15 @@ use crate::artifacts::{self, Made};
 use crate::cli::{Session, lasting};
 use crate::diagnostic::{Code, Diagnostic, Exit, StepKey};
 use crate::evidence::{self, Built, RunFacts};
-use crate::export::{Landed, OutFolder, SUMS_NAME, sums_text};
+use crate::export::{Claim, Claimed, Landed, OutFolder, SUMS_NAME, sums_text};
 use crate::history::{self, ArtifactStory, Build};
 use crate::project::{BUILD_FILE, LOCK_FILE, OUTPUT_FOLDER, Project};
-use crate::report::State;
+use crate::report::{Event, State, Talk};
 use crate::schedule::Ends;
 use crate::sign::{self, Signed};
 use crate::source::SourceContent;
 use crate::store::Store;
-use crate::{claims, context, inputs, refusal};
+use crate::{claims, context, inputs, interrupt, refusal};
 
 /// The run's own name and times.
 #[derive(Clone, Debug)]
@@ -75,6 +75,38 @@ pub fn check_folder(
         Diagnostic::new(Code::WrongValue, format!("the output folder {shown} is {what}"))
             .help("make it a plain folder, or name another:  -o DIR"),
     ])
+}
+
+/// Claims the output folder for this build, and waits as long as it is another's. Says whether it had to.
+///
+/// # Errors
+/// A folder that cannot be made; exit 130 where the wait is interrupted.
+pub fn claim(
+    session: &Session,
+    project: &Project,
+    wish: &Wish,
+    talk: &mut Talk,
+) -> Result<(Claim, bool), Vec<Diagnostic>> {
+    let folder = folder(session, project, wish);
+    let mut waited = false;
+    loop {
+        let who = match Claim::attempt(&folder).map_err(|error| vec![refusal::export(&error)])? {
+            Claimed::Mine(claim) => return Ok((claim, waited)),
+            Claimed::Theirs(who) => who,
+        };
+        if !std::mem::replace(&mut waited, true) {
+            let shown = model::text::escape(folder.as_os_str().as_encoded_bytes());
+            let who = who.map_or("another build".to_owned(), |pid| format!("process {pid}"));
+            talk.event(Event::Note(format!("{shown} is in use: waits for {who}")));
+        }
+        talk.tick();
+        if !interrupt::pause(session.cancel()?) {
+            return Err(vec![
+                Diagnostic::new(Code::Interrupted, "the build was interrupted")
+                    .why("it waited for the output folder"),
+            ]);
+        }
+    }
 }
 
 /// Keeps a failed build for `kiln show` and `kiln log`, and returns what went wrong.

@@ -1,4 +1,4 @@
-//! Locks: held descriptors on files that are never deleted.
+//! Locks: held descriptors on files that are never deleted, but for those of `turn`.
 //!
 //! A lock is never a process id: a dead holder frees it by dying (S-G08). Waiting has an end, and the
 //! error names the holder by what it wrote into the file when it took the lock for itself; that text
@@ -67,13 +67,23 @@ pub(super) fn exclusive(folder: BorrowedFd<'_>, name: &str, wait: Duration) -> R
         }
         std::thread::sleep(PAUSE);
     }
-    let who = format!("process {}\n", std::process::id());
-    let noted = rustix::fs::ftruncate(&file, 0)
-        .and_then(|()| retry(|| rustix::io::pwrite(&file, who.as_bytes(), 0)));
+    note_holder(file.as_fd());
+    Ok(Held(file))
+}
+
+/// Returns what this process says of itself.
+pub(super) fn sign() -> String {
+    format!("process {}", std::process::id())
+}
+
+/// Writes into a lock file who has it.
+pub(super) fn note_holder(file: BorrowedFd<'_>) {
+    let who = format!("{}\n", sign());
+    let noted = rustix::fs::ftruncate(file, 0)
+        .and_then(|()| retry(|| rustix::io::pwrite(file, who.as_bytes(), 0)));
     if let Err(error) = noted {
         tracing::debug!(%error, "the lock file does not name its holder");
     }
-    Ok(Held(file))
 }
 
 /// Tries a lock once; says whether it was free.
@@ -85,7 +95,8 @@ pub(super) fn try_lock(file: BorrowedFd<'_>, how: FlockOperation) -> Result<bool
     }
 }
 
-fn holder(file: BorrowedFd<'_>) -> String {
+/// Returns what the holder of a lock file wrote into it.
+pub(super) fn holder(file: BorrowedFd<'_>) -> String {
     let mut text = [0_u8; HOLDER_BYTES_MAX];
     match retry(|| rustix::io::pread(file, &mut text, 0)) {
         Ok(0) | Err(_) => "another process".to_owned(),

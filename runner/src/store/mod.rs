@@ -7,6 +7,7 @@
 //! STORE/                        0700, one owner
 //! ├── schema                    the version of this layout
 //! ├── lock/gc                   held while a run registers and while `gc` looks for roots
+//! ├── lock/action-HEX           held while an action is run
 //! ├── objects/ab/cdef…          0444; the name is the SHA-256 of the bytes
 //! ├── checkouts/NAME/tree       what a step sees: fresh inodes, fixed modes and times
 //! ├── checkouts/NAME/stamp      its metadata as one digest, compared before each use
@@ -26,7 +27,7 @@
 //! failure everything younger than that moment is hashed again before it is believed.
 //!
 //! **Locks** are held descriptors, never process ids: a dead holder frees its lock by dying. The
-//! order is: gc, then a run's own folder or a checkout.
+//! order is: gc, then a run's own folder, an action's turn, or a checkout.
 //!
 //! Nothing is hardlinked, neither into a checkout nor inside one. No blob changes under its name.
 //! A checkout that somebody touched is told by its stamp and not used.
@@ -53,6 +54,7 @@ mod stamp_tests;
 #[cfg(test)]
 mod tests;
 mod tree;
+mod turn;
 #[cfg(test)]
 mod upkeep_tests;
 mod verify;
@@ -68,5 +70,6 @@ pub use record::{RecordEntry, UnixMillis};
 pub use run::{OtherRun, RunFile, is_free};
 pub use scratch::Scratch;
 pub use tree::TreeParts;
+pub use turn::{Tried, Turn};
 pub use verify::{Damage, DamageKind, Depth, Report};
 pub use writer::ObjectWriter;

@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 
 use super::error::{Error, Operation, io, persisting};
 use super::scratch::Remover;
-use super::{lock, remove};
+use super::{lock, remove, turn};
 use crate::persist::{self, Flush, retry};
 
 /// The layout this kiln reads and writes.
@@ -107,6 +107,7 @@ pub fn open(path: &Path) -> Result<Store, Error> {
     let store = {
         let _alone = lock::exclusive(root.as_fd(), "lock/gc", lock::WAIT_MAX)?;
         sweep(root.as_fd())?;
+        turn::sweep(root.as_fd())?;
         let (run, run_name) = register(root.as_fd())?;
         let store = Store {
             path: path.to_path_buf(),
