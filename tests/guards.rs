@@ -131,3 +131,29 @@ fn a_checkout_changed_in_place_reaches_no_build() {
         }
     }
 }
+
+#[test]
+fn a_store_inside_a_source_is_refused_before_it_is_made() {
+    let world = World::cold(Who::all()[0]);
+    world.write("src/input", "x\n");
+    world.write("kiln.yaml", &copying());
+    for store in ["src/store", "src/../src/more/store", "./src/store"] {
+        let ran = world.kiln(&["--store", store, "build"]).exits(2);
+        assert!(ran.says("KILN-0105") && ran.says("kiln's own folder"), "{}", ran.stderr);
+        assert!(!world.path("project/src/store").exists(), "{store}");
+        assert!(!world.path("project/src/more").exists(), "{store}");
+    }
+}
+
+#[test]
+fn damage_is_told_by_the_report_alone() {
+    let world = World::cold(Who::all()[0]);
+    world.kiln(&["store", "info"]).exits(0);
+    let shard = world.store.join("objects/ab");
+    fs::create_dir_all(&shard).expect("a folder");
+    fs::write(shard.join("c".repeat(62)), "other bytes").expect("it can be written");
+    world.who.give(&world.store);
+    let ran = world.kiln(&["store", "verify", "--deep"]).exits(3);
+    assert!(ran.says("KILN-0601"), "{}", ran.stderr);
+    assert!(!ran.says("WARN"), "{}", ran.stderr);
+}

@@ -235,6 +235,13 @@ fn interrupt_leaves_nothing_behind() {
             assert!(kill.expect("kill starts").success());
             let status = child.wait().expect("it ends");
             assert_eq!(status.code(), Some(130), "{who:?} {signal} while {id} ran");
+            // How long it ran until then is known.
+            let shown = world.kiln(&["show", "--json"]).exits(0).stdout;
+            let shown: serde_json::Value = serde_json::from_str(&shown).expect("JSON");
+            let ran = shown
+                .pointer("/steps/attack/wall_ms")
+                .or(shown.pointer("/build/steps/attack/wall_ms"));
+            assert!(ran.and_then(serde_json::Value::as_u64) > Some(0), "{shown:#}");
             let wrong = canaries.aftermath(&world);
             assert!(wrong.is_empty(), "{who:?} {signal}: {wrong:#?}");
         }

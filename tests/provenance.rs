@@ -299,3 +299,31 @@ fn a_nested_step_is_refused_where_landlock_is_required() {
     let noted = world.kiln(&["build", "--no-sign"]).exits(0);
     assert!(noted.says("a step is nested"), "{}", noted.stderr);
 }
+
+#[test]
+fn verify_says_of_which_files_an_artifact_was_built() {
+    let world = World::warm(Who::all()[0]);
+    world.write("src/input", "x\n");
+    world.write("kiln.yaml", &build_file("cp input out", "{out: out}", "[{file: attack.out}]"));
+    world.kiln(&["lock"]).exits(0);
+    world.key();
+    let verified = |dirty: bool| {
+        let json = world.kiln(&["verify", "--json", "kiln-out/out"]).exits(0).stdout;
+        let json: Value = serde_json::from_str(&json).expect("JSON");
+        assert_eq!(json["files"][0]["dirty"], dirty, "{json:#}");
+        let text = world.kiln(&["verify", "kiln-out/out"]).exits(0).stdout;
+        text.lines().last().expect("a verdict").to_owned()
+    };
+    world.kiln(&["build", "--sign"]).exits(0);
+    let last = verified(false);
+    assert!(last.ends_with("L1: built from local files that no commit names"), "{last}");
+    world.commit();
+    world.kiln(&["build", "--sign"]).exits(0);
+    let commit = world.git(&["rev-parse", "HEAD"]);
+    let last = verified(false);
+    assert!(last.ends_with(&format!("built from {} of local", &commit[..12])), "{last}");
+    world.write("src/input", "y\n");
+    world.kiln(&["build", "--sign", "--allow-dirty"]).exits(0);
+    let last = verified(true);
+    assert!(last.ends_with(" of local, and files that differ from it"), "{last}");
+}

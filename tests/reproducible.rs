@@ -140,6 +140,51 @@ fn no_op_build_rewrites_nothing() {
     }
 }
 
+/// Everything that lies beside an artifact is put back as well, and only what somebody touched is told.
+#[test]
+fn evidence_that_somebody_touched_is_restored_and_said_so() {
+    for who in Who::all() {
+        let world = world_of_facts(who);
+        world.kiln(&["build", "--sign"]).exits(0);
+        let out = world.path("project/kiln-out");
+        let inputs = fs::read_dir(&out).expect("it is there").flatten();
+        let inputs = inputs.map(|entry| entry.file_name().to_string_lossy().into_owned());
+        let inputs = inputs.into_iter().find(|name| name.ends_with(".inputs")).expect("the inputs");
+        let told = |ran: &crate::support::Ran| {
+            let words = ["is restored", "is signed anew"];
+            let lines =
+                ran.stderr.lines().filter(|line| words.iter().any(|one| line.ends_with(one)));
+            lines.map(str::to_owned).collect::<Vec<_>>()
+        };
+        assert_eq!(told(&world.kiln(&["build", "--sign"]).exits(0)), Vec::<String>::new());
+        for (name, remove, words) in [
+            (inputs.as_str(), true, "was removed from"),
+            (inputs.as_str(), false, "was changed in"),
+            ("SHA256SUMS", false, "SHA256SUMS was changed and is restored"),
+            ("times.sigstore.json", true, "the evidence of times was changed"),
+            ("times.intoto.jsonl", false, "the evidence of times was changed"),
+        ] {
+            let path = out.join(name);
+            let before = fs::read(&path).expect("it is there");
+            fs::remove_file(&path).expect("it can be removed");
+            if !remove {
+                fs::write(&path, "something else").expect("it can be written");
+                who.give(&path);
+            }
+            let lines = told(&world.kiln(&["build", "--sign"]).exits(0));
+            assert!(lines.len() == 1 && lines[0].contains(words), "{name}, {who:?}: {lines:#?}");
+            let signed = name.starts_with("times.");
+            assert_eq!(fs::read(&path).expect("it is back") == before, !signed, "{name}, {who:?}");
+            world.kiln(&["verify", "kiln-out/times"]).exits(0);
+            let again = world.kiln(&["build", "--sign"]).exits(0);
+            assert_eq!(told(&again), Vec::<String>::new(), "{name}, {who:?}");
+        }
+        // A new commit is signed anew too, and nobody touched anything.
+        world.commit();
+        assert_eq!(told(&world.kiln(&["build", "--sign"]).exits(0)), Vec::<String>::new());
+    }
+}
+
 #[test]
 fn undeclared_changes_are_cache_hits_and_declared_ones_are_not() {
     for who in Who::all() {

@@ -193,7 +193,16 @@ mod tests {
 
     fn failure(state: State) -> StepFailure {
         let (detail, tail, log_blob, action, cases) = (None, None, None, None, None);
-        StepFailure { state, detail, diagnostics: Vec::new(), tail, log_blob, action, cases }
+        StepFailure {
+            state,
+            detail,
+            diagnostics: Vec::new(),
+            tail,
+            log_blob,
+            action,
+            cases,
+            wall_ms: 0,
+        }
     }
 
     #[test]

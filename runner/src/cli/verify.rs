@@ -20,6 +20,9 @@ use crate::diagnostic::{Code, Diagnostic, Exit, Place};
 use crate::report;
 use crate::store::hash_file;
 
+/// How much of a commit's name is shown.
+const COMMIT_CHARS: usize = 12;
+
 /// Decides about each file; all must be verified.
 pub fn run(session: &Session, args: &VerifyArgs) -> Ended {
     let trust = trust(session)?;
@@ -97,12 +100,11 @@ fn told(
     let statement = verified.value();
     let parameter =
         |name: &str| statement.external_parameters.get(name).cloned().flatten().unwrap_or_default();
-    let commit: String = parameter("commit").chars().take(12).collect();
+    let dirty = parameter("dirty") == "true";
     out.push_str(&format!(
-        " {name} is verified, L{}: built from {} of {}\n",
+        " {name} is verified, L{}: built from {}\n",
         verified.level().number(),
-        text::escape(commit.as_bytes()),
-        text::escape(parameter("source").as_bytes())
+        built_from(&parameter("source"), &parameter("commit"), dirty)
     ));
     let options = statement.options();
     for (name, value) in &options {
@@ -112,9 +114,23 @@ fn told(
     let json = json!({
         "options": options,
         "file": name, "digest": digest, "verified": true, "level": verified.level().number(), "key": verified.key().to_string(),
-        "builder": statement.builder, "backend": statement.run_details.get("kiln_backend"), "source": parameter("source"), "commit": parameter("commit"), "checks": checks_json(verified.checks()),
+        "builder": statement.builder, "backend": statement.run_details.get("kiln_backend"), "source": parameter("source"), "commit": parameter("commit"), "dirty": dirty, "checks": checks_json(verified.checks()),
     });
     Told { text: out, json }
+}
+
+/// Says in words what a statement names as the source.
+fn built_from(source: &str, commit: &str, dirty: bool) -> String {
+    let source = text::escape(source.as_bytes());
+    let short: String = commit.chars().take(COMMIT_CHARS).collect();
+    match (commit, source.as_str(), dirty) {
+        ("none", "local", _) => "local files that no commit names".to_owned(),
+        ("none", ..) => format!("files of {source} that no commit names"),
+        (_, _, true) => {
+            format!("{} of {source}, and files that differ from it", text::escape(short.as_bytes()))
+        }
+        (_, _, false) => format!("{} of {source}", text::escape(short.as_bytes())),
+    }
 }
 
 fn refused(session: &Session, name: &str, evidence: &Path, refusal: &Refusal) -> Refused {

@@ -10,7 +10,7 @@ use crate::sign;
 /// Prints what this program is.
 pub fn run(session: &Session) -> Ended {
     let digest = sign::program_digest().map(|digest| digest.to_string()).unwrap_or_default();
-    let commit = option_env!("KILN_COMMIT").unwrap_or("unknown");
+    let commit = env!("KILN_COMMIT");
     if session.global.json {
         report::document(
             "kiln-version",

@@ -120,7 +120,10 @@ pub fn execute(
     .map_err(|error| refusal::sandbox(step, &error))?;
     let cut = cut(step, &outcome, tell);
     let (log_blob, tail) = kept.finish(cut).map_err(|error| refusal::store(step, &error))?;
-    let told = |failure| refusal::with_cut(failure, step, &outcome);
+    let told = |failure| StepFailure {
+        wall_ms: wall_ms(&outcome),
+        ..refusal::with_cut(failure, step, &outcome)
+    };
     if outcome.exit != Exit::Exited(0) {
         let (cases, notes) = report::of_failed(shop.store, step, &outcome);
         notes.into_iter().for_each(tell);
@@ -400,7 +403,7 @@ fn result(
         run: shop.run.clone(),
         started,
         backend: shop.backend.name().to_owned(),
-        wall_ms: u64::try_from(outcome.usage.wall.as_millis()).unwrap_or(u64::MAX),
+        wall_ms: wall_ms(outcome),
         log,
         log_cut: outcome.log_cut,
         outputs,
@@ -408,6 +411,10 @@ fn result(
         left_processes: outcome.left_processes,
         network_attempts: outcome.network_attempts.iter().map(ToString::to_string).collect(),
     }
+}
+
+fn wall_ms(outcome: &Outcome) -> u64 {
+    u64::try_from(outcome.usage.wall.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Writes the result into our own index, with the names of all that must be there for it to count.

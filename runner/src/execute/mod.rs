@@ -90,4 +90,6 @@ pub struct StepFailure {
     pub action: Option<Digest>,
     /// What its report says, where it is a test that left one.
     pub cases: Option<Cases>,
+    /// How long it ran, in milliseconds; 0 where it did not.
+    pub wall_ms: u64,
 }

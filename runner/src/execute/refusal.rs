@@ -287,6 +287,7 @@ pub fn exit(
         log_blob: Some(log_blob),
         action: Some(sealed.digest),
         cases: None,
+        wall_ms: 0,
     }
 }
 
@@ -349,6 +350,7 @@ pub fn captured(
         log_blob: Some(log_blob),
         action: Some(sealed.digest),
         cases: None,
+        wall_ms: 0,
     }
 }
 
@@ -395,5 +397,6 @@ fn failure(state: State, detail: Option<String>, diagnostics: Vec<Diagnostic>) -
         log_blob: None,
         action: None,
         cases: None,
+        wall_ms: 0,
     }
 }

@@ -394,7 +394,7 @@ pub(super) fn stories(ends: &Ends) -> BTreeMap<StepId, StepStory> {
             detail: failure.detail.clone(),
             action: failure.action,
             log: failure.log_blob,
-            wall_ms: 0,
+            wall_ms: failure.wall_ms,
             cached_from: None,
             cases: failure.cases.clone(),
         };

@@ -7,6 +7,7 @@
 
 use std::io::Read;
 
+use model::digest::Digest;
 use model::record::Record;
 use model::relpath::Name;
 
@@ -14,6 +15,7 @@ use crate::artifacts::Made;
 use crate::cli::args::InputsLevel;
 use crate::export::OutFolder;
 use crate::sign;
+use crate::store;
 
 use super::signing::Decided;
 
@@ -42,6 +44,16 @@ pub fn stale(
     };
     let pairs = made.iter().zip(records).enumerate();
     pairs.filter(|(_, (made, record))| !fresh(made, record)).map(|(index, _)| index).collect()
+}
+
+/// Returns the digest of a plain file of the output folder; a link, or anything else, has none.
+pub fn digest(out: &OutFolder, name: &Name) -> Option<Digest> {
+    let path = out.path_of(name);
+    if !path.symlink_metadata().ok()?.is_file() {
+        return None;
+    }
+    let file = std::fs::File::open(path).ok()?;
+    store::hash_file(&file, &mut |_| ()).ok().map(|blob| blob.digest)
 }
 
 /// Returns a plain file of the output folder; a link, or anything else, is none.

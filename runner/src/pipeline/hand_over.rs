@@ -6,11 +6,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use model::digest::Digest;
+use model::digest::{Blob, Digest};
 use model::record::{Asked, Nonce, Record};
 use model::relpath::{Name, RelPath};
 use model::step::StepId;
 
+use super::before::Before;
 use super::build::{AskedFor, FinishedArtifact, Wish, project_key, stories};
 use super::freshness;
 use super::prepare::Prepared;
@@ -213,7 +214,7 @@ pub struct Job<'a> {
 /// Hands over what a build made.
 ///
 /// 1. Make the artifacts in the store, and a Record for each.
-/// 2. Find out whose evidence is absent or stale.
+/// 2. Find out whose evidence is absent or stale, and whether the inputs lie there.
 /// 3. Unless nothing ran and nothing is stale: export the inputs, sign, write the evidence.
 /// 4. Put the artifacts in place; what is right already is left alone.
 /// 5. Keep the build for `kiln show`, unless nothing was done.
@@ -228,14 +229,19 @@ pub fn hand_over(job: &Job<'_>) -> Result<Handed, Vec<Diagnostic>> {
     let out = OutFolder::open(&folder).map_err(|error| vec![refusal::export(&error)])?;
     let mut records = records(job, &made)?;
     // 2. Whose evidence is stale.
+    let before = Before::read(job.store, &project_key(job.project));
     let stale = freshness::stale(&out, &made, &records, job.signing, job.wish.inputs);
     let done = job.ends.ran.values().any(|ran| !ran.cached) || !stale.is_empty();
     // 3. Evidence.
+    let mut notes = Vec::new();
     if done {
+        notes.extend(signed_anew(job, &out, &records, &stale, &before));
         sign_and_write(job, &out, &made, &mut records, &stale)?;
+    } else if let Some(record) = records.first() {
+        notes.extend(restore_inputs(job, &out, record, &before)?);
     }
     // 4. Artifacts.
-    let mut notes = put(job, &out, &made)?;
+    notes.extend(put(job, &out, &made, &before, done)?);
     notes.extend(reduced(job));
     let signed_by = match job.signing {
         Decided::With(signer) => Some(signer.id.clone()),
@@ -334,22 +340,19 @@ fn forget_evidence(out: &OutFolder, artifact: &Name) -> Vec<String> {
 }
 
 /// Lands the artifacts and the list of their digests.
-fn put(job: &Job<'_>, out: &OutFolder, made: &[Made]) -> Result<Vec<String>, Vec<Diagnostic>> {
-    let last = history::builds(job.store, &project_key(job.project))
-        .ok()
-        .and_then(|builds| builds.into_iter().find(|build| !build.artifacts.is_empty()));
-    let before = |name: &Name| {
-        let last = last
-            .as_ref()
-            .and_then(|last| last.artifacts.iter().find(|artifact| artifact.name == name.as_str()));
-        last.map(|artifact| &artifact.blob.digest)
-    };
+fn put(
+    job: &Job<'_>,
+    out: &OutFolder,
+    made: &[Made],
+    before: &Before,
+    done: bool,
+) -> Result<Vec<String>, Vec<Diagnostic>> {
     let mut notes = Vec::new();
     for made in made {
         let name = &made.artifact.name;
-        let there = out.path_of(name).symlink_metadata().is_ok();
+        let there = lies_in(out, name);
         let landed = out
-            .land(job.store, name, &made.blob, made.executable, before(name))
+            .land(job.store, name, &made.blob, made.executable, before.artifact(name))
             .map_err(|error| vec![refusal::export(&error)])?;
         if landed == Landed::Restored && there {
             notes.push(format!("{name} was changed in {} and is restored", shown(out, name)));
@@ -364,7 +367,11 @@ fn put(job: &Job<'_>, out: &OutFolder, made: &[Made]) -> Result<Vec<String>, Vec
         let mut sums: BTreeMap<Name, Digest> = out.listed(&other).into_iter().collect();
         sums.extend(made.iter().map(|made| (made.artifact.name.clone(), made.blob.digest)));
         let sums = sums_text(&sums);
-        land_bytes(out, SUMS_NAME, sums.as_bytes())?;
+        let there = Name::new(SUMS_NAME).is_ok_and(|name| lies_in(out, &name));
+        let landed = land_bytes(out, SUMS_NAME, sums.as_bytes())?;
+        if landed == Landed::Written && there && !done {
+            notes.push(format!("{SUMS_NAME} was changed and is restored"));
+        }
     }
     Ok(notes)
 }
@@ -417,20 +424,9 @@ fn sign_and_write(
     records: &mut [Record],
     stale: &[usize],
 ) -> Result<(), Vec<Diagnostic>> {
-    // A step whose result was found never brought its sources in; the export names their folders.
-    for source in job.prepared.scanned.sources.values() {
-        if let SourceContent::Folder(tree) = &source.content {
-            job.store.put_tree(tree).map_err(|error| vec![refusal::store(&error)])?;
-        }
-    }
-    let exported = inputs::export(job.store, &job.prepared.plan, &job.ends.ran, job.wish.inputs)
-        .map_err(|error| {
-            vec![refusal::with_causes(
-                Diagnostic::new(Code::StoreUnusable, error.to_string()),
-                &error,
-            )]
-        })?;
-    let inputs_name = format!("{}.inputs", job.prepared.plan.name);
+    stored(job)?;
+    let exported = export(job)?;
+    let inputs_name = inputs_name(job);
     let kiln_digest = sign::program_digest().map_err(|diagnostic| vec![diagnostic])?;
     for record in records.iter_mut() {
         let run = &mut record.observed.run;
@@ -458,18 +454,98 @@ fn sign_and_write(
         }
     }
     if !made.is_empty() {
-        let name = Name::new(&inputs_name)
-            .map_err(|error| vec![Diagnostic::new(Code::Internal, error.to_string())])?;
-        out.land(job.store, &name, &exported, false, None)
-            .map_err(|error| vec![refusal::export(&error)])?;
+        land_inputs(job, out, &exported)?;
     }
     Ok(())
 }
 
-fn land_bytes(out: &OutFolder, name: &str, bytes: &[u8]) -> Result<(), Vec<Diagnostic>> {
+/// Stores the folders of the sources: a step whose result was found never brought them in, and the
+/// export names them.
+fn stored(job: &Job<'_>) -> Result<(), Vec<Diagnostic>> {
+    for source in job.prepared.scanned.sources.values() {
+        if let SourceContent::Folder(tree) = &source.content {
+            job.store.put_tree(tree).map_err(|error| vec![refusal::store(&error)])?;
+        }
+    }
+    Ok(())
+}
+
+fn inputs_name(job: &Job<'_>) -> String {
+    format!("{}.inputs", job.prepared.plan.name)
+}
+
+fn export(job: &Job<'_>) -> Result<Blob, Vec<Diagnostic>> {
+    inputs::export(job.store, &job.prepared.plan, &job.ends.ran, job.wish.inputs).map_err(|error| {
+        let told = Diagnostic::new(Code::StoreUnusable, error.to_string());
+        vec![refusal::with_causes(told, &error)]
+    })
+}
+
+fn land_inputs(job: &Job<'_>, out: &OutFolder, exported: &Blob) -> Result<(), Vec<Diagnostic>> {
+    let name = Name::new(&inputs_name(job))
+        .map_err(|error| vec![Diagnostic::new(Code::Internal, error.to_string())])?;
+    out.land(job.store, &name, exported, false, None)
+        .map(|_| ())
+        .map_err(|error| vec![refusal::export(&error)])
+}
+
+/// Puts `NAME.inputs` back where everything else is as it was, and says so.
+fn restore_inputs(
+    job: &Job<'_>,
+    out: &OutFolder,
+    record: &Record,
+    before: &Before,
+) -> Result<Option<String>, Vec<Diagnostic>> {
+    let Ok(name) = Name::new(&inputs_name(job)) else { return Ok(None) };
+    let there = freshness::digest(out, &name);
+    let wanted = before.inputs(record, job.wish.inputs);
+    if there.is_some() && (wanted.is_none() || there == wanted) {
+        return Ok(None);
+    }
+    stored(job)?;
+    land_inputs(job, out, &export(job)?)?;
+    let partly = Name::new(&record.observed.subject.name).is_ok_and(|name| lies_in(out, &name));
+    Ok(match there {
+        // That of another target; the last one built has it.
+        Some(there) if before.exported(&there) => None,
+        Some(_) => Some(format!("{name} was changed in {} and is restored", shown(out, &name))),
+        None if partly => {
+            Some(format!("{name} was removed from {} and is restored", shown(out, &name)))
+        }
+        None => None,
+    })
+}
+
+/// Says whose evidence somebody changed or took away: it is signed anew although nothing else is new.
+fn signed_anew(
+    job: &Job<'_>,
+    out: &OutFolder,
+    records: &[Record],
+    stale: &[usize],
+    before: &Before,
+) -> Vec<String> {
+    let Decided::With(signer) = job.signing else { return Vec::new() };
+    let told = |record: &Record| {
+        let name = Name::new(&record.observed.subject.name).ok()?;
+        let same = before.signed(record, &signer.id, job.wish.inputs) && lies_in(out, &name);
+        same.then(|| {
+            format!(
+                "the evidence of {name} was changed in {} and is signed anew",
+                shown(out, &name)
+            )
+        })
+    };
+    stale.iter().filter_map(|index| records.get(*index)).filter_map(told).collect()
+}
+
+fn lies_in(out: &OutFolder, name: &Name) -> bool {
+    out.path_of(name).symlink_metadata().is_ok()
+}
+
+fn land_bytes(out: &OutFolder, name: &str, bytes: &[u8]) -> Result<Landed, Vec<Diagnostic>> {
     let name = Name::new(name)
         .map_err(|error| vec![Diagnostic::new(Code::WrongValue, format!("`{name}` {error}"))])?;
-    out.land_bytes(&name, bytes, None).map(|_| ()).map_err(|error| vec![refusal::export(&error)])
+    out.land_bytes(&name, bytes, None).map_err(|error| vec![refusal::export(&error)])
 }
 
 fn evidence_files(signed: &Signed) -> Vec<(&'static str, &[u8])> {

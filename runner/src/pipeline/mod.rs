@@ -10,6 +10,7 @@
 //!
 //! Each step has a type of its own and none goes back.
 
+mod before;
 mod build;
 mod freshness;
 mod hand_over;

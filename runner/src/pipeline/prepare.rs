@@ -73,7 +73,6 @@ pub fn look(
     store: &Store,
 ) -> Result<Looked, Vec<Diagnostic>> {
     let Surveyed { manifest, expanded, sketch, new_lock } = surveyed;
-    keep_key_out(session, project, manifest)?;
     let scanned = scan(session, project, manifest, store)?;
     let epoch = epoch(manifest, &scanned)?;
     let sources: BTreeMap<Ident, Known> =
@@ -235,39 +234,6 @@ fn known(content: &SourceContent) -> Known {
             Known::File { blob: *blob, executable: *executable }
         }
     }
-}
-
-/// Refuses a local source that would bring kiln's own folders in, the one with the key among them.
-fn keep_key_out(
-    session: &Session,
-    project: &Project,
-    manifest: &Manifest,
-) -> Result<(), Vec<Diagnostic>> {
-    let real = |path: &std::path::Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
-    let own = [&session.context.config, &session.context.state, &session.context.store]
-        .map(|path| real(path));
-    for source in &manifest.sources {
-        let SourceKind::Local { path, .. } = &source.kind;
-        let folder = real(&project.folder.join(path.value.as_str()));
-        if let Some(meets) =
-            own.iter().find(|own| own.starts_with(&folder) || folder.starts_with(own))
-        {
-            return Err(vec![
-                Diagnostic::new(
-                    Code::WrongValue,
-                    format!(
-                        "source `{}` would bring in kiln's own folder {}",
-                        source.name.value,
-                        meets.display()
-                    ),
-                )
-                .at(manifest.place(source.name.span))
-                .why("a key or a store is no input of a build")
-                .help("name a folder below it, or keep kiln's folders elsewhere"),
-            ]);
-        }
-    }
-    Ok(())
 }
 
 fn scan(

@@ -4,6 +4,7 @@
 //! and what was asked for by name can be decided from it. Only its inputs have no digests yet.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Component, Path, PathBuf};
 
 use model::digest::Blob;
 use model::isolation::Guarantee;
@@ -16,7 +17,7 @@ use super::select;
 use crate::cli::Session;
 use crate::diagnostic::{Code, Diagnostic};
 use crate::lock;
-use crate::manifest::{self, Epoch, Expanded, Manifest};
+use crate::manifest::{self, Epoch, Expanded, Manifest, SourceKind};
 use crate::plan::Plan;
 use crate::plan::action::Known;
 use crate::plan::expand::{self, Grounds};
@@ -59,6 +60,7 @@ pub fn survey(
         Source::File => lock_text(session, project, &manifest)?,
         Source::CommandLine => None,
     };
+    keep_key_out(session, project, &manifest)?;
     let mut sketch = draw(&manifest, &expanded, None, epoch(&manifest), &wish.waived);
     select::restrict(&mut sketch, &wish.targets, &wish.matrix)?;
     sketch.order().map_err(|error| vec![Diagnostic::new(Code::Cycle, error.to_string())])?;
@@ -143,4 +145,50 @@ fn lock_text(
         Some(stale) if locked || !lock::required(manifest).is_empty() => Err(vec![stale]),
         Some(_) => Ok(Some(lock::Lock::made_for(manifest, GENERATED_BY).to_text())),
     }
+}
+
+/// Refuses a local source that would bring kiln's own folders in, the one with the key among them.
+fn keep_key_out(
+    session: &Session,
+    project: &Project,
+    manifest: &Manifest,
+) -> Result<(), Vec<Diagnostic>> {
+    let own = [&session.context.config, &session.context.state, &session.context.store]
+        .map(|path| real(path));
+    for source in &manifest.sources {
+        let SourceKind::Local { path, .. } = &source.kind;
+        let folder = real(&project.folder.join(path.value.as_str()));
+        if let Some(meets) =
+            own.iter().find(|own| own.starts_with(&folder) || folder.starts_with(own))
+        {
+            return Err(vec![
+                Diagnostic::new(
+                    Code::WrongValue,
+                    format!(
+                        "source `{}` would bring in kiln's own folder {}",
+                        source.name.value,
+                        meets.display()
+                    ),
+                )
+                .at(manifest.place(source.name.span))
+                .why("a key or a store is no input of a build")
+                .help("name a folder below it, or keep kiln's folders elsewhere"),
+            ]);
+        }
+    }
+    Ok(())
+}
+
+/// Returns a path without links, as far as it is there: a store may still have to be made.
+fn real(path: &Path) -> PathBuf {
+    let found = path.ancestors().find_map(|above| Some((above, above.canonicalize().ok()?)));
+    let Some((above, mut real)) = found else { return path.to_owned() };
+    for part in path.strip_prefix(above).unwrap_or(path).components() {
+        match part {
+            Component::ParentDir => drop(real.pop()),
+            Component::Normal(name) => real.push(name),
+            Component::CurDir | Component::RootDir | Component::Prefix(_) => {}
+        }
+    }
+    real
 }

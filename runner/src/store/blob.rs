@@ -213,7 +213,11 @@ impl Store {
     /// Moves an object to `quarantine/` and returns the error to give.
     pub(super) fn damaged(&self, digest: &Digest) -> Result<Error, Error> {
         self.quarantine(digest)?;
-        tracing::warn!(%digest, "a damaged object was moved to quarantine");
+        if self.reporting.load(std::sync::atomic::Ordering::Relaxed) {
+            tracing::debug!(%digest, "a damaged object was moved to quarantine");
+        } else {
+            tracing::warn!(%digest, "a damaged object was moved to quarantine");
+        }
         Ok(Error::Damaged(*digest))
     }
 

@@ -59,6 +59,8 @@ pub struct Store {
     pub(super) run_name: String,
     unflushed: AtomicBool,
     reflinks: AtomicBool,
+    /// Whether what is damaged is told by a report instead of at once.
+    pub(super) reporting: AtomicBool,
     pub(super) wait: std::time::Duration,
     pub(super) remover: Remover,
 }
@@ -119,6 +121,7 @@ pub fn open(path: &Path) -> Result<Store, Error> {
             run_name,
             unflushed: AtomicBool::new(false),
             reflinks: AtomicBool::new(true),
+            reporting: AtomicBool::new(false),
             wait: lock::WAIT_MAX,
             remover: Remover::default(),
         };

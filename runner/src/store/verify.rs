@@ -79,6 +79,13 @@ impl Store {
     /// # Errors
     /// What the kernel refuses; damage is no error but part of the report.
     pub fn verify(&self, depth: Depth) -> Result<Report, Error> {
+        self.reporting.store(true, std::sync::atomic::Ordering::Relaxed);
+        let report = self.verify_all(depth);
+        self.reporting.store(false, std::sync::atomic::Ordering::Relaxed);
+        report
+    }
+
+    fn verify_all(&self, depth: Depth) -> Result<Report, Error> {
         let mut report = Report::default();
         self.verify_objects(depth, &mut report)?;
         self.verify_actions(&mut report)?;
