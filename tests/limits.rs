@@ -169,3 +169,34 @@ fn a_failed_step_that_was_refused_a_process_names_the_limit() {
         assert_eq!(named, refused, "{}", ran.stderr);
     }
 }
+
+/// What docs/threat-model.md lists, so that the list stays true: better is welcome, and changes it.
+#[test]
+fn limits_met_in_silence_are_those_that_are_listed() {
+    let open = "python3 -c '\nkept = []\ntry:\n  while True: kept.append(open(\"input\"))\nexcept OSError as e: print(e)\n'";
+    let fork = "python3 -c '\nimport os\ntry:\n  while True:\n    if os.fork() == 0: os.pause() if hasattr(os, \"pause\") else __import__(\"signal\").pause()\nexcept OSError as e: print(e)\n'";
+    for who in Who::all() {
+        let world = World::warm(who);
+        world.write("src/input", "x\n");
+        let doctor = world.kiln(&["doctor", "--json"]).exits(0).stdout;
+        let doctor: Value = serde_json::from_str(&doctor).expect("JSON");
+        let counted = doctor["host"]["cgroups"]["pids"] == true;
+        for (limit, act, met, seen) in [
+            ("files: 64", open, "Too many open files", false),
+            ("pids: 64", fork, "Resource temporarily unavailable", counted),
+        ] {
+            // Of this world alone, or an earlier one's result would be found.
+            let run = format!("echo {}\n{act}\ncp input out", world.token);
+            let more = format!("    resources: {{{limit}}}\n");
+            world.write(
+                "kiln.yaml",
+                &build_file_with(&run, "{out: out}", "[{file: attack.out}]", &more),
+            );
+            let ran = world.kiln(&["-v", "build", "--no-sign"]).exits(0);
+            assert!(ran.says(met), "control: {limit}, {who:?}: {}", ran.stderr);
+            let again = world.kiln(&["build", "--no-sign"]).exits(0);
+            assert_eq!(again.says("cached"), !seen, "{limit}, {who:?}: {}", again.stderr);
+            assert_eq!(ran.says("the result is not used again"), seen, "{limit}, {who:?}");
+        }
+    }
+}

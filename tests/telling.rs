@@ -255,3 +255,33 @@ fn nothing_that_a_step_writes_or_names_commands_a_ci_system() {
         assert!(!text.contains("##[") && !text.contains("##vso["), "{text}");
     }
 }
+
+/// `needs` may name a test: nothing is made of what was not found good.
+#[test]
+fn a_step_that_needs_a_test_runs_after_it_has_passed_and_not_otherwise() {
+    let world = World::warm(Who::all()[0]);
+    world.write("src/input", "x\n");
+    for (word, code, states) in
+        [("true", 0, ["passed", "passed", "passed"]), ("false", 1, ["cached", "failed", "blocked"])]
+    {
+        let file = format!(
+            "kiln: 1\nname: gate\nsources: {{src: {{local: src}}}}\nsteps:\n  - name: build\n    run: |\n      echo {}\n      \
+             cp input out\n    outputs: {{out: out}}\n  - name: ship\n    needs: [unit]\n    from: {{build.out: got}}\n    \
+             run: echo {}; cp got out\n    outputs: {{out: out}}\ntests:\n  - name: unit\n    from: {{build.out: got}}\n    run: \
+             test -e got && echo {} && {word}\nartifacts: [{{file: ship.out}}]\n",
+            world.token, world.token, world.token
+        );
+        world.write("kiln.yaml", &file);
+        // Also where only the step is asked for.
+        let ran = world.kiln(&["build", "ship", "--no-sign", "--json"]).exits(code);
+        let told: Value = serde_json::from_str(&ran.stdout).expect("JSON");
+        let state = |step: &str| told["steps"][step]["state"].as_str().unwrap_or("none").to_owned();
+        assert_eq!(["build", "unit", "ship"].map(state), states, "{told:#}");
+    }
+    let file = world
+        .read("kiln.yaml")
+        .replace("from: {build.out: got}\n    run: test", "from: {ship.out: got}\n    run: test");
+    world.write("kiln.yaml", &file);
+    let ran = world.kiln(&["build"]).exits(2);
+    assert!(ran.says("KILN-0110") && ran.says("kiln.yaml:17:"), "{}", ran.stderr);
+}

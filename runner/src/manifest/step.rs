@@ -32,7 +32,7 @@ pub struct Step {
     pub mounts: Vec<Mount>,
     /// Which outputs of other steps lie where.
     pub from: Vec<Taken>,
-    /// Steps that must have passed before, without data.
+    /// Steps or tests that must have passed before, without data.
     pub needs: Vec<At<Ident>>,
     /// Its own variables, over those of the environment.
     pub env: BTreeMap<EnvName, At<Template>>,
