@@ -84,17 +84,12 @@ pub fn execute(
     let sealed = action::seal(step, environment, &mounts, shop.backend.in_action(), &load)
         .map_err(|error| refusal::action(step, &error))?;
     // 2. Believe a result of our own index.
-    let believed = |found: StepResult| {
-        tracing::debug!(action = %sealed.digest, made_by = found.run, "found");
-        let (cases, _) = report::of_result(shop.store, step, &found);
-        ran(step, sealed.clone(), environment, found, None, cases)
-    };
-    if let Some(found) = found(shop, step, &sealed)? {
-        return Ok(believed(found));
+    if let Some(ran) = found(shop, step, &sealed, environment)? {
+        return Ok(ran);
     }
     let _turn = turn(shop, step, &sealed, tell)?;
-    if let Some(found) = found(shop, step, &sealed)? {
-        return Ok(believed(found));
+    if let Some(ran) = found(shop, step, &sealed, environment)? {
+        return Ok(ran);
     }
     tracing::debug!(action = %sealed.digest, "to be run");
     // 3. Ask once whether this host can, lay the inputs out, and have the sandbox started meanwhile.
@@ -160,16 +155,23 @@ fn cut(step: &Step, outcome: &Outcome, tell: &dyn Fn(Event)) -> Option<Bytes> {
     Some(limit)
 }
 
-/// Returns the result of an Action that may be believed. Past the cache, that is one of this very run.
+/// Returns what an Action came to before, if that may be believed. Past the cache, only what this very
+/// run made is.
 fn found(
     shop: &Workshop<'_>,
     step: &Step,
     sealed: &Sealed,
-) -> Result<Option<StepResult>, StepFailure> {
+    environment: Blob,
+) -> Result<Option<Ran>, StepFailure> {
     let found = shop.store.action_get::<StepResult>(&sealed.digest);
     let found = found.map_err(|error| refusal::store(step, &error))?.map(|found| found.record);
     let mine = |found: &StepResult| shop.use_cache || found.run == shop.run;
-    Ok(found.filter(|found| found.backend == shop.backend.name() && mine(found)))
+    let found = found.filter(|found| found.backend == shop.backend.name() && mine(found));
+    Ok(found.map(|found| {
+        tracing::debug!(action = %sealed.digest, made_by = found.run, "found");
+        let (cases, _) = report::of_result(shop.store, step, &found);
+        ran(step, sealed.clone(), environment, found, None, cases)
+    }))
 }
 
 /// Waits until nobody else runs the same Action.
