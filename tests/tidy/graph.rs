@@ -55,7 +55,7 @@ const LINES: [(&str, usize, usize); 5] = [
     ("sandbox", 5_200, 10_700),
     ("fetch", 3_200, 3_200),
     ("attestor", 3_400, 4_050),
-    ("runner", 4_800, 22_900),
+    ("runner", 4_800, 22_700),
 ];
 
 #[derive(Debug)]

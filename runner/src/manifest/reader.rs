@@ -154,14 +154,6 @@ impl<'n> Fields<'n> {
         self.entry(key).map_or(self.head(), |(key, _)| key.span)
     }
 
-    /// Returns those of `keys` that are given, each with its place.
-    pub fn places(
-        &self,
-        keys: &'static [&'static str],
-    ) -> impl Iterator<Item = (&'static str, Span)> + '_ {
-        keys.iter().filter_map(|key| Some((*key, self.entry(key)?.0.span)))
-    }
-
     /// Returns the value of `key`; its absence is a problem.
     pub fn require(&self, key: &str, help: &str, problems: &mut Problems<'_>) -> Option<&'n Node> {
         let found = self.get(key);

@@ -1,12 +1,9 @@
 //! Amounts of time, space and processors that a step asks for.
 
-use std::collections::BTreeMap;
-
 use model::limits::{Bytes, Count, Limit, Limits, MilliCpus, Millis, TIMEOUT_MAX};
 
 use super::node::{Node, Type};
 use super::reader::{Fields, Problems, Table, integer, wrong_type, wrong_value};
-use crate::diagnostic::Span;
 
 pub(super) const KEYS: Table = Table {
     noun: "resources",
@@ -19,18 +16,11 @@ pub(super) const CPUS_MAX: u64 = 8192;
 /// Most processes or open files that can be asked for: the kernel's `PID_MAX_LIMIT`.
 const COUNT_MAX: u64 = 4_194_304;
 
-/// Reads `resources`: what is written is asked for, the rest keeps its default. Notes in `asked_at`
-/// where each is written.
-pub(super) fn read(
-    node: &Node,
-    owner: &str,
-    asked_at: &mut BTreeMap<&'static str, Span>,
-    problems: &mut Problems<'_>,
-) -> Limits {
+/// Reads `resources`: what is written is asked for, the rest keeps its default.
+pub(super) fn read(node: &Node, owner: &str, problems: &mut Problems<'_>) -> Limits {
     let mut limits = Limits::default();
     let label = format!("`resources` of {owner}");
     let Some(fields) = Fields::read(node, &KEYS, label, problems) else { return limits };
-    asked_at.extend(fields.places(KEYS.keys));
     if let Some(node) = fields.get("cpu") {
         limits.cpu = cpu(node, &fields.label("cpu"), problems).map(Limit::asked);
     }

@@ -48,8 +48,6 @@ pub struct Step {
     pub cpus: Option<NonZeroU32>,
     /// What it may do besides; part of the Action.
     pub widen: Widen,
-    /// Where each wish that a host may not be able to grant is written, by its key.
-    pub asked_at: BTreeMap<&'static str, Span>,
 }
 
 /// What a step is for.
@@ -144,9 +142,6 @@ pub(super) const TEST: Table = Table {
 pub(super) const OUTPUT: Table = Table { noun: "output", keys: &["as", "path"], reserved: &[] };
 pub(super) const REPORTS: Table = Table { noun: "reports", keys: &["junit"], reserved: &[] };
 
-/// Keys of a step, besides `resources`, that ask something of the host.
-const ASKS: &[&str] = &["abi32", "cpus", "fakeroot", "nested"];
-
 /// The shell of a script that names none: stops at the first failure and at unset variables.
 pub const SHELL_DEFAULT: [&str; 2] = ["/bin/sh", "-eu"];
 
@@ -198,9 +193,7 @@ pub(super) fn read(
     let timeout = fields
         .get("timeout")
         .and_then(|node| resources::duration(node, &fields.label("timeout"), problems));
-    let mut asked_at: BTreeMap<_, _> = fields.places(ASKS).collect();
-    let limits =
-        fields.get("resources").map(|node| resources::read(node, owner, &mut asked_at, problems));
+    let limits = fields.get("resources").map(|node| resources::read(node, owner, problems));
     let cpus = fields
         .get("cpus")
         .and_then(|node| integer(node, &fields.label("cpus"), 1..=resources::CPUS_MAX, problems))
@@ -233,7 +226,6 @@ pub(super) fn read(
         timeout: timeout.unwrap_or(TIMEOUT_DEFAULT),
         cpus,
         widen,
-        asked_at,
         name,
     })
 }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use model::digest::Blob;
 use model::isolation::Guarantee;
@@ -212,9 +213,9 @@ fn begin<'a>(
 ) -> Result<Begun<'a>, Vec<Diagnostic>> {
     let read = |project: &Project| {
         let surveyed = survey(session, project, wish)?;
-        let named = (wish.from == Source::File).then_some(&surveyed.manifest);
-        let required = &session.config.require;
-        let ready = Readiness::new(&surveyed.sketch, named, &wish.backend, &wish.waived, required);
+        let (manifest, required) = (Arc::clone(&surveyed.manifest), &session.config.require);
+        let ready =
+            Readiness::new(&surveyed.sketch, manifest, &wish.backend, &wish.waived, required);
         ready.stated()?;
         Ok::<_, Vec<Diagnostic>>((surveyed, ready))
     };

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Instant;
 
 use fetch::host::{Asked, AskedError, Forbidden};
@@ -36,7 +37,7 @@ use crate::store::Store;
 #[derive(Debug)]
 pub struct Prepared {
     /// The build file.
-    pub manifest: Manifest,
+    pub manifest: Arc<Manifest>,
     /// What will run.
     pub plan: Plan,
     /// What goes in, by digest.

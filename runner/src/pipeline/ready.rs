@@ -10,7 +10,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU32;
 use std::path::Path;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use model::isolation::Guarantee;
 use model::limits::Limits;
@@ -20,7 +20,7 @@ use sandbox::probe::{self, Report};
 use sandbox::{Asks, Backend, EngineFacts};
 
 use crate::config::Required;
-use crate::diagnostic::{Code, Diagnostic, Place};
+use crate::diagnostic::{Code, Diagnostic};
 use crate::execute::{engine, of_sandbox, unready};
 use crate::manifest::Manifest;
 use crate::plan::Plan;
@@ -33,6 +33,7 @@ pub struct Readiness<'a> {
     waived: &'a BTreeSet<Guarantee>,
     required: &'a BTreeSet<Required>,
     steps: Vec<Wants>,
+    manifest: Arc<Manifest>,
     rehearsed: OnceLock<Report>,
     /// The same over the folder where checkouts lie.
     rehearsed_there: OnceLock<Report>,
@@ -46,39 +47,30 @@ struct Wants {
     limits: Limits,
     cpus: Option<NonZeroU32>,
     widen: Widen,
-    places: BTreeMap<&'static str, Place>,
 }
 
 impl<'a> Readiness<'a> {
-    /// Notes what the steps of `plan` ask, and where `manifest` says so; a plan of the command line's
-    /// has no such places.
+    /// Notes what the steps of `plan` ask; `manifest` knows where that is written.
     pub fn new(
         plan: &Plan,
-        manifest: Option<&Manifest>,
+        manifest: Arc<Manifest>,
         backend: &'a Backend,
         waived: &'a BTreeSet<Guarantee>,
         required: &'a BTreeSet<Required>,
     ) -> Readiness<'a> {
         let mut steps: BTreeMap<&Ident, Wants> = BTreeMap::new();
         for step in plan.steps.values() {
-            let places = || {
-                let declared = manifest.and_then(|manifest| manifest.step(&step.id.name));
-                let asked = declared.into_iter().flat_map(|declared| &declared.asked_at);
-                let place = |span| manifest.map(|manifest| manifest.place(span));
-                asked.filter_map(|(key, span)| Some((*key, place(*span)?))).collect()
-            };
             steps.entry(&step.id.name).or_insert_with(|| Wants {
                 id: step.id.clone(),
                 limits: step.limits,
                 cpus: step.cpus,
                 widen: step.widen,
-                places: places(),
             });
         }
         let steps = steps.into_values().collect();
         let (rehearsed, wrong) = (OnceLock::new(), OnceLock::new());
         let rehearsed_there = OnceLock::new();
-        Readiness { backend, waived, required, steps, rehearsed, rehearsed_there, wrong }
+        Readiness { backend, waived, required, steps, manifest, rehearsed, rehearsed_there, wrong }
     }
 
     /// Refuses what can be seen by looking.
@@ -96,9 +88,9 @@ impl<'a> Readiness<'a> {
     pub fn asked(&self) -> Vec<Diagnostic> {
         let one = |step: &Wants| {
             let refused = step.asks(self.waived).refused(self.backend);
-            let told = refused.iter().map(|error| step.told(error)).collect::<Vec<_>>();
+            let told = refused.iter().map(|error| self.told(step, error)).collect::<Vec<_>>();
             let options = self.against_landlock(step).into_iter();
-            options.chain(native_only(self.backend, step)).chain(told)
+            options.chain(self.native_only(step)).chain(told)
         };
         self.steps.iter().flat_map(one).collect()
     }
@@ -152,7 +144,7 @@ impl<'a> Readiness<'a> {
             .map_err(|error| vec![engine(&error, error.to_string())])?;
         let one = |step: &Wants| {
             let short = step.asks(self.waived).refused_by_engine(&facts);
-            short.iter().map(|error| step.told(error)).collect::<Vec<_>>()
+            short.iter().map(|error| self.told(step, error)).collect::<Vec<_>>()
         };
         let wrong: Vec<Diagnostic> = self.steps.iter().flat_map(one).collect();
         if wrong.is_empty() { Ok(facts) } else { Err(wrong) }
@@ -169,7 +161,32 @@ impl<'a> Readiness<'a> {
         let told = Diagnostic::new(Code::BackendCannot, headline)
             .why("rules of Landlock on files forbid every mount that a nested step could make")
             .help("leave `nested` out, or take `landlock` out of `require` in config.toml");
-        Some(step.at("nested", told))
+        Some(self.at(step, told.key("nested")))
+    }
+
+    /// Refuses options that only the native backend has, on any other.
+    fn native_only(&self, step: &Wants) -> Option<Diagnostic> {
+        let Widen { nested, fakeroot, abi32 } = step.widen;
+        let options = [("nested", nested), ("fakeroot", fakeroot), ("abi32", abi32)];
+        let native = *self.backend == Backend::Native;
+        let (option, _) = options.into_iter().find(|(_, on)| *on && !native)?;
+        let name = self.backend.name();
+        let headline = format!("the {name} backend cannot do `{option}` of step `{}`", step.id);
+        let told = Diagnostic::new(Code::BackendCannot, headline)
+            .help(format!("leave `{option}` or --backend out"));
+        Some(self.at(step, told.key(option)))
+    }
+
+    fn told(&self, step: &Wants, error: &sandbox::Error) -> Diagnostic {
+        self.at(step, of_sandbox(&step.id.to_string(), error))
+    }
+
+    /// Returns a refusal with the place of the key that asked.
+    fn at(&self, step: &Wants, told: Diagnostic) -> Diagnostic {
+        match self.manifest.place_in_step(&step.id.name, told.key.as_ref()) {
+            Some(place) => told.at(place),
+            None => told,
+        }
     }
 
     /// Returns what this host and the backend lack of what the configuration requires. Nothing is
@@ -207,36 +224,6 @@ impl Wants {
     fn asks<'s>(&'s self, waived: &'s BTreeSet<Guarantee>) -> Asks<'s> {
         Asks { limits: &self.limits, cpus: self.cpus, widen: self.widen, waived }
     }
-
-    /// Tells of a refusal at the key that asked.
-    fn told(&self, error: &sandbox::Error) -> Diagnostic {
-        let key = match error {
-            sandbox::Error::TooFewProcessors { .. } => "cpus".to_owned(),
-            sandbox::Error::Unenforceable { limit } => limit.to_string(),
-            sandbox::Error::CannotWiden { option, .. } => (*option).to_owned(),
-            _ => String::new(),
-        };
-        self.at(&key, of_sandbox(&self.id.to_string(), error))
-    }
-
-    fn at(&self, key: &str, told: Diagnostic) -> Diagnostic {
-        match self.places.get(key) {
-            Some(place) => told.at(place.clone()),
-            None => told,
-        }
-    }
-}
-
-/// Refuses options that only the native backend has, on any other.
-fn native_only(backend: &Backend, step: &Wants) -> Option<Diagnostic> {
-    let Widen { nested, fakeroot, abi32 } = step.widen;
-    let options = [("nested", nested), ("fakeroot", fakeroot), ("abi32", abi32)];
-    let (option, _) = options.into_iter().find(|(_, on)| *on && *backend != Backend::Native)?;
-    let headline =
-        format!("the {} backend cannot do `{option}` of step `{}`", backend.name(), step.id);
-    let told = Diagnostic::new(Code::BackendCannot, headline)
-        .help(format!("leave `{option}` or --backend out"));
-    Some(step.at(option, told))
 }
 
 fn not_given(backend: &Backend, required: Required) -> Diagnostic {

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
 
 use model::digest::Blob;
 use model::isolation::Guarantee;
@@ -36,7 +37,7 @@ pub enum Source {
 #[derive(Debug)]
 pub struct Surveyed {
     /// The build file.
-    pub manifest: Manifest,
+    pub manifest: Arc<Manifest>,
     /// What the matrix makes of it.
     pub expanded: Expanded,
     /// What is wanted of it, without digests.
@@ -64,6 +65,7 @@ pub fn survey(
     let mut sketch = draw(&manifest, &expanded, None, epoch(&manifest), &wish.waived);
     select::restrict(&mut sketch, &wish.targets, &wish.matrix)?;
     sketch.order().map_err(|error| vec![Diagnostic::new(Code::Cycle, error.to_string())])?;
+    let manifest = Arc::new(manifest);
     Ok(Surveyed { manifest, expanded, sketch, new_lock })
 }
 

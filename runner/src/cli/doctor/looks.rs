@@ -214,7 +214,7 @@ pub fn project(session: &Session) -> Option<(Look, Vec<Diagnostic>)> {
         return Some((look.help("see why:  kiln build --plan"), Vec::new()));
     };
     let (waived, required) = (BTreeSet::new(), &session.config.require);
-    let ready = Readiness::new(&plan, Some(&manifest), &Backend::Native, &waived, required).asked();
+    let ready = Readiness::new(&plan, manifest.into(), &Backend::Native, &waived, required).asked();
     let name = &plan.name;
     Some(match ready.len() {
         0 => (look(Some(true), format!("`{name}`: its steps ask nothing that is not here")), ready),
