@@ -404,10 +404,10 @@ fn what_a_killed_kiln_left_is_removed_by_the_next() {
         let Some(place) = Place::new("a killed kiln", who) else { return };
         let begun = Begun::start(&place);
         assert_eq!(containers(place.engine, &place.world).len(), 1, "control: a container runs");
-        // A build beside it leaves the living one alone.
+        // A build beside it, into a folder of its own, leaves the living one alone.
         let quick = build_file("echo > out", "{out: out}", "[{file: attack.out}]");
         place.world.write("kiln.yaml", &quick);
-        place.build("docker").exits(0);
+        place.kiln(&["build", "--no-sign", "--backend", "docker", "-o", "beside"]).exits(0);
         assert_eq!(containers(place.engine, &place.world).len(), 1, "the living one was removed");
         begun.kill(true);
         assert_eq!(containers(place.engine, &place.world).len(), 1, "control: it left one");

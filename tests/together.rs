@@ -188,7 +188,8 @@ fn a_wait_for_the_output_folder_can_be_interrupted() {
             drive(&world, &[("one", "has begun", "", BUILD), ("one", "is in use", "int", BUILD)]);
         let [one, two] = ends.as_slice() else { panic!("two") };
         assert_eq!((one.code, two.code), (0, 130), "{}{}", one.stderr, two.stderr);
-        assert!(two.stderr.contains("it waited for the output folder"), "{}", two.stderr);
+        let why = &two.told["errors"][0]["why"];
+        assert_eq!(why, "it waited for the output folder", "{:#}", two.told);
         assert_eq!(world.read("one/kiln-out/out"), "x\n");
     }
 }
