@@ -19,6 +19,7 @@ mod hostile;
 mod limits;
 mod linkage;
 mod offline;
+mod policy;
 mod provenance;
 mod ready;
 mod reproducible;

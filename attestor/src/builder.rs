@@ -15,11 +15,20 @@
 //! waived-id = "https://ci.example.org/kiln-docker-waived/v1"
 //! ```
 //!
+//! A verdict (`kiln verify --vsa`) names the verifier, which has an id of its own:
+//!
+//! ```toml
+//! [verifier]
+//! id = "https://ci.example.org/kiln-verifier/v1"
+//! policies = ["sha256:…"]   # optional: no verdict by another policy is signed
+//! ```
+//!
 //! Source: SLSA v1.2, provenance, `builder.id`: different modes must have different ids.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+use model::Digest;
 use serde::Deserialize;
 
 /// The builder.id of a workstation with all guarantees: SLSA Build L1 at most, since it is nobody's
@@ -27,6 +36,9 @@ use serde::Deserialize;
 pub const LOCAL_BUILDER_ID: &str = "https://kiln.build/builders/local/v1";
 /// The builder.id of a workstation where the user allowed a guarantee to be absent.
 pub const LOCAL_WAIVED_BUILDER_ID: &str = "https://kiln.build/builders/local-waived/v1";
+
+/// The verifier.id of a workstation.
+pub const LOCAL_VERIFIER_ID: &str = "https://kiln.build/verifiers/local/v1";
 
 /// The backend whose ids stand in the table `builder` itself.
 pub const NATIVE: &str = "native";
@@ -59,6 +71,8 @@ pub struct BuilderId(String);
 pub struct BuilderConfig {
     /// By the name of the backend; native is always there.
     backends: BTreeMap<&'static str, Ids>,
+    verifier: BuilderId,
+    policies: Option<BTreeSet<Digest>>,
 }
 
 /// The ids of one backend.
@@ -87,8 +101,16 @@ pub enum ConfigError {
         /// What stands there, escaped.
         got: String,
     },
+    /// A digest of a policy that is none.
+    #[error("`{got}` is no digest of a policy, sha256: and 64 hex digits")]
+    Policy {
+        /// What stands there, escaped.
+        got: String,
+    },
     /// Two ids are the same.
-    #[error("each backend, and a build with a waived guarantee, needs a builder.id of its own")]
+    #[error(
+        "each backend, a build with a waived guarantee, and the verifier need an id of their own"
+    )]
     SameId,
 }
 
@@ -96,6 +118,14 @@ pub enum ConfigError {
 #[serde(deny_unknown_fields)]
 struct ConfigIn {
     builder: Option<BuilderIn>,
+    verifier: Option<VerifierIn>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct VerifierIn {
+    id: String,
+    policies: Option<Vec<String>>,
 }
 
 #[derive(Deserialize)]
@@ -140,7 +170,11 @@ impl BuilderConfig {
     pub fn local() -> BuilderConfig {
         let id = |text: &str| BuilderId(text.to_owned());
         let ids = |(backend, full, waived)| (backend, Ids { full: id(full), waived: id(waived) });
-        BuilderConfig { backends: LOCAL.into_iter().map(ids).collect() }
+        BuilderConfig {
+            backends: LOCAL.into_iter().map(ids).collect(),
+            verifier: id(LOCAL_VERIFIER_ID),
+            policies: None,
+        }
     }
 
     /// Returns the id for a backend, or none for a backend that this attestor does not speak for.
@@ -167,7 +201,17 @@ impl BuilderConfig {
             return Err(ConfigError::Text);
         }
         let wire: ConfigIn = toml::from_str(text).map_err(ConfigError::Toml)?;
-        let Some(builder) = wire.builder else { return Ok(BuilderConfig::local()) };
+        let mut config = BuilderConfig::local();
+        if let Some(verifier) = wire.verifier {
+            config.verifier = BuilderId::new(&verifier.id)?;
+            let digest = |text: &String| {
+                text.parse()
+                    .map_err(|_| ConfigError::Policy { got: model::text::escape(text.as_bytes()) })
+            };
+            let policies = verifier.policies.map(|all| all.iter().map(digest).collect());
+            config.policies = policies.transpose()?;
+        }
+        let Some(builder) = wire.builder else { return check_verifier(config) };
         let native = IdsIn { id: builder.id, waived_id: builder.waived_id };
         let mut backends = BTreeMap::new();
         let mut seen = BTreeSet::new();
@@ -181,8 +225,28 @@ impl BuilderConfig {
             }
             backends.insert(name, Ids { full, waived });
         }
-        Ok(BuilderConfig { backends })
+        check_verifier(BuilderConfig { backends, ..config })
     }
+
+    /// Returns the verifier that this attestor speaks for.
+    pub fn verifier(&self) -> &BuilderId {
+        &self.verifier
+    }
+
+    /// Says whether a verdict by the policy of this digest may be signed.
+    pub fn allows_policy(&self, digest: &Digest) -> bool {
+        self.policies.as_ref().is_none_or(|allowed| allowed.contains(digest))
+    }
+}
+
+/// Refuses a verifier's id that is a builder's: who may build could then pass judgement.
+fn check_verifier(config: BuilderConfig) -> Result<BuilderConfig, ConfigError> {
+    let mut ids = config.backends.values().flat_map(|ids| [&ids.full, &ids.waived]);
+    if ids.any(|id| *id == config.verifier) {
+        return Err(ConfigError::SameId);
+    }
+    drop(ids);
+    Ok(config)
 }
 
 impl fmt::Display for BuilderId {
@@ -241,6 +305,10 @@ mod tests {
             "[builder]\nid = \"https://a/\"\nwaived-id = \"https://b/\"\n[builder.docker]\nid = \"https://c/\"\nwaived-id = \"https://a/\"\n",
             "[builder]\nid = \"https://a/\"\nwaived-id = \"https://b/\"\n[builder.podman]\nid = \"https://c/\"\nwaived-id = \"https://d/\"\n",
             "[builder]\nid = \"https://a/\"\nwaived-id = \"https://b/\"\nlevel = 3\n",
+            "[verifier]\nid = \"https://kiln.build/builders/local/v1\"\n",
+            "[builder]\nid = \"https://a/\"\nwaived-id = \"https://b/\"\n[verifier]\nid = \"https://b/\"\n",
+            "[verifier]\nid = \"https://v/\"\npolicies = [\"any\"]\n",
+            "[verifier]\npolicies = []\n",
         ] {
             assert!(BuilderConfig::parse(text.as_bytes()).is_err(), "{text}");
         }

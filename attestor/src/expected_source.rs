@@ -61,7 +61,8 @@ pub(crate) fn describe(statement: &Statement) -> String {
     escape(format!("{source}@{commit}{state}").as_bytes())
 }
 
-fn fold(uri: &str) -> String {
+/// Returns the one spelling of a repository.
+pub(crate) fn fold(uri: &str) -> String {
     let uri = uri.strip_prefix("git+").unwrap_or(uri).trim_end_matches('/');
     let uri = uri.strip_suffix(".git").unwrap_or(uri);
     match uri.split_once("://") {

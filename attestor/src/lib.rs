@@ -4,6 +4,7 @@
 //! Record ──statement::derive──▶ bytes ──envelope::sign──▶ Envelope ──bundle──▶ X.sigstore.json, X.intoto.jsonl
 //!                    (only in the attestor's own process)
 //! file's digest + those files + trust + time ──verify::verify──▶ Verified<Statement> or a Refusal
+//! the same + expectations ──policy::decide──▶ Decision or a Refusal   (and from there a summary: vsa)
 //! those files ──story::inspect──▶ Story   (told, not believed)
 //! ```
 //!
@@ -35,6 +36,7 @@ pub mod expected_source;
 mod keys;
 mod order;
 pub mod pipe;
+pub mod policy;
 pub mod predicate;
 pub mod process;
 pub mod public_key;
@@ -45,6 +47,7 @@ mod strict_json;
 pub mod trust;
 pub mod verdict;
 pub mod verify;
+pub mod vsa;
 
 pub use order::Refused;
 pub use strict_json::JsonError;

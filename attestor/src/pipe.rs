@@ -39,6 +39,8 @@ pub enum Request {
     Sign(Box<Record>),
     /// Sign a predicate that the user wrote. One descriptor for each subject, in their order.
     Attest(Attest),
+    /// Verify one file and sign the verdict. One descriptor: the file.
+    Summarise(Box<Summarise>),
     /// Make a key, if there is none.
     Generate {
         /// Of which kind.
@@ -72,6 +74,39 @@ pub struct Attest {
     pub nonce: Nonce,
     /// Seconds since 1970 after which nothing is signed for it.
     pub deadline: i64,
+}
+
+/// An Order of a kind of its own: a verdict about one file. It names evidence, policy and address; the
+/// attestor verifies for itself, by its own trust and clock, and says what came of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Summarise {
+    /// The file.
+    pub subject: Subject,
+    /// All that speaks for it.
+    pub evidence: Vec<EvidenceText>,
+    /// The policy, as text.
+    pub policy: String,
+    /// The address that the file is to be had from.
+    pub resource_uri: String,
+    /// Attestations of dependencies, as texts; none if they are not to be looked at.
+    pub dependencies: Option<Vec<String>>,
+    /// Say that independent builders built the same, in the level's place.
+    pub reproduced: bool,
+    /// Names this request: one nonce, one envelope.
+    pub nonce: Nonce,
+    /// Seconds since 1970 after which nothing is signed for it.
+    pub deadline: i64,
+}
+
+/// The content of one evidence file, and of the dependency manifest beside it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EvidenceText {
+    /// The evidence.
+    pub text: String,
+    /// The manifest, where it is at hand.
+    pub manifest: Option<String>,
 }
 
 /// What the attestor answers.
@@ -158,6 +193,8 @@ pub enum RefusedKind {
     Configuration,
     /// Reading or writing the attestor's own files failed.
     Files,
+    /// A verdict that can not be signed: the policy or the address is wrong, or it does not hold.
+    Summary,
     /// The request is not of this format.
     Protocol,
 }
@@ -247,6 +284,7 @@ impl Request {
         match self {
             Request::Sign(record) => vec![record.observed.subject.blob],
             Request::Attest(attest) => attest.subjects.iter().map(|one| one.blob).collect(),
+            Request::Summarise(summarise) => vec![summarise.subject.blob],
             Request::Generate { .. }
             | Request::Show
             | Request::Import { .. }

@@ -19,7 +19,26 @@
 //! from = "2026-11-22T13:00:00Z"      # optional
 //! until = "2027-11-22T13:00:00Z"     # optional
 //! revoked = "2026-12-01T08:00:00Z"   # optional; from then on nothing of this pair is believed
+//!
+//! [[trust]]
+//! name = "the distribution's verifier"
+//! key = "…"
+//! verifier-id = "https://verifier.example/v1"   # in builder-id's place: for summaries, not builds
+//! max-level = 3
+//!
+//! [[trust]]
+//! name = "releases by CI"
+//! identity = "https://ci.example/repo/.ci/release@refs/heads/main"   # in key's place: of a certificate
+//! issuer = "https://issuer.example"
+//! source-repository = "https://host.example/repo"                    # optional claim
+//! builder-id = "https://ci.example/kiln/v1"
+//! max-level = 2
 //! ```
+//!
+//! A key may speak for a builder or for a verifier, and an entry says for which: who may build may not
+//! for that reason pass judgement, and the other way round.
+//!
+//! `edit` adds, removes and revokes without touching the rest of the text.
 //!
 //! Validity is compared with the time given to `verify`: a plain key comes without a trusted time of
 //! signing, so an entry that ended refuses old statements too. Does no I/O and reads no clock.
@@ -33,6 +52,8 @@ use serde::Deserialize;
 
 use crate::builder::{BuilderId, ConfigError};
 use crate::public_key::{KeyError, KeyId, PublicKey};
+
+pub mod edit;
 
 /// Largest trust file, in bytes.
 pub const TRUST_BYTES_MAX: usize = 1 << 20;
@@ -50,15 +71,44 @@ pub enum Level {
     L3,
 }
 
-/// One pair of key and builder that is believed, or was.
+/// Whose signature an entry is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Who {
+    /// Whoever holds the key.
+    Key(PublicKey),
+    /// Whoever a certificate names. No signature is believed by such an entry but by a certificate.
+    Identity(Identity),
+}
+
+/// The holder of a short-lived certificate: compared letter by letter, never as a pattern.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// Its subject alternative name.
+    pub identity: String,
+    /// Who vouched for it.
+    pub issuer: String,
+    /// The source repository that the certificate claims, if it has to.
+    pub source_repository: Option<String>,
+}
+
+/// What a signer may speak for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SpeaksFor {
+    /// Provenance of this builder.
+    Builder(BuilderId),
+    /// Verification summaries of this verifier.
+    Verifier(BuilderId),
+}
+
+/// One pair of signer and builder, or verifier, that is believed, or was.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
     /// What people call it.
     pub name: String,
-    /// The key.
-    pub key: PublicKey,
-    /// The builder that the key may speak for.
-    pub builder: BuilderId,
+    /// Who signs.
+    pub who: Who,
+    /// What for.
+    pub speaks_for: SpeaksFor,
     /// The highest level that is believed of it.
     pub max_level: Level,
     /// From when on, in seconds since 1970.
@@ -127,6 +177,45 @@ pub enum TrustError {
         #[source]
         source: jiff::Error,
     },
+    /// Neither a key nor an identity with its issuer, or both.
+    #[error("entry {entry} needs `key`, or `identity` with `issuer`, and not both")]
+    Who {
+        /// The entry, from 1.
+        entry: usize,
+    },
+    /// Neither a builder nor a verifier, or both.
+    #[error("entry {entry} needs either `builder-id` or `verifier-id`")]
+    SpeaksFor {
+        /// The entry, from 1.
+        entry: usize,
+    },
+    /// An identity, issuer or repository that is empty or no plain text.
+    #[error(
+        "`{member}` of entry {entry} is empty or holds quotes, backslashes or control characters"
+    )]
+    Identity {
+        /// The entry, from 1.
+        entry: usize,
+        /// The member.
+        member: &'static str,
+    },
+    /// A text in which the entries can not be found one by one.
+    #[error(
+        "the entries are not written as `[[trust]]` tables, so the file is not changed by machine"
+    )]
+    NotTables,
+    /// An entry that is not there.
+    #[error("there is no entry {entry}")]
+    NoEntry {
+        /// The entry, from 1.
+        entry: usize,
+    },
+    /// An entry that is revoked already.
+    #[error("entry {entry} is revoked already")]
+    RevokedAlready {
+        /// The entry, from 1.
+        entry: usize,
+    },
     /// A name that would not go into the file as it is.
     #[error("the name of an entry holds quotes, backslashes or control characters")]
     Name,
@@ -143,8 +232,12 @@ struct TrustIn {
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct EntryIn {
     name: String,
-    key: String,
-    builder_id: String,
+    key: Option<String>,
+    identity: Option<String>,
+    issuer: Option<String>,
+    source_repository: Option<String>,
+    builder_id: Option<String>,
+    verifier_id: Option<String>,
     max_level: u8,
     from: Option<String>,
     until: Option<String>,
@@ -210,7 +303,7 @@ impl Trust {
 
     /// Returns the entries of one key.
     pub fn of_key(&self, key: &KeyId) -> impl Iterator<Item = &Entry> {
-        self.entries.iter().filter(move |entry| entry.key.id() == *key)
+        self.entries.iter().filter(move |one| one.key().is_some_and(|held| held.id() == *key))
     }
 }
 
@@ -218,53 +311,141 @@ impl EntryIn {
     fn check(self, entry: usize) -> Result<Entry, TrustError> {
         let level = Level::from_number(self.max_level)
             .ok_or(TrustError::Level { entry, got: self.max_level })?;
+        let id = |text: &str| {
+            BuilderId::new(text).map_err(|source| TrustError::Builder { entry, source })
+        };
+        let speaks_for = match (&self.builder_id, &self.verifier_id) {
+            (Some(builder), None) => SpeaksFor::Builder(id(builder)?),
+            (None, Some(verifier)) => SpeaksFor::Verifier(id(verifier)?),
+            (None, None) | (Some(_), Some(_)) => return Err(TrustError::SpeaksFor { entry }),
+        };
         Ok(Entry {
+            who: self.who(entry)?,
             name: self.name,
-            key: PublicKey::from_pem(&self.key)
-                .map_err(|source| TrustError::Key { entry, source })?,
-            builder: BuilderId::new(&self.builder_id)
-                .map_err(|source| TrustError::Builder { entry, source })?,
+            speaks_for,
             max_level: level,
             from: seconds(self.from, entry, "from")?,
             until: seconds(self.until, entry, "until")?,
             revoked: seconds(self.revoked, entry, "revoked")?,
         })
     }
+
+    fn who(&self, entry: usize) -> Result<Who, TrustError> {
+        match (&self.key, &self.identity, &self.issuer, &self.source_repository) {
+            (Some(key), None, None, None) => {
+                let key =
+                    PublicKey::from_pem(key).map_err(|source| TrustError::Key { entry, source })?;
+                Ok(Who::Key(key))
+            }
+            (None, Some(identity), Some(issuer), repository) => {
+                let all = [("identity", Some(identity)), ("issuer", Some(issuer))];
+                let all = all.into_iter().chain([("source-repository", repository.as_ref())]);
+                for (member, text) in all {
+                    if text.is_some_and(|text| text.is_empty() || text.contains(is_unsafe)) {
+                        return Err(TrustError::Identity { entry, member });
+                    }
+                }
+                Ok(Who::Identity(Identity {
+                    identity: identity.clone(),
+                    issuer: issuer.clone(),
+                    source_repository: repository.clone(),
+                }))
+            }
+            _ => Err(TrustError::Who { entry }),
+        }
+    }
+}
+
+/// Says whether a letter would need escaping in the file.
+fn is_unsafe(letter: char) -> bool {
+    letter.is_control() || "\"\\".contains(letter)
 }
 
 impl Entry {
+    /// Returns the key, where the entry is about one.
+    pub fn key(&self) -> Option<&PublicKey> {
+        match &self.who {
+            Who::Key(key) => Some(key),
+            Who::Identity(_) => None,
+        }
+    }
+
+    /// Returns the builder, where the entry is about one.
+    pub fn builder(&self) -> Option<&BuilderId> {
+        match &self.speaks_for {
+            SpeaksFor::Builder(builder) => Some(builder),
+            SpeaksFor::Verifier(_) => None,
+        }
+    }
+
+    /// Returns the verifier, where the entry is about one.
+    pub fn verifier(&self) -> Option<&BuilderId> {
+        match &self.speaks_for {
+            SpeaksFor::Builder(_) => None,
+            SpeaksFor::Verifier(verifier) => Some(verifier),
+        }
+    }
+
+    /// Says whether people mean this entry by `word`: its name, its key's fingerprint or its identity.
+    pub fn is_called(&self, word: &str) -> bool {
+        let signer = match &self.who {
+            Who::Key(key) => key.id().to_string(),
+            Who::Identity(identity) => identity.identity.clone(),
+        };
+        self.name == word || signer == word
+    }
+
+    /// Says whether it is believed at a time, in seconds since 1970: begun, not ended, not revoked.
+    pub fn is_in_force(&self, now: i64) -> bool {
+        self.revoked.is_none()
+            && self.from.is_none_or(|from| from <= now)
+            && self.until.is_none_or(|until| now <= until)
+    }
+
     /// Returns the text that adds this entry at the end of a trust file.
     ///
     /// # Errors
     /// Refuses a name with quotes, backslashes or control characters, and a time that no calendar
     /// has.
     pub fn to_toml(&self) -> Result<String, TrustError> {
-        let unsafe_letter = |letter: char| letter.is_control() || "\"\\".contains(letter);
-        if self.name.contains(unsafe_letter) {
+        if self.name.contains(is_unsafe) {
             return Err(TrustError::Name);
         }
-        let key = self.key.to_pem().map_err(|source| TrustError::Key { entry: 1, source })?;
-        let mut text = format!(
-            "[[trust]]\nname = \"{}\"\nkey = \"\"\"\n{key}\"\"\"\nbuilder-id = \"{}\"\nmax-level = {}\n",
-            self.name,
-            self.builder,
-            self.max_level.number(),
-        );
+        let mut text = format!("[[trust]]\nname = \"{}\"\n", self.name);
+        // Writing to a String does not fail.
+        let _ = match &self.who {
+            Who::Key(key) => {
+                let pem = key.to_pem().map_err(|source| TrustError::Key { entry: 1, source })?;
+                write!(text, "key = \"\"\"\n{pem}\"\"\"\n")
+            }
+            Who::Identity(one) => {
+                let repository = one.source_repository.as_ref();
+                let repository = repository
+                    .map_or_else(String::new, |uri| format!("source-repository = \"{uri}\"\n"));
+                let (identity, issuer) = (&one.identity, &one.issuer);
+                write!(text, "identity = \"{identity}\"\nissuer = \"{issuer}\"\n{repository}")
+            }
+        };
+        let (member, id) = match &self.speaks_for {
+            SpeaksFor::Builder(id) => ("builder-id", id),
+            SpeaksFor::Verifier(id) => ("verifier-id", id),
+        };
+        let level = self.max_level.number();
+        let _ = write!(text, "{member} = \"{id}\"\nmax-level = {level}\n");
         for (member, time) in
             [("from", self.from), ("until", self.until), ("revoked", self.revoked)]
         {
             if let Some(time) = time {
-                let time = Timestamp::from_second(time).map_err(|source| TrustError::Time {
-                    entry: 1,
-                    member,
-                    source,
-                })?;
-                // Writing to a String does not fail.
-                let _ = writeln!(text, "{member} = \"{time}\"");
+                let _ = writeln!(text, "{member} = \"{}\"", written(time, member)?);
             }
         }
         Ok(text)
     }
+}
+
+/// Writes a time as the file has it.
+fn written(time: i64, member: &'static str) -> Result<Timestamp, TrustError> {
+    Timestamp::from_second(time).map_err(|source| TrustError::Time { entry: 1, member, source })
 }
 
 fn seconds(
@@ -289,8 +470,8 @@ mod tests {
         let key = PrivateKey::from_random(Algorithm::EcdsaP256, &random).unwrap();
         Entry {
             name: "desk, <1> é".into(),
-            key: key.public().unwrap(),
-            builder: BuilderId::new("https://a.example/k/v1").unwrap(),
+            who: Who::Key(key.public().unwrap()),
+            speaks_for: SpeaksFor::Builder(BuilderId::new("https://a.example/k/v1").unwrap()),
             max_level: Level::L2,
             from: Some(1_795_346_700),
             until: None,
@@ -306,7 +487,7 @@ mod tests {
         assert!(text.contains("from = \"2026-11-22T11:25:00Z\"\n"));
         let trust = Trust::parse(text.as_bytes()).unwrap();
         assert_eq!(trust.entries(), [first.clone(), second]);
-        assert_eq!(trust.of_key(&first.key.id()).count(), 1);
+        assert_eq!(trust.of_key(&first.key().unwrap().id()).count(), 1);
         assert_eq!(Trust::parse(b"").unwrap(), Trust::default());
     }
 
@@ -322,6 +503,10 @@ mod tests {
             ("revoked = \"1970-01-01T00:00:00Z\"", "revoked = \"yesterday\""),
             ("revoked =", "revokd ="),
             ("name =", "name = \"a\"\nname ="),
+            ("max-level", "verifier-id = \"https://v.example/\"\nmax-level"),
+            ("max-level", "identity = \"a@b.example\"\nissuer = \"https://i.example\"\nmax-level"),
+            ("max-level", "issuer = \"https://i.example\"\nmax-level"),
+            ("builder-id = \"https://a.example/k/v1\"\n", ""),
         ] {
             let bad = format!("{good}\n{}", good.replacen(from, to, 1));
             assert_ne!(bad, format!("{good}\n{good}"), "{from}");
@@ -329,5 +514,26 @@ mod tests {
         }
         assert!(Entry { name: "a\"b".into(), ..entry(1) }.to_toml().is_err());
         assert!(Trust::parse(b"\xff").is_err());
+    }
+
+    #[test]
+    fn an_entry_may_name_an_identity_or_a_verifier() {
+        let identity = Identity {
+            identity: "https://ci.example/repo@refs/heads/main".into(),
+            issuer: "https://issuer.example".into(),
+            source_repository: Some("https://host.example/repo".into()),
+        };
+        let by_name = Entry { who: Who::Identity(identity), ..entry(1) };
+        let id = BuilderId::new("https://v.example/v1").unwrap();
+        let judge = Entry { speaks_for: SpeaksFor::Verifier(id), ..entry(2) };
+        let text = format!("{}\n{}", by_name.to_toml().unwrap(), judge.to_toml().unwrap());
+        let trust = Trust::parse(text.as_bytes()).unwrap();
+        assert_eq!(trust.entries(), [by_name.clone(), judge.clone()]);
+        assert!(by_name.key().is_none() && judge.builder().is_none());
+        assert!(by_name.is_called("https://ci.example/repo@refs/heads/main"));
+        let bad = text.replace("issuer = \"https://issuer.example\"\n", "");
+        assert!(matches!(Trust::parse(bad.as_bytes()), Err(TrustError::Who { entry: 1 })));
+        let bad = text.replace("https://issuer.example", "");
+        assert!(matches!(Trust::parse(bad.as_bytes()), Err(TrustError::Identity { .. })));
     }
 }

@@ -7,6 +7,7 @@ use std::fmt;
 
 use crate::bundle::EvidenceError;
 use crate::claims::ClaimsError;
+use crate::policy::Broken;
 
 /// What was looked at, in the order in which it is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -27,6 +28,10 @@ pub enum Subject {
     Hermetic,
     /// It stands in a transparency log.
     Log,
+    /// A rule of the policy.
+    Policy,
+    /// A verification summary says what is wanted.
+    Summary,
 }
 
 /// One check.
@@ -66,6 +71,8 @@ pub enum Code {
     NoStatement = 1,
     /// KILN-0802: the signer is not trusted, or not for this builder, or not now.
     SignerNotTrusted = 2,
+    /// KILN-0804: a rule of the policy is not met.
+    PolicyRefused = 4,
     /// KILN-0805: the evidence file is empty.
     EvidenceEmpty = 5,
     /// KILN-0806: the evidence or the statement can not be read.
@@ -80,6 +87,8 @@ pub enum Code {
     NotHermetic = 10,
     /// KILN-0811: a parameter that this verifier does not know.
     UnknownParameter = 11,
+    /// KILN-0821: a verification summary that does not say what is wanted.
+    SummaryRefused = 21,
 }
 
 /// Why a check failed, with what was compared.
@@ -194,6 +203,19 @@ pub enum Reason {
         /// The file's.
         got: String,
     },
+    /// A rule of the policy is not met.
+    #[error(transparent)]
+    Policy(Broken),
+    /// A verification summary says something else than is wanted.
+    #[error("the verification summary {what}")]
+    Summary {
+        /// What is wrong with it.
+        what: &'static str,
+        /// What is wanted.
+        expected: String,
+        /// What it says, escaped.
+        got: String,
+    },
     /// The manifest that was given can not be read.
     #[error("the dependency manifest can not be read")]
     ManifestUnreadable(#[source] ClaimsError),
@@ -211,6 +233,8 @@ impl Subject {
             Subject::Source => "source",
             Subject::Hermetic => "hermetic",
             Subject::Log => "log",
+            Subject::Policy => "policy",
+            Subject::Summary => "summary",
         }
     }
 }
@@ -248,6 +272,8 @@ impl Reason {
             | Reason::NotPinned { .. }
             | Reason::NoInputs
             | Reason::Manifest { .. } => Code::NotHermetic,
+            Reason::Policy(_) => Code::PolicyRefused,
+            Reason::Summary { .. } => Code::SummaryRefused,
         }
     }
 
@@ -262,7 +288,9 @@ impl Reason {
             Reason::Digest { expected, got }
             | Reason::Builder { expected, got }
             | Reason::Source { expected, got }
+            | Reason::Summary { expected, got, .. }
             | Reason::Manifest { expected, got } => pair(expected, got),
+            Reason::Policy(broken) => pair(&broken.expected, &broken.got),
             Reason::PayloadType { got } => pair(crate::dsse::PAYLOAD_TYPE, got),
             Reason::BuildType { got } => {
                 use crate::predicate::provenance::{BUILD_TYPE_BUILD, BUILD_TYPE_RUN};
@@ -306,6 +334,7 @@ impl Reason {
             Reason::Expired { .. } | Reason::NotYetValid { .. } | Reason::Revoked { .. } => {
                 Some("ask the builder's owner for a file signed with a key in force")
             }
+            Reason::Policy(broken) => Some(broken.help),
             Reason::Broken { .. } | Reason::Digest { .. } => {
                 Some("get file and bundle again from where they were published")
             }
@@ -324,6 +353,9 @@ impl Reason {
             Reason::UnknownParameter { .. } => {
                 Some("verify with the kiln that made it, or a newer one:  kiln inspect F names it")
             }
+            Reason::Summary { .. } => Some(
+                "get the summary of this file, made for this address; what one says:  kiln inspect --raw F",
+            ),
             Reason::Source { .. } => Some(
                 "see what it was built from:  kiln inspect F. If that is right, name it:  --source URI",
             ),

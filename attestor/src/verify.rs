@@ -100,6 +100,11 @@ impl<T> Verified<T> {
     pub fn checks(&self) -> &[Check] {
         &self.checks
     }
+
+    /// Gives up the proof and keeps its checks: for a refusal by a rule that comes after them.
+    pub(crate) fn into_checks(self) -> Vec<Check> {
+        self.checks
+    }
 }
 
 /// Decides whether the evidence speaks for the file. `now` is in seconds since 1970.
@@ -113,27 +118,47 @@ pub fn verify(
     expected: &Expected<'_>,
     now: i64,
 ) -> Result<Verified<Statement>, Refusal> {
-    // 1. Read the evidence.
-    let attestations = match bundle::read(evidence.bytes) {
-        Ok(attestations) => attestations,
-        Err(error) => {
-            let mut checks = Checks::default();
-            checks.failed(Subject::Evidence, Reason::Evidence(error));
-            return Err(checks.refusal());
-        }
-    };
     let mut furthest: Option<Refusal> = None;
-    for attestation in &attestations {
-        let refusal = match judge(artifact, attestation, evidence, expected, now) {
+    for (_, judged) in judge_each(artifact, evidence, expected, now)? {
+        let refusal = match judged {
             Ok(verified) => return Ok(verified),
             Err(refusal) => refusal,
         };
-        if furthest.as_ref().is_none_or(|best| passed(best) < passed(&refusal)) {
-            furthest = Some(refusal);
-        }
+        furthest = Some(further(furthest, refusal));
     }
     // `bundle::read` returns at least one; if it ever returned none, that is no pass either.
     Err(furthest.unwrap_or(Refusal { checks: Vec::new() }))
+}
+
+/// An envelope and what came of judging it.
+pub(crate) type Judged = (Attestation, Result<Verified<Statement>, Refusal>);
+
+/// Judges every envelope of the evidence alone.
+pub(crate) fn judge_each(
+    artifact: &Artifact<'_>,
+    evidence: &Evidence<'_>,
+    expected: &Expected<'_>,
+    now: i64,
+) -> Result<Vec<Judged>, Refusal> {
+    // 1. Read the evidence.
+    let attestations = bundle::read(evidence.bytes).map_err(|error| {
+        let mut checks = Checks::default();
+        checks.failed(Subject::Evidence, Reason::Evidence(error));
+        checks.refusal()
+    })?;
+    let judged = attestations.into_iter().map(|attestation| {
+        let judged = judge(artifact, &attestation, evidence, expected, now);
+        (attestation, judged)
+    });
+    Ok(judged.collect())
+}
+
+/// Returns the refusal of the envelope that came furthest.
+pub(crate) fn further(best: Option<Refusal>, other: Refusal) -> Refusal {
+    match best {
+        Some(best) if passed(&best) >= passed(&other) => best,
+        Some(_) | None => other,
+    }
 }
 
 /// Judges one envelope alone.
@@ -195,7 +220,7 @@ fn judge(
 fn signer<'a>(attestation: &Attestation, expected: &Expected<'a>) -> Result<&'a PublicKey, Reason> {
     let mut keys: Vec<&PublicKey> = match expected.key {
         Some(key) => vec![key],
-        None => expected.trust.entries().iter().map(|entry| &entry.key).collect(),
+        None => expected.trust.entries().iter().filter_map(Entry::key).collect(),
     };
     keys.sort_by_cached_key(|key| (Some(key.id().hint()) != attestation.hint, key.id()));
     keys.dedup_by_key(|key| key.id());
@@ -275,9 +300,12 @@ fn check_builder(
             None => Ok((Level::L1, format!("{builder}, by a bare key: L1 at most"))),
         };
     }
-    let of_pair = || of_key.iter().filter(|entry| entry.builder.as_str() == statement.builder);
+    let of_pair = || {
+        of_key.iter().filter(|one| one.builder().is_some_and(|id| id.as_str() == statement.builder))
+    };
     if of_pair().next().is_none() {
-        let trusted: Vec<&str> = of_key.iter().map(|entry| entry.builder.as_str()).collect();
+        let ids = of_key.iter().filter_map(|entry| entry.builder());
+        let trusted: Vec<&str> = ids.map(crate::builder::BuilderId::as_str).collect();
         return Err(Reason::Builder { expected: trusted.join(", "), got: builder });
     }
     if let Some(since) = of_pair().find_map(|entry| entry.revoked) {

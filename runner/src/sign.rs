@@ -197,6 +197,7 @@ fn told(refused: &RefusedAnswer) -> Diagnostic {
             "the attestor refused to sign"
         }
         RefusedKind::Predicate => "the attestor does not sign this predicate",
+        RefusedKind::Summary => "the attestor does not sign this verdict",
         RefusedKind::Protocol => "the attestor did not understand what was asked",
     };
     let code = match refused.kind {
@@ -207,6 +208,7 @@ fn told(refused: &RefusedAnswer) -> Diagnostic {
         RefusedKind::KeyExists => Code::KeyExists,
         RefusedKind::Record | RefusedKind::Subject | RefusedKind::Nonce => Code::AttestorRefused,
         RefusedKind::Predicate => Code::PredicateDerived,
+        RefusedKind::Summary => Code::WrongValue,
         RefusedKind::Protocol => Code::Internal,
     };
     let mut diagnostic = Diagnostic::new(code, headline);
@@ -228,6 +230,9 @@ fn told(refused: &RefusedAnswer) -> Diagnostic {
         RefusedKind::Predicate => diagnostic
             .help("give another --type: one of your own, with a predicate that is a JSON object")
             .help("for a provenance:  kiln build --sign"),
+        RefusedKind::Summary => diagnostic.help(
+            "give a policy with a `uri`, and an address without credentials as --resource-uri",
+        ),
         RefusedKind::Record | RefusedKind::Subject | RefusedKind::Nonce => {
             diagnostic.help("start the command again when nothing writes to the files it signs")
         }

@@ -19,12 +19,15 @@ use crate::keys::PrivateKey;
 use crate::pipe::KeyInfo;
 use crate::public_key::{Algorithm, KeyError, PublicKey};
 use crate::signer::{FileSigner, Signer};
-use crate::trust::{Entry, Level, TRUST_BYTES_MAX, Trust, TrustError};
+use crate::trust::{Entry, Level, SpeaksFor, TRUST_BYTES_MAX, Trust, TrustError, Who, edit};
 
 /// Largest key file, in bytes; a PKCS#8 PEM of our kinds has some 250.
 const KEY_BYTES_MAX: usize = 16 << 10;
 /// What a key made here is called in `trust.toml`.
 const OWN_NAME: &str = "made on this machine";
+
+/// The file whose lock is held while the trust file is changed, by whichever process.
+pub const TRUST_LOCK: &str = "trust.lock";
 
 /// The configuration folder.
 pub(super) struct Keyring {
@@ -165,11 +168,13 @@ impl Keyring {
     }
 
     /// Reads the trust file: its text as it stands, and what it says.
-    fn trust(&self) -> Result<(Vec<u8>, Trust), KeyringError> {
+    pub(super) fn trust(&self) -> Result<(String, Trust), KeyringError> {
         let path = self.config.join("trust.toml");
         let bytes = files::read(&path, TRUST_BYTES_MAX)?.unwrap_or_default();
-        let trust = Trust::parse(&bytes).map_err(|source| KeyringError::Trust { path, source })?;
-        Ok((bytes, trust))
+        let refuse = |source| KeyringError::Trust { path: path.clone(), source };
+        let trust = Trust::parse(&bytes).map_err(refuse)?;
+        let text = String::from_utf8(bytes).map_err(|_| refuse(TrustError::Text))?;
+        Ok((text, trust))
     }
 
     /// Adds the key's own entries at the end of the trust file, one for each backend's builder, unless
@@ -179,9 +184,11 @@ impl Keyring {
         let public =
             key.public().map_err(|source| KeyringError::Key { path: self.key_path(), source })?;
         let config = self.builder()?;
-        let (mut bytes, trust) = self.trust()?;
-        let known =
-            |builder: &BuilderId| trust.of_key(&public.id()).any(|entry| entry.builder == *builder);
+        let _lock = files::lock(&self.config.join(TRUST_LOCK))?;
+        let (mut text, trust) = self.trust()?;
+        let known = |builder: &BuilderId| {
+            trust.of_key(&public.id()).any(|one| one.builder() == Some(builder))
+        };
         let missing: Vec<&BuilderId> =
             config.full().filter(|builder: &&BuilderId| !known(builder)).collect();
         if missing.is_empty() {
@@ -190,22 +197,17 @@ impl Keyring {
         for builder in missing {
             let entry = Entry {
                 name: OWN_NAME.to_owned(),
-                key: public.clone(),
-                builder: builder.clone(),
+                who: Who::Key(public.clone()),
+                speaks_for: SpeaksFor::Builder(builder.clone()),
                 max_level: Level::L1,
                 from: Some(now),
                 until: None,
                 revoked: None,
             };
-            let text = entry
-                .to_toml()
+            text = edit::append(&text, &entry)
                 .map_err(|source| KeyringError::Trust { path: path.clone(), source })?;
-            if !bytes.is_empty() {
-                bytes.extend_from_slice(if bytes.ends_with(b"\n") { b"\n" } else { b"\n\n" });
-            }
-            bytes.extend_from_slice(text.as_bytes());
         }
-        files::replace(&path, &bytes)?;
+        files::replace(&path, text.as_bytes())?;
         Ok(public)
     }
 }

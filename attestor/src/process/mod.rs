@@ -25,5 +25,7 @@ mod journal;
 mod keyring;
 mod serve;
 mod subjects;
+mod summarise;
 
 pub use enter::enter;
+pub use keyring::TRUST_LOCK;

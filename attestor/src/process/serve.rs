@@ -4,7 +4,8 @@
 //! 2. The journal is asked. The same request gets the same bytes, another one under its nonce none.
 //! 3. The deadline and the run's times are compared with this process' own clock.
 //! 4. The subjects are hashed from their descriptors.
-//! 5. The statement is derived, or for `kiln attest` written around the given predicate.
+//! 5. The statement is derived, for `kiln attest` written around the given predicate, or for a verdict
+//!    made by verifying the file here.
 //! 6. It is signed, once.
 //! 7. The journal's entry is made durable, and only then the answer leaves.
 
@@ -20,6 +21,7 @@ use super::files::{self, FileError};
 use super::journal::{Journal, JournalError, Known};
 use super::keyring::{Keyring, KeyringError};
 use super::subjects::{self, SubjectError};
+use super::summarise::{self, SummariseError};
 use crate::bundle;
 use crate::envelope;
 use crate::order::{Refused, check_clock, check_deadline, check_name};
@@ -69,6 +71,8 @@ enum ServeError {
     PredicateJson(#[source] JsonError),
     #[error("an attestation needs at least one subject, each with a file name of its own")]
     Subjects,
+    #[error("the verdict is not signed")]
+    Summary(#[source] SummariseError),
     #[error("write the envelope")]
     Write(#[source] serde_json::Error),
     #[error("a dependency manifest is no text")]
@@ -100,7 +104,7 @@ fn serve(
     }
     let key = |result: Result<_, KeyringError>| result.map(Answer::Key).map_err(ServeError::Key);
     match request {
-        Request::Sign(_) | Request::Attest(_) => {
+        Request::Sign(_) | Request::Attest(_) | Request::Summarise(_) => {
             sign(places, &keyring, &request, descriptors, now).map(Answer::Signed)
         }
         Request::Generate { algorithm } => key(keyring.generate(algorithm, now)),
@@ -131,7 +135,7 @@ fn sign(
     // 4. The bytes themselves.
     subjects::check(&request.blobs(), descriptors).map_err(ServeError::Subject)?;
     // 5. What is claimed.
-    let derived = derive(keyring, request)?;
+    let derived = derive(keyring, request, now)?;
     // 6. Sworn to, once.
     let signer = keyring.signer().map_err(ServeError::Key)?;
     let envelope = envelope::sign(derived.statement_bytes, &signer);
@@ -157,6 +161,7 @@ fn nonce(request: &Request) -> Option<&Nonce> {
     match request {
         Request::Sign(record) => Some(&record.order.nonce),
         Request::Attest(attest) => Some(&attest.nonce),
+        Request::Summarise(summarise) => Some(&summarise.nonce),
         Request::Generate { .. }
         | Request::Show
         | Request::Import { .. }
@@ -171,6 +176,7 @@ fn check_time(request: &Request, now: i64) -> Result<(), Refused> {
             check_clock(record, now)
         }
         Request::Attest(attest) => check_deadline(attest.deadline, now),
+        Request::Summarise(summarise) => check_deadline(summarise.deadline, now),
         Request::Generate { .. }
         | Request::Show
         | Request::Import { .. }
@@ -178,7 +184,7 @@ fn check_time(request: &Request, now: i64) -> Result<(), Refused> {
     }
 }
 
-fn derive(keyring: &Keyring, request: &Request) -> Result<Derived, ServeError> {
+fn derive(keyring: &Keyring, request: &Request, now: i64) -> Result<Derived, ServeError> {
     match request {
         Request::Sign(record) => {
             let builder = keyring.builder().map_err(ServeError::Key)?;
@@ -186,6 +192,13 @@ fn derive(keyring: &Keyring, request: &Request) -> Result<Derived, ServeError> {
         }
         Request::Attest(attest) => {
             let statement_bytes = foreign(attest)?;
+            Ok(Derived { statement_bytes, dependency_manifest: None })
+        }
+        Request::Summarise(asked) => {
+            let builder = keyring.builder().map_err(ServeError::Key)?;
+            let (_, trust) = keyring.trust().map_err(ServeError::Key)?;
+            let statement_bytes =
+                summarise::statement(asked, &builder, &trust, now).map_err(ServeError::Summary)?;
             Ok(Derived { statement_bytes, dependency_manifest: None })
         }
         Request::Generate { .. }
@@ -232,6 +245,7 @@ fn refused(error: &ServeError) -> RefusedAnswer {
         ServeError::Nonce => RefusedKind::Nonce,
         ServeError::Record(_) => RefusedKind::Record,
         ServeError::Subject(_) | ServeError::Subjects => RefusedKind::Subject,
+        ServeError::Summary(_) => RefusedKind::Summary,
         ServeError::Derived { .. }
         | ServeError::PredicateType { .. }
         | ServeError::Predicate

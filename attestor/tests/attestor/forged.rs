@@ -6,7 +6,7 @@ use attestor::builder::{BuilderId, LOCAL_BUILDER_ID};
 use attestor::dsse::{PAYLOAD_TYPE, pae};
 use attestor::expected_source::ExpectedSource;
 use attestor::public_key::PublicKey;
-use attestor::trust::{Entry, Level, Trust};
+use attestor::trust::{Entry, Level, SpeaksFor, Trust, Who};
 use attestor::verdict::{Code, Refusal};
 use attestor::verify::{Artifact, Evidence, Expected, Verified, verify};
 use base64::Engine as _;
@@ -21,8 +21,8 @@ use crate::support::{ARTIFACT, NOW};
 fn entry(key: &PublicKey, builder: &str, max_level: Level) -> Entry {
     Entry {
         name: "test".into(),
-        key: key.clone(),
-        builder: BuilderId::new(builder).unwrap(),
+        who: Who::Key(key.clone()),
+        speaks_for: SpeaksFor::Builder(BuilderId::new(builder).unwrap()),
         max_level,
         from: None,
         until: None,

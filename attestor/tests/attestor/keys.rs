@@ -47,7 +47,7 @@ fn a_key_is_made_private_trusted_for_its_own_builder_and_never_overwritten() {
         let trust = std::fs::read(folder.path().join("config/trust.toml")).unwrap();
         let trust = Trust::parse(&trust).unwrap();
         let builders: Vec<&str> =
-            trust.entries().iter().map(|entry| entry.builder.as_str()).collect();
+            trust.entries().iter().map(|entry| entry.builder().unwrap().as_str()).collect();
         assert_eq!(
             builders,
             [
@@ -57,7 +57,7 @@ fn a_key_is_made_private_trusted_for_its_own_builder_and_never_overwritten() {
             ]
         );
         for entry in trust.entries() {
-            assert_eq!(entry.key.id().to_string(), made.fingerprint);
+            assert_eq!(entry.key().unwrap().id().to_string(), made.fingerprint);
             assert_eq!(entry.max_level, Level::L1);
         }
 
@@ -140,7 +140,8 @@ fn rotation_loses_neither_key_and_keeps_the_old_ones_trust() {
     assert_eq!(std::fs::read(&retired).unwrap(), old_bytes);
     assert_eq!((mode(&retired), mode(&config.join("key.pem"))), (0o600, 0o600));
     let trust = Trust::parse(&std::fs::read(config.join("trust.toml")).unwrap()).unwrap();
-    let mut ids: Vec<String> = trust.entries().iter().map(|one| one.key.id().to_string()).collect();
+    let mut ids: Vec<String> =
+        trust.entries().iter().map(|one| one.key().unwrap().id().to_string()).collect();
     // One entry for each backend's builder.
     ids.dedup();
     assert_eq!(ids, [old.fingerprint, new.fingerprint]);

@@ -9,6 +9,8 @@ mod derive;
 mod forged;
 mod forger;
 mod keys;
+mod policy;
 mod process;
 mod story;
+mod summary;
 mod support;

@@ -2,8 +2,13 @@
 //!
 //! Flags have environment twins, which `--help` shows. Precedence: flag, environment, built-in.
 
+mod trusting;
+
+pub use trusting::*;
+
 use std::path::PathBuf;
 
+use attestor::trust::Level;
 use clap::builder::FalseyValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use model::digest::{Digest, ParseDigestError};
@@ -109,6 +114,12 @@ pub enum Command {
     /// Signing keys
     #[command(subcommand)]
     Key(KeyCommand),
+    /// Who is believed
+    #[command(subcommand)]
+    Trust(TrustCommand),
+    /// What is expected of a file
+    #[command(subcommand)]
+    Policy(PolicyCommand),
     /// One build or file: times, inputs, outputs, trust
     Show(ShowArgs),
     /// Output of steps
@@ -293,15 +304,30 @@ pub struct VerifyArgs {
     /// The files to decide about
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,
-    /// The evidence, instead of FILE.sigstore.json or FILE.intoto.jsonl
+    /// The evidence, instead of what lies beside FILE; may be given several times
     #[arg(long, value_name = "F")]
-    pub bundle: Option<PathBuf>,
+    pub bundle: Vec<PathBuf>,
     /// A public key to trust, at L1 at most
     #[arg(long, value_name = "F")]
     pub key: Option<PathBuf>,
     /// The source it must come from
     #[arg(long, value_name = "URI")]
     pub source: Option<String>,
+    /// What is expected: a policy file, or slsa-l1, slsa-l2, slsa-l3, ssdf
+    #[arg(long, value_name = "F")]
+    pub policy: Option<String>,
+    /// Where FILE is to be had from: what a summary must be about, or will be
+    #[arg(long, value_name = "URI")]
+    pub resource_uri: Option<String>,
+    /// The SLSA build level that is wanted
+    #[arg(long, value_name = "N", value_parser = level)]
+    pub level: Option<Level>,
+    /// Attestations of dependencies, verified by the same trust
+    #[arg(long, value_name = "DIR")]
+    pub deps: Option<PathBuf>,
+    /// Write the verdict, signed, as a bare line and as a bundle
+    #[arg(long, value_name = "OUT", requires = "policy", requires = "resource_uri", conflicts_with_all = ["key", "source", "level"])]
+    pub vsa: Option<PathBuf>,
     /// Print each check
     #[arg(long)]
     pub explain: bool,

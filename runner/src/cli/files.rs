@@ -9,7 +9,7 @@ use rustix::fs::{Mode, OFlags};
 /// Largest evidence, key or trust file that is read, in bytes.
 const FILE_BYTES_MAX: u64 = 64 << 20;
 /// Suffixes of evidence beside a file, in the order in which they are looked for.
-pub const EVIDENCE: [&str; 2] = [".sigstore.json", ".intoto.jsonl"];
+pub const EVIDENCE: [&str; 3] = [".sigstore.json", ".sigstore", ".intoto.jsonl"];
 
 /// Returns the path of `path` with a suffix.
 pub fn beside(path: &Path, suffix: &str) -> PathBuf {

@@ -16,11 +16,13 @@ pub(crate) mod lasting;
 mod lock;
 mod log;
 mod man;
+mod policy;
 mod run;
 mod schema;
 mod session;
 mod show;
 mod store;
+mod trust;
 mod usage;
 mod verify;
 mod version;
@@ -74,6 +76,8 @@ fn dispatch(session: &Session, command: Command) -> Ended {
         Command::Inspect(args) => inspect::run(session, &args),
         Command::Attest(args) => attest::run(session, &args),
         Command::Key(command) => key::run(session, &command),
+        Command::Trust(command) => trust::run(session, &command),
+        Command::Policy(command) => policy::run(session, &command),
         Command::Show(args) => show::run(session, &args),
         Command::Log(args) => log::run(session, &args),
         Command::Graph(args) => graph::run(session, &args),

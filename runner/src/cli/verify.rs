@@ -1,51 +1,77 @@
 //! `kiln verify`: the trust decision. Exit 0 or 4.
 //!
-//! Opens no socket, and neither does anything it calls: what it needs is the file, its evidence and
-//! what this user trusts.
+//! Opens no socket, and neither does anything it calls: what it needs is the file, its evidence, what
+//! this user trusts and what is expected. Only `--vsa` speaks with another process, the attestor, by the
+//! pair of sockets it is born with.
+//!
+//! A file is verified where at least one attestation passes every check. None at all is a refusal.
 
-use std::path::{Path, PathBuf};
+mod dependencies;
+mod evidence;
+mod oci;
+mod summary;
 
+use std::path::Path;
+
+use attestor::claims::Statement;
 use attestor::expected_source::ExpectedSource;
-use attestor::public_key::PublicKey;
-use attestor::trust::Trust;
+use attestor::policy::{Accepted, Decision, Question, decide};
+use attestor::trust::Level;
 use attestor::verdict::{self, Check, Outcome, Reason, Refusal};
-use attestor::verify::{Artifact, Evidence, Expected, Verified, verify};
-use model::digest::Digest;
+use attestor::verify::{Artifact, Evidence, Expected, Verified};
+use attestor::vsa::{VerifiedSummary, Wanted};
 use model::text;
 use serde_json::{Value, json};
 
 use super::args::VerifyArgs;
-use super::{Ended, Session, files};
-use crate::diagnostic::{Code, Diagnostic, Exit, Place};
+use super::policy::Loaded;
+use super::{Ended, Session, policy, trust, wrong_usage};
+use crate::diagnostic::{Code, Diagnostic, Exit, FileText, Place};
 use crate::report;
-use crate::store::hash_file;
+
+pub use evidence::{Found, digest, gather};
+
+/// One thing to decide about.
+pub struct Target {
+    /// What people call it.
+    pub name: String,
+    /// What its bytes hash to.
+    pub digest: model::Digest,
+    /// What speaks for it.
+    pub evidence: Vec<Found>,
+}
 
 /// How much of a commit's name is shown.
 const COMMIT_CHARS: usize = 12;
 
 /// Decides about each file; all must be verified.
 pub fn run(session: &Session, args: &VerifyArgs) -> Ended {
-    let trust = trust(session)?;
-    let key = args.key.as_deref().map(|path| key(session, path)).transpose()?;
+    let trust = trust::read(session)?;
+    let key = args.key.as_deref().map(|path| trust::key(session, path)).transpose()?;
     let source = args.source.as_deref().map(ExpectedSource::parse);
     let expected = Expected { trust: &trust, key: key.as_ref(), source: source.as_ref() };
-    let mut documents = Vec::new();
-    let mut wrong = Vec::new();
+    let loaded = args.policy.as_deref().map(|name| policy::load(session, name)).transpose()?;
+    let dependencies = dependencies::read(session, args.deps.as_deref())?;
+    if args.vsa.is_some() && args.files.len() != 1 {
+        return Err(vec![
+            wrong_usage("a summary is about one file").help("verify them one by one"),
+        ]);
+    }
+    let judge = Judge {
+        session,
+        args,
+        expected,
+        policy: loaded.as_ref(),
+        dependencies: dependencies.as_ref(),
+    };
+    let (mut documents, mut wrong) = (Vec::new(), Vec::new());
     for file in &args.files {
-        match one(session, args, file, &expected) {
-            Ok(told) => {
-                if session.speaks() {
-                    report::told(&told.text);
-                }
-                documents.push(told.json);
+        for told in judge.file(file) {
+            if session.speaks() {
+                report::told(&told.text);
             }
-            Err(refused) => {
-                if session.speaks() {
-                    report::told(&refused.text);
-                }
-                documents.push(refused.json);
-                wrong.extend(refused.diagnostics);
-            }
+            documents.push(told.json);
+            wrong.extend(told.diagnostics);
         }
     }
     if session.global.json {
@@ -56,67 +82,204 @@ pub fn run(session: &Session, args: &VerifyArgs) -> Ended {
     if wrong.is_empty() { Ok(Exit::Done) } else { Err(wrong) }
 }
 
-struct Told {
+/// What is told of one file.
+pub struct Told {
     text: String,
     json: Value,
+    /// Why it is refused; empty if it is not.
+    pub diagnostics: Vec<Diagnostic>,
 }
 
-struct Refused {
-    text: String,
-    json: Value,
-    diagnostics: Vec<Diagnostic>,
+/// All that is the same for every file.
+struct Judge<'a> {
+    session: &'a Session,
+    args: &'a VerifyArgs,
+    expected: Expected<'a>,
+    policy: Option<&'a Loaded>,
+    dependencies: Option<&'a dependencies::Given>,
 }
 
-fn one(
-    session: &Session,
-    args: &VerifyArgs,
-    file: &Path,
-    expected: &Expected<'_>,
-) -> Result<Told, Refused> {
-    let path = session.context.folder.join(file);
-    let name = text::escape(file.as_os_str().as_encoded_bytes());
-    let stop = |diagnostic: Diagnostic| {
-        let json = json!({"file": name, "verified": false, "errors": [diagnostic.to_json()]});
-        Refused { text: String::new(), json, diagnostics: vec![diagnostic] }
-    };
-    let digest = digest(&path, &name).map_err(stop)?;
-    let (evidence_path, bytes) = evidence(session, args, &path, &name).map_err(stop)?;
-    let manifest = files::read(&files::beside(&path, ".dependencies.json")).ok().flatten();
-    let artifact = Artifact { name: &name, digest };
-    let given = Evidence { bytes: &bytes, manifest: manifest.as_deref() };
-    match verify(&artifact, &given, expected, session.context.now()) {
-        Ok(verified) => Ok(told(session, &name, &digest, &verified)),
-        Err(refusal) => Err(refused(session, &name, &evidence_path, &refusal)),
+impl Judge<'_> {
+    fn file(&self, file: &Path) -> Vec<Told> {
+        let path = self.session.context.folder.join(file);
+        let name = text::escape(file.as_os_str().as_encoded_bytes());
+        let stop = |diagnostic: Diagnostic| {
+            let json = json!({"file": name, "verified": false, "errors": [diagnostic.to_json()]});
+            vec![Told { text: String::new(), json, diagnostics: vec![diagnostic] }]
+        };
+        let targets = if oci::is_layout(&path) {
+            oci::targets(&path, &name)
+        } else {
+            self.plain(&path, &name).map(|target| vec![target])
+        };
+        match targets {
+            Ok(targets) => targets.iter().map(|target| self.target(&path, target)).collect(),
+            Err(diagnostic) => stop(diagnostic),
+        }
+    }
+
+    fn plain(&self, path: &Path, name: &str) -> Result<Target, Diagnostic> {
+        let digest = digest(path, name)?;
+        let wants_others = self.policy.is_some_and(|loaded| loaded.policy.wants_others());
+        let evidence = gather(self.session, &self.args.bundle, path, name, wants_others)?;
+        Ok(Target { name: name.to_owned(), digest, evidence })
+    }
+
+    fn target(&self, path: &Path, target: &Target) -> Told {
+        let evidence: Vec<Evidence<'_>> = target.evidence.iter().map(Found::evidence).collect();
+        let wanted = self.args.resource_uri.as_ref().map(|uri| Wanted {
+            resource_uri: uri.clone(),
+            level: self.args.level.unwrap_or(Level::L1),
+            policy: self.policy.map(|loaded| loaded.policy.digest()),
+        });
+        let now = self.session.context.now();
+        let decided = decide(&Question {
+            artifact: Artifact { name: &target.name, digest: target.digest },
+            evidence: &evidence,
+            expected: self.expected,
+            policy: self.policy.map(|loaded| &loaded.policy),
+            summary: wanted.as_ref().filter(|_| self.args.vsa.is_none()),
+            now,
+        });
+        let mut told = match &decided {
+            Ok(decision) => self.accepted(target, decision),
+            Err(refusal) => {
+                refused(self.session, &target.name, &target.evidence, self.policy, refusal)
+            }
+        };
+        if let Some(out) = &self.args.vsa {
+            let asked = summary::Asked {
+                path,
+                target,
+                policy: self.policy,
+                resource_uri: self.args.resource_uri.as_deref().unwrap_or_default(),
+                dependencies: self.dependencies.map(|given| given.texts.clone()),
+                passed: told.diagnostics.is_empty(),
+                reproduced: decided.is_ok_and(|decision| decision.reproduced > 1),
+            };
+            match summary::write(self.session, &asked, out) {
+                Ok(files) => {
+                    for file in &files {
+                        told.text.push_str(&format!(" wrote {file}\n"));
+                    }
+                    told.json["summaries"] = json!(files);
+                }
+                Err(found) => told.diagnostics.extend(found),
+            }
+        }
+        told
+    }
+
+    fn accepted(&self, target: &Target, decision: &Decision) -> Told {
+        let mut told = match &decision.accepted {
+            Accepted::Provenance(verified) => self.provenance(target, decision, verified),
+            Accepted::Summary(summary) => by_summary(self.session, target, summary),
+        };
+        if let Some(wanted) = self.args.level.filter(|wanted| *wanted > decision.level) {
+            let diagnostic = Diagnostic::new(
+                Code::PolicyRefused,
+                format!("{} is refused: its level is too low", target.name),
+            )
+            .expected(format!("{wanted} or higher"))
+            .got(decision.level.to_string())
+            .help("take a file from a builder of that level; a bare --key gives L1 at most");
+            refuse(&mut told, diagnostic);
+        }
+        if let (Accepted::Provenance(verified), Some(given)) =
+            (&decision.accepted, self.dependencies)
+        {
+            let trust = self.expected.trust;
+            let tree = given.found.walk(verified.value(), trust, self.session.context.now());
+            told.text.push_str(&dependencies::told(self.session, &tree));
+            told.json["dependencies"] = dependencies::document(&tree);
+            if let Some(bad) = tree.first_bad() {
+                refuse(&mut told, dependencies::diagnostic(&target.name, bad));
+            }
+        }
+        told
+    }
+
+    fn provenance(
+        &self,
+        target: &Target,
+        decision: &Decision,
+        verified: &Verified<Statement>,
+    ) -> Told {
+        let mut out = checks(self.session, verified.checks());
+        let statement = verified.value();
+        let parameter = |name: &str| statement.parameter(name).to_owned();
+        if let Some(loaded) = self.policy {
+            out.push_str(&self.rules(loaded, decision));
+        }
+        let dirty = parameter("dirty") == "true";
+        out.push_str(&format!(
+            " {} is verified, L{}: built from {}\n",
+            target.name,
+            decision.level.number(),
+            built_from(&parameter("source"), &parameter("commit"), dirty)
+        ));
+        let options = statement.options();
+        for (name, value) in &options {
+            let (name, value) = (text::escape(name.as_bytes()), text::escape(value.as_bytes()));
+            out.push_str(&format!("   option {name}: {value}\n"));
+        }
+        let mut json = json!({
+            "options": options,
+            "file": target.name, "digest": target.digest, "verified": true, "level": decision.level.number(), "key": verified.key().to_string(),
+            "builder": statement.builder, "backend": statement.run_details.get("kiln_backend"), "source": parameter("source"), "commit": parameter("commit"), "dirty": dirty, "checks": checks_json(verified.checks()),
+        });
+        if let Some(loaded) = self.policy {
+            let rules = decision.held.iter();
+            let rules: Vec<Value> = rules
+                .map(|held| json!({"rule": held.rule, "outcome": "ok", "detail": held.detail}))
+                .collect();
+            json["policy"] = json!({"name": loaded.policy.name(), "digest": loaded.policy.digest(), "rules": rules});
+        }
+        Told { text: out, json, diagnostics: Vec::new() }
+    }
+
+    fn rules(&self, loaded: &Loaded, decision: &Decision) -> String {
+        let mark = self.session.style.verdict(Some(true));
+        if !self.args.explain {
+            let (count, name) =
+                (decision.held.len(), text::escape(loaded.policy.name().as_bytes()));
+            return format!(" {mark} {:<12} all {count} rules of {name} are met\n", "policy");
+        }
+        let line = |held: &attestor::policy::Held| {
+            format!(" {mark} {:<12} {}: {}\n", "policy", held.rule, held.detail)
+        };
+        decision.held.iter().map(line).collect()
     }
 }
 
-fn told(
-    session: &Session,
-    name: &str,
-    digest: &Digest,
-    verified: &Verified<attestor::claims::Statement>,
-) -> Told {
+fn refuse(told: &mut Told, diagnostic: Diagnostic) {
+    let last = told.text.trim_end_matches('\n').rfind('\n').map_or(0, |at| at + 1);
+    if told.text[last..].contains(" is verified, ") {
+        told.text.truncate(last);
+    }
+    told.json["verified"] = json!(false);
+    let mut errors = told.json["errors"].as_array().cloned().unwrap_or_default();
+    errors.push(diagnostic.to_json());
+    told.json["errors"] = Value::Array(errors);
+    told.diagnostics.push(diagnostic);
+}
+
+fn by_summary(session: &Session, target: &Target, verified: &VerifiedSummary) -> Told {
+    let summary = verified.summary();
     let mut out = checks(session, verified.checks());
-    let statement = verified.value();
-    let parameter =
-        |name: &str| statement.external_parameters.get(name).cloned().flatten().unwrap_or_default();
-    let dirty = parameter("dirty") == "true";
+    let verifier = text::escape(summary.verifier.as_bytes());
     out.push_str(&format!(
-        " {name} is verified, L{}: built from {}\n",
+        " {} is verified, L{}: {verifier} judged it by {}\n",
+        target.name,
         verified.level().number(),
-        built_from(&parameter("source"), &parameter("commit"), dirty)
+        text::escape(summary.policy_uri.as_bytes()),
     ));
-    let options = statement.options();
-    for (name, value) in &options {
-        let (name, value) = (text::escape(name.as_bytes()), text::escape(value.as_bytes()));
-        out.push_str(&format!("   option {name}: {value}\n"));
-    }
     let json = json!({
-        "options": options,
-        "file": name, "digest": digest, "verified": true, "level": verified.level().number(), "key": verified.key().to_string(),
-        "builder": statement.builder, "backend": statement.run_details.get("kiln_backend"), "source": parameter("source"), "commit": parameter("commit"), "dirty": dirty, "checks": checks_json(verified.checks()),
+        "file": target.name, "digest": target.digest, "verified": true, "level": verified.level().number(), "key": verified.key().to_string(),
+        "verifier": summary.verifier, "resource_uri": summary.resource_uri, "time_verified": summary.time_verified, "policy": {"uri": summary.policy_uri, "digest": summary.policy_digest}, "levels": summary.levels,
+        "checks": checks_json(verified.checks()),
     });
-    Told { text: out, json }
+    Told { text: out, json, diagnostics: Vec::new() }
 }
 
 /// Says in words what a statement names as the source.
@@ -133,25 +296,34 @@ fn built_from(source: &str, commit: &str, dirty: bool) -> String {
     }
 }
 
-fn refused(session: &Session, name: &str, evidence: &Path, refusal: &Refusal) -> Refused {
+/// Returns a refusal as it is told.
+pub fn refused(
+    session: &Session,
+    name: &str,
+    evidence: &[Found],
+    loaded: Option<&Loaded>,
+    refusal: &Refusal,
+) -> Told {
+    let from = evidence.iter().map(|one| one.shown.as_str()).collect::<Vec<_>>().join(", ");
     let diagnostics: Vec<Diagnostic> = if refusal.reasons().next().is_none() {
         vec![
             Diagnostic::new(Code::NoStatement, format!("{name} is refused: nothing speaks for it"))
                 .help("get its bundle from where the file was published, or name it:  --bundle F"),
         ]
     } else {
-        let shown = evidence.strip_prefix(&session.context.folder).unwrap_or(evidence);
-        refusal.reasons().map(|reason| diagnostic(name, shown, reason)).collect()
+        let file = loaded.map(|loaded| &loaded.file);
+        refusal.reasons().map(|reason| diagnostic(name, &from, file, reason)).collect()
     };
     let errors: Vec<Value> = diagnostics.iter().map(Diagnostic::to_json).collect();
     let json = json!({"file": name, "verified": false, "checks": checks_json(&refusal.checks), "errors": errors});
-    Refused { text: checks(session, &refusal.checks), json, diagnostics }
+    Told { text: checks(session, &refusal.checks), json, diagnostics }
 }
 
-fn diagnostic(name: &str, evidence: &Path, reason: &Reason) -> Diagnostic {
+fn diagnostic(name: &str, from: &str, file: Option<&FileText>, reason: &Reason) -> Diagnostic {
     let code = match reason.code() {
         verdict::Code::NoStatement => Code::NoStatement,
         verdict::Code::SignerNotTrusted => Code::SignerNotTrusted,
+        verdict::Code::PolicyRefused => Code::PolicyRefused,
         verdict::Code::EvidenceEmpty => Code::EvidenceEmpty,
         verdict::Code::EvidenceMalformed => Code::EvidenceMalformed,
         verdict::Code::SignatureBroken => Code::SignatureBroken,
@@ -159,9 +331,15 @@ fn diagnostic(name: &str, evidence: &Path, reason: &Reason) -> Diagnostic {
         verdict::Code::SourceDiffers => Code::SourceDiffers,
         verdict::Code::NotHermetic => Code::NotHermetic,
         verdict::Code::UnknownParameter => Code::UnknownParameter,
+        verdict::Code::SummaryRefused => Code::SummaryRefused,
     };
-    let mut told = Diagnostic::new(code, format!("{name} is refused: {reason}"))
-        .at(Place::file(text::escape(evidence.as_os_str().as_encoded_bytes())));
+    let told = Diagnostic::new(code, format!("{name} is refused: {reason}"));
+    let mut told = match (reason, file) {
+        (Reason::Policy(broken), Some(file)) => {
+            told.at(file.place(policy::span(broken.span))).from(from)
+        }
+        _ => told.at(Place::file(from)),
+    };
     if let Some((expected, got)) = reason.compared() {
         // The file is what came; the statement says what should have come.
         let (expected, got) = match reason {
@@ -201,78 +379,14 @@ fn checks_json(checks: &[Check]) -> Vec<Value> {
         Outcome::Failed(_) => "failed",
         Outcome::NotApplicable => "not-applicable",
     };
-    checks.iter().map(|check| json!({"check": check.subject.as_str(), "outcome": word(&check.outcome), "detail": check.detail})).collect()
-}
-
-fn digest(path: &Path, name: &str) -> Result<Digest, Diagnostic> {
-    let refuse = |error: &dyn std::error::Error| {
-        Diagnostic::new(Code::WrongValue, format!("cannot read {name}"))
-            .at(Place::file(name))
-            .caused_by(error)
-            .help("name a plain file that you may read, such as one in kiln-out/")
-    };
-    let file = files::open(path).map_err(|error| refuse(&error))?;
-    hash_file(&file, &mut |_| ()).map(|blob| blob.digest).map_err(|error| refuse(&error))
-}
-
-fn evidence(
-    session: &Session,
-    args: &VerifyArgs,
-    path: &Path,
-    name: &str,
-) -> Result<(PathBuf, Vec<u8>), Diagnostic> {
-    let candidates: Vec<PathBuf> = match &args.bundle {
-        Some(bundle) => vec![session.context.folder.join(bundle)],
-        None => files::EVIDENCE.iter().map(|suffix| files::beside(path, suffix)).collect(),
-    };
-    for candidate in candidates {
-        let found = files::read(&candidate).map_err(|error| {
-            Diagnostic::new(
-                Code::EvidenceMalformed,
-                format!("cannot read {}", text::escape(candidate.as_os_str().as_encoded_bytes())),
-            )
-            .caused_by(&error)
-            .help("make it a plain file that you may read, or name another:  --bundle F")
-        })?;
-        if let Some(bytes) = found {
-            return Ok((candidate, bytes));
+    let one = |check: &Check| {
+        let mut out = json!({"check": check.subject.as_str(), "outcome": word(&check.outcome), "detail": check.detail});
+        if let Outcome::Failed(Reason::Policy(broken)) = &check.outcome {
+            out["rule"] = json!(broken.rule);
+            out["line"] = json!(broken.line);
+            out["column"] = json!(broken.column);
         }
-    }
-    Err(Diagnostic::new(Code::NoStatement, format!("nothing speaks for {name}"))
-        .expected("a file NAME.sigstore.json or NAME.intoto.jsonl beside it")
-        .help("get it from where the file was published, or name it:  --bundle F"))
-}
-
-fn trust(session: &Session) -> Result<Trust, Vec<Diagnostic>> {
-    let path = session.context.config.join("trust.toml");
-    let refuse = |error: &dyn std::error::Error| {
-        vec![
-            Diagnostic::new(Code::WrongValue, format!("cannot use {}", path.display()))
-                .at(Place::file(path.display().to_string()))
-                .caused_by(error)
-                .help("mend it, or move it away and trust a key by name:  --key F"),
-        ]
+        out
     };
-    match files::read(&path) {
-        Ok(None) => Ok(Trust::default()),
-        Ok(Some(bytes)) => Trust::parse(&bytes).map_err(|error| refuse(&error)),
-        Err(error) => Err(refuse(&error)),
-    }
-}
-
-fn key(session: &Session, path: &Path) -> Result<PublicKey, Vec<Diagnostic>> {
-    let shown = text::escape(path.as_os_str().as_encoded_bytes());
-    let refuse = |error: &dyn std::error::Error| {
-        vec![
-            Diagnostic::new(Code::KeyUnreadable, format!("cannot use the key {shown}"))
-                .at(Place::file(shown.as_str()))
-                .caused_by(error)
-                .help("give a public key in PEM form, as kiln key export prints it"),
-        ]
-    };
-    let bytes = files::read(&session.context.folder.join(path))
-        .map_err(|error| refuse(&error))?
-        .ok_or_else(|| refuse(&std::io::Error::from(std::io::ErrorKind::NotFound)))?;
-    let pem = String::from_utf8(bytes).map_err(|error| refuse(&error))?;
-    PublicKey::from_pem(&pem).map_err(|error| refuse(&error))
+    checks.iter().map(one).collect()
 }

@@ -227,6 +227,10 @@ codes! {
     SourceDiffers = 809, Refused, "built from another source than expected";
     NotHermetic = 810, Refused, "the network was not off, or an input has no digest";
     UnknownParameter = 811, Refused, "a parameter that this verifier does not know";
+    PolicyMalformed = 820, Usage, "a policy that cannot be read, or could never be met";
+    SummaryRefused = 821, Refused, "a verification summary that does not say what is wanted";
+    DependencyRefused = 822, Refused, "a dependency that has attestations, none of which verifies";
+    CaseFailed = 823, Failed, "a case of a policy's table came out otherwise";
     // 09xx: rebuilding.
     OutputsDiffer = 901, Differs, "outputs differ";
     // 99xx: us.

@@ -1,0 +1,327 @@
+//! `decide`: verification and policy together, over all evidence there is for one file.
+//!
+//! 1. Every envelope is judged alone, as `kiln verify` does.
+//! 2. Each that verifies is compared with the policy, rule by rule. One and the same must meet all.
+//! 3. What needs several is counted: independent rebuilds, and other attestations that are asked for.
+//! 4. Where no provenance is accepted, a summary may be, if the caller said for which address.
+//!
+//! None of it is a pass by being absent: no evidence, no envelope and no rule that could be read are all
+//! refusals. Pure.
+
+use model::Digest;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::Policy;
+use super::check::{self, Facts, Findings, Held};
+use super::other::Other;
+use crate::bundle::Attestation;
+use crate::claims::Statement;
+use crate::trust::Level;
+use crate::verdict::{Check, Outcome, Reason, Refusal, Subject};
+use crate::verify::{self, Artifact, Evidence, Expected, Verified};
+use crate::vsa::{self, VerifiedSummary, Wanted};
+
+/// What is to be decided.
+#[derive(Clone, Copy, Debug)]
+pub struct Question<'a> {
+    /// The file.
+    pub artifact: Artifact<'a>,
+    /// All that speaks for it.
+    pub evidence: &'a [Evidence<'a>],
+    /// Who is believed.
+    pub expected: Expected<'a>,
+    /// What is expected.
+    pub policy: Option<&'a Policy>,
+    /// What a summary has to say, where one may take the provenance's place.
+    pub summary: Option<&'a Wanted>,
+    /// The time, in seconds since 1970.
+    pub now: i64,
+}
+
+/// What was accepted.
+#[derive(Debug)]
+pub enum Accepted {
+    /// Provenance.
+    Provenance(Box<Verified<Statement>>),
+    /// Somebody else's verdict.
+    Summary(Box<VerifiedSummary>),
+}
+
+/// A file that may be used, and why.
+#[derive(Debug)]
+pub struct Decision {
+    /// What spoke for it.
+    pub accepted: Accepted,
+    /// The level that is left after the policy.
+    pub level: Level,
+    /// The rules that are met.
+    pub held: Vec<Held>,
+    /// How many independent builders built the same.
+    pub reproduced: usize,
+}
+
+/// One envelope that verifies, with what it came with.
+struct Sound<'a> {
+    verified: Verified<Statement>,
+    manifest: Option<&'a [u8]>,
+}
+
+/// Decides about one file.
+///
+/// # Errors
+/// A refusal with a reason for each check that failed; of several envelopes, that of the one that came
+/// furthest.
+pub fn decide(question: &Question<'_>) -> Result<Decision, Refusal> {
+    // 1. Each alone.
+    let (mut sound, mut others, mut summaries) = (Vec::new(), Vec::new(), Vec::new());
+    let mut furthest = None;
+    for evidence in question.evidence {
+        let judged =
+            verify::judge_each(&question.artifact, evidence, &question.expected, question.now)?;
+        for (attestation, judged) in judged {
+            match judged {
+                Ok(verified) => sound.push(Sound { verified, manifest: evidence.manifest }),
+                Err(_) if vsa::is_summary(&attestation) => summaries.push(attestation),
+                Err(refusal) => {
+                    furthest = Some(verify::further(furthest, refusal));
+                    others.push(attestation);
+                }
+            }
+        }
+    }
+    // 2 and 3. The policy.
+    match by_policy(question, sound, &others) {
+        Some(Ok(decision)) => return Ok(decision),
+        Some(Err(refusal)) => furthest = Some(refusal),
+        None => {}
+    }
+    // 4. A summary.
+    by_summary(question, &summaries, furthest)
+}
+
+/// Returns the decision by provenance, or none if no provenance verifies.
+fn by_policy(
+    question: &Question<'_>,
+    mut sound: Vec<Sound<'_>>,
+    others: &[Attestation],
+) -> Option<Result<Decision, Refusal>> {
+    let Some(policy) = question.policy else {
+        let first = if sound.is_empty() { None } else { Some(sound.swap_remove(0)) };
+        return first.map(|one| {
+            let level = one.verified.level();
+            Ok(Decision { accepted: provenance(one), level, held: Vec::new(), reproduced: 1 })
+        });
+    };
+    let read = |attestation: &Attestation| {
+        let (trust, key) = (question.expected.trust, question.expected.key);
+        Other::read(attestation, &question.artifact.digest, trust, key, question.now)
+    };
+    let others: Vec<Other> = if policy.require.is_empty() {
+        Vec::new()
+    } else {
+        others.iter().filter_map(read).collect()
+    };
+    let findings: Vec<(Level, Findings<'_>)> =
+        sound.iter().map(|one| alone(question, policy, one, &others)).collect();
+    let met: Vec<bool> = findings.iter().map(|(_, out)| out.broken.is_empty()).collect();
+    let counts: Vec<usize> =
+        (0..sound.len()).map(|index| reproduced(&sound, &met, index)).collect();
+    let mut best: Option<(usize, Level, Findings<'_>)> = None;
+    for (index, (level, mut out)) in findings.into_iter().enumerate() {
+        if let Some(wanted) = &policy.reproduced_by {
+            let told = format!("{} independent builders", counts[index]);
+            if counts[index] >= wanted.value {
+                out.held("reproduced-by", told);
+            } else {
+                let expected = format!(
+                    "{} builders, each with a key of its own, of equal build definitions",
+                    wanted.value
+                );
+                let help = "give the other builders' evidence too:  --bundle F --bundle G";
+                out.broken("reproduced-by", wanted.span, expected, told, help);
+            }
+        }
+        if best.as_ref().is_none_or(|(_, _, known)| out.broken.len() < known.broken.len()) {
+            best = Some((index, level, out));
+        }
+    }
+    let (index, level, out) = best?;
+    let one = sound.swap_remove(index);
+    if out.broken.is_empty() {
+        let decision = Decision {
+            accepted: provenance(one),
+            level,
+            held: out.held,
+            reproduced: counts[index],
+        };
+        return Some(Ok(decision));
+    }
+    Some(Err(broken(one.verified, out)))
+}
+
+/// Compares one attestation with all rules that it can meet alone.
+fn alone<'p>(
+    question: &Question<'_>,
+    policy: &'p Policy,
+    one: &Sound<'_>,
+    others: &[Other],
+) -> (Level, Findings<'p>) {
+    let mut out = Findings::of(policy);
+    let facts = Facts {
+        verified: &one.verified,
+        manifest: one.manifest,
+        artifact: question.artifact.name,
+        digest: question.artifact.digest,
+        now: question.now,
+    };
+    let level = check::check(policy, &facts, &mut out);
+    check::required(policy, others, &mut out);
+    (level, out)
+}
+
+/// Returns the refusal by rules that are not met, after the checks that are.
+fn broken(verified: Verified<Statement>, out: Findings<'_>) -> Refusal {
+    let mut checks = verified.into_checks();
+    checks.extend(out.held.into_iter().map(|held| {
+        let detail = format!("{}: {}", held.rule, held.detail);
+        Check { subject: Subject::Policy, outcome: Outcome::Ok, detail }
+    }));
+    checks.extend(out.broken.into_iter().map(|broken| {
+        let detail = format!("{}: expected {}, got {}", broken.rule, broken.expected, broken.got);
+        Check { subject: Subject::Policy, outcome: Outcome::Failed(Reason::Policy(broken)), detail }
+    }));
+    Refusal { checks }
+}
+
+fn provenance(one: Sound<'_>) -> Accepted {
+    Accepted::Provenance(Box::new(one.verified))
+}
+
+fn by_summary(
+    question: &Question<'_>,
+    summaries: &[Attestation],
+    furthest: Option<Refusal>,
+) -> Result<Decision, Refusal> {
+    let mut furthest = furthest;
+    for attestation in summaries {
+        let judged = match question.summary {
+            Some(wanted) => {
+                let trust = question.expected.trust;
+                vsa::judge(&question.artifact, attestation, trust, wanted, question.now)
+            }
+            None => {
+                let reason = Reason::Summary {
+                    what: "can not be judged without the address that the file was to be had from",
+                    expected: "--resource-uri URI".to_owned(),
+                    got: "none".to_owned(),
+                };
+                let detail = reason.to_string();
+                let check =
+                    Check { subject: Subject::Summary, outcome: Outcome::Failed(reason), detail };
+                Err(Refusal { checks: vec![check] })
+            }
+        };
+        match judged {
+            Ok(summary) => {
+                let level = summary.level();
+                let accepted = Accepted::Summary(Box::new(summary));
+                return Ok(Decision { accepted, level, held: Vec::new(), reproduced: 1 });
+            }
+            Err(refusal) => furthest = Some(verify::further(furthest, refusal)),
+        }
+    }
+    Err(furthest.unwrap_or(Refusal { checks: Vec::new() }))
+}
+
+#[derive(Deserialize)]
+struct Raw<'a> {
+    #[serde(borrow)]
+    subject: &'a RawValue,
+    #[serde(borrow)]
+    predicate: RawPredicate<'a>,
+}
+
+#[derive(Deserialize)]
+struct RawPredicate<'a> {
+    #[serde(borrow, rename = "buildDefinition")]
+    build_definition: &'a RawValue,
+}
+
+/// Counts the independent builders that met all rules and say, byte for byte, the same of what was built
+/// and how: no builder and no key counts twice, whichever way they are combined.
+fn reproduced(sound: &[Sound<'_>], met: &[bool], index: usize) -> usize {
+    let said = |one: &Sound<'_>| -> Option<(Digest, Digest)> {
+        let raw: Raw<'_> = serde_json::from_slice(one.verified.payload()).ok()?;
+        let of = |value: &RawValue| Digest::of(value.get().as_bytes());
+        Some((of(raw.subject), of(raw.predicate.build_definition)))
+    };
+    let wanted = said(&sound[index]);
+    if wanted.is_none() {
+        return 0;
+    }
+    let alike = sound.iter().zip(met).filter(|(one, met)| **met && said(one) == wanted);
+    let pairs: Vec<(String, String)> = alike
+        .map(|(one, _)| (one.verified.value().builder.clone(), one.verified.key().to_string()))
+        .collect();
+    independent(&pairs)
+}
+
+/// Returns how many pairs can be picked so that no left and no right side is picked twice: a matching, by
+/// augmenting paths.
+fn independent(pairs: &[(String, String)]) -> usize {
+    fn place<'a>(
+        left: &'a str,
+        pairs: &'a [(String, String)],
+        taken: &mut std::collections::BTreeMap<&'a str, &'a str>,
+        tried: &mut std::collections::BTreeSet<&'a str>,
+    ) -> bool {
+        for (_, right) in pairs.iter().filter(|(one, _)| one == left) {
+            if !tried.insert(right) {
+                continue;
+            }
+            let free = match taken.get(right.as_str()).copied() {
+                None => true,
+                Some(other) => place(other, pairs, taken, tried),
+            };
+            if free {
+                taken.insert(right, left);
+                return true;
+            }
+        }
+        false
+    }
+    let lefts: std::collections::BTreeSet<&str> =
+        pairs.iter().map(|(left, _)| left.as_str()).collect();
+    let mut taken = std::collections::BTreeMap::new();
+    let mut count = 0;
+    for left in lefts {
+        if place(left, pairs, &mut taken, &mut std::collections::BTreeSet::new()) {
+            count += 1;
+        }
+    }
+    count
+}
+
+#[cfg(test)]
+mod tests {
+    use super::independent;
+
+    #[test]
+    fn neither_a_builder_nor_a_key_counts_twice() {
+        for (pairs, count) in [
+            (&[][..], 0),
+            (&[("a", "1")], 1),
+            (&[("a", "1"), ("a", "2")], 1),
+            (&[("a", "1"), ("b", "1")], 1),
+            (&[("a", "1"), ("b", "2")], 2),
+            (&[("a", "1"), ("a", "2"), ("b", "1")], 2),
+            (&[("a", "1"), ("b", "1"), ("b", "2"), ("c", "2")], 2),
+            (&[("a", "1"), ("a", "2"), ("b", "2"), ("b", "3"), ("c", "1")], 3),
+        ] {
+            let pairs: Vec<(String, String)> =
+                pairs.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect();
+            assert_eq!(independent(&pairs), count, "{pairs:?}");
+        }
+    }
+}

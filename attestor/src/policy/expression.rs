@@ -1,0 +1,451 @@
+//! Expressions of a policy in CEL, compiled within bounds and evaluated within bounds.
+//!
+//! The language has no loops but over what it is given, and no I/O; still an expression over hostile data
+//! could take for ever, or its result could double with each step. So the cost is bounded before anything
+//! runs: by the form of the expression when it is compiled ([`EXPRESSION_BYTES_MAX`] and the constants
+//! after it) and by the size of the data when it is evaluated ([`STEPS_MAX`]). `+` is refused, since it is
+//! what makes values grow; a pattern of `matches` must be written out, since data must not choose it.
+//!
+//! An expression that fails, or yields anything but `true` or `false`, is an error, and an error is a
+//! refusal. Source: CEL specification; the crate `cel`, which has no step limit of its own.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use cel::common::ast::{EntryExpr, Expr, IdedExpr, LiteralValue};
+use cel::{Context, Program, Value as CelValue};
+use serde_json::Value;
+
+/// Longest expression, in bytes.
+pub const EXPRESSION_BYTES_MAX: usize = 1024;
+/// Most parts of an expression, after its macros are written out.
+const PARTS_MAX: usize = 300;
+/// Deepest brackets within brackets; bounds the parser's stack.
+const BRACKETS_MAX: usize = 16;
+/// Most of one sign: what makes the tree deep without brackets.
+const SIGNS_MAX: usize = 75;
+/// Most loops (`all`, `exists`, `map`, `filter`) in one expression.
+const LOOPS_MAX: usize = 4;
+/// Most loops within one another.
+const NESTED_MAX: usize = 2;
+/// Longest pattern of `matches`, in bytes.
+const PATTERN_BYTES_MAX: usize = 256;
+/// Most steps that one evaluation may take, estimated beforehand: about a second.
+pub const STEPS_MAX: u64 = 5_000_000;
+
+/// The variables of a rule.
+pub(super) const RULE_VARIABLES: &[&str] = &[
+    "artifact",
+    "builder",
+    "dependencies",
+    "level",
+    "now",
+    "parameters",
+    "predicate",
+    "signer",
+    "statement",
+];
+
+/// A compiled expression.
+pub(super) struct Expression {
+    program: Program,
+    text: String,
+    /// How many parts lie within so many loops.
+    parts: [u64; NESTED_MAX + 1],
+    /// Of these, how many compare or search whole values.
+    wide: [u64; NESTED_MAX + 1],
+}
+
+/// Why an expression is refused, when it is compiled or when it is evaluated.
+#[derive(Debug, thiserror::Error)]
+pub enum ExpressionError {
+    /// More bytes, parts, brackets or loops than are allowed.
+    #[error("it has {got} {what}, more than {most}")]
+    TooLarge {
+        /// What there is too much of.
+        what: &'static str,
+        /// How much.
+        got: usize,
+        /// The cap.
+        most: usize,
+    },
+    /// No CEL.
+    #[error("it is no expression: {why}")]
+    Syntax {
+        /// What the parser says.
+        why: String,
+    },
+    /// Something that is valid CEL and not allowed here.
+    #[error("{what} is not allowed: {why}")]
+    Forbidden {
+        /// What.
+        what: String,
+        /// Why.
+        why: &'static str,
+    },
+    /// It would take too many steps over this statement.
+    #[error("it could take {steps} steps over this statement, more than {STEPS_MAX}")]
+    TooCostly {
+        /// The estimate.
+        steps: u64,
+    },
+    /// It failed.
+    #[error("it fails: {why}")]
+    Failed {
+        /// How.
+        why: String,
+    },
+    /// It yields something else than true or false.
+    #[error("it yields {got}, not true or false")]
+    NotBoolean {
+        /// What it yields.
+        got: String,
+    },
+}
+
+impl std::fmt::Debug for Expression {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(out, "Expression({})", self.text)
+    }
+}
+
+impl Expression {
+    /// Compiles an expression.
+    ///
+    /// # Errors
+    /// What is no CEL, names an unknown variable, or could cost too much by its form.
+    pub fn compile(text: &str) -> Result<Expression, ExpressionError> {
+        cap("bytes", text.len(), EXPRESSION_BYTES_MAX)?;
+        cap("brackets within brackets", brackets(text), BRACKETS_MAX)?;
+        cap("signs and dots", longest_chain(text), SIGNS_MAX)?;
+        cap("conditions", text.matches('?').count(), BRACKETS_MAX)?;
+        let program = Program::compile(text).map_err(|errors| {
+            let why = errors.errors.first().map_or_else(String::new, |error| error.msg.clone());
+            ExpressionError::Syntax { why: model::text::escape(why.as_bytes()) }
+        })?;
+        let mut form = Form {
+            parts: [0; NESTED_MAX + 1],
+            wide: [0; NESTED_MAX + 1],
+            loops: 0,
+            bound: Vec::new(),
+        };
+        form.walk(program.expression(), 0)?;
+        let total: u64 = form.parts.iter().sum();
+        cap("parts", usize::try_from(total).unwrap_or(usize::MAX), PARTS_MAX)?;
+        cap("loops", form.loops, LOOPS_MAX)?;
+        Ok(Expression { program, text: text.to_owned(), parts: form.parts, wide: form.wide })
+    }
+
+    /// Returns it as it was written.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Says whether it holds for these variables.
+    ///
+    /// # Errors
+    /// A statement too large for it, a failure, and any result but true or false.
+    pub fn holds(&self, variables: &[(&'static str, &Value)]) -> Result<bool, ExpressionError> {
+        let references = self.program.references();
+        let used: Vec<_> =
+            variables.iter().filter(|(name, _)| references.has_variable(name)).collect();
+        let mut size = Size::default();
+        for (_, value) in &used {
+            size.add(value);
+        }
+        let steps = self.steps(&size);
+        if steps > STEPS_MAX {
+            return Err(ExpressionError::TooCostly { steps });
+        }
+        let mut context = Context::default();
+        for (name, value) in used {
+            context.add_variable_from_value(*name, given(value));
+        }
+        match self.program.execute(&context) {
+            Ok(CelValue::Bool(holds)) => Ok(holds),
+            Ok(other) => Err(ExpressionError::NotBoolean { got: other.type_of().to_string() }),
+            Err(error) => Err(failed(&error)),
+        }
+    }
+
+    /// Estimates the steps: each part once for every turn of the loops around it.
+    fn steps(&self, size: &Size) -> u64 {
+        let mut steps = 0_u64;
+        let mut turns = 1_u64;
+        for depth in 0..=NESTED_MAX {
+            let wide =
+                self.wide[depth].saturating_mul(size.values.saturating_add(size.letters / 64));
+            steps =
+                steps.saturating_add(turns.saturating_mul(self.parts[depth].saturating_add(wide)));
+            turns = turns.saturating_mul(size.longest.max(1));
+        }
+        steps
+    }
+}
+
+/// Returns a value as the language has it. A whole number is an `int`, as it is when it is written in an
+/// expression, so that the two compare.
+fn given(value: &Value) -> CelValue {
+    match value {
+        Value::Null => CelValue::Null,
+        Value::Bool(value) => CelValue::Bool(*value),
+        Value::Number(number) => match (number.as_i64(), number.as_u64()) {
+            (Some(number), _) => CelValue::Int(number),
+            (None, Some(number)) => CelValue::UInt(number),
+            (None, None) => CelValue::Float(number.as_f64().unwrap_or(f64::NAN)),
+        },
+        Value::String(text) => CelValue::String(Arc::new(text.clone())),
+        Value::Array(items) => CelValue::List(Arc::new(items.iter().map(given).collect())),
+        Value::Object(members) => {
+            let members = members.iter().map(|(name, value)| (name.clone(), given(value)));
+            members.collect::<HashMap<String, CelValue>>().into()
+        }
+    }
+}
+
+fn failed(error: &dyn std::error::Error) -> ExpressionError {
+    let why: String = error.to_string().chars().take(160).collect();
+    ExpressionError::Failed { why: model::text::escape(why.as_bytes()) }
+}
+
+fn cap(what: &'static str, got: usize, most: usize) -> Result<(), ExpressionError> {
+    if got > most { Err(ExpressionError::TooLarge { what, got, most }) } else { Ok(()) }
+}
+
+/// Returns how deep brackets lie, strings counted as text like any other: too many is refused, whatever
+/// they mean.
+fn brackets(text: &str) -> usize {
+    let (mut depth, mut deepest) = (0_usize, 0);
+    for byte in text.bytes() {
+        match byte {
+            b'(' | b'[' | b'{' => depth += 1,
+            b')' | b']' | b'}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        deepest = deepest.max(depth);
+    }
+    deepest
+}
+
+/// Returns the count of the most frequent operator: what makes the tree deep without brackets.
+fn longest_chain(text: &str) -> usize {
+    let count = |sign: u8| text.bytes().filter(|byte| *byte == sign).count();
+    [b'!', b'-', b'.'].into_iter().map(count).max().unwrap_or_default()
+}
+
+/// What the data costs.
+#[derive(Default)]
+struct Size {
+    values: u64,
+    letters: u64,
+    longest: u64,
+}
+
+impl Size {
+    fn add(&mut self, value: &Value) {
+        self.values += 1;
+        match value {
+            Value::String(text) => self.letters += text.len() as u64,
+            Value::Array(items) => {
+                self.longest = self.longest.max(items.len() as u64);
+                items.iter().for_each(|item| self.add(item));
+            }
+            Value::Object(members) => {
+                self.longest = self.longest.max(members.len() as u64);
+                self.letters += members.keys().map(|name| name.len() as u64).sum::<u64>();
+                members.values().for_each(|item| self.add(item));
+            }
+            Value::Null | Value::Bool(_) | Value::Number(_) => {}
+        }
+    }
+}
+
+/// The form of an expression, as far as it has been walked.
+struct Form {
+    parts: [u64; NESTED_MAX + 1],
+    wide: [u64; NESTED_MAX + 1],
+    loops: usize,
+    bound: Vec<String>,
+}
+
+impl Form {
+    fn walk(&mut self, part: &IdedExpr, depth: usize) -> Result<(), ExpressionError> {
+        self.parts[depth] += 1;
+        match &part.expr {
+            Expr::Unspecified | Expr::Literal(_) => Ok(()),
+            Expr::Ident(name) => self.variable(name),
+            Expr::Select(select) => self.walk(&select.operand, depth),
+            Expr::List(list) => list.elements.iter().try_for_each(|item| self.walk(item, depth)),
+            Expr::Map(map) => map.entries.iter().try_for_each(|entry| match &entry.expr {
+                EntryExpr::MapEntry(one) => {
+                    self.walk(&one.key, depth)?;
+                    self.walk(&one.value, depth)
+                }
+                EntryExpr::StructField(one) => self.walk(&one.value, depth),
+            }),
+            Expr::Struct(_) => Err(ExpressionError::Forbidden {
+                what: "a message".to_owned(),
+                why: "no types are declared here",
+            }),
+            Expr::Call(call) => {
+                let is_literal = |part: &IdedExpr| matches!(part.expr, Expr::Literal(_));
+                match call.func_name.as_str() {
+                    "_+_" if !self.builds_a_list(&call.args) => {
+                        return Err(ExpressionError::Forbidden {
+                            what: "`+`".to_owned(),
+                            why: "it is what makes values grow; compare the parts instead",
+                        });
+                    }
+                    "matches" => pattern(call.args.last())?,
+                    "_==_" | "_!=_" | "_<_" | "_<=_" | "_>_" | "_>=_"
+                        if call.args.iter().any(is_literal) => {}
+                    "_==_" | "_!=_" | "@in" | "contains" | "startsWith" | "endsWith" | "string"
+                    | "_<_" | "_<=_" | "_>_" | "_>=_" | "size" => self.wide[depth] += 1,
+                    _ => {}
+                }
+                if call.func_name == "matches" {
+                    self.wide[depth] += 1;
+                }
+                let target = call.target.iter().map(|target| &**target);
+                target.chain(&call.args).try_for_each(|one| self.walk(one, depth))
+            }
+            Expr::Comprehension(inner) => {
+                self.loops += 1;
+                cap("loops within loops", depth + 1, NESTED_MAX)?;
+                self.walk(&inner.iter_range, depth)?;
+                self.walk(&inner.accu_init, depth)?;
+                let before = self.bound.len();
+                self.bound.extend([inner.iter_var.clone(), inner.accu_var.clone()]);
+                self.bound.extend(inner.iter_var2.clone());
+                for part in [&inner.loop_cond, &inner.loop_step, &inner.result] {
+                    self.walk(part, depth + 1)?;
+                }
+                self.bound.truncate(before);
+                Ok(())
+            }
+        }
+    }
+
+    /// Says whether a `+` is the one by which `map` and `filter` collect their result.
+    fn builds_a_list(&self, args: &[IdedExpr]) -> bool {
+        let accumulates = |part: &IdedExpr| matches!(&part.expr, Expr::Ident(name) if name.starts_with('@') && self.bound.contains(name));
+        let [first, second] = args else { return false };
+        accumulates(first) && matches!(&second.expr, Expr::List(list) if list.elements.len() == 1)
+    }
+
+    fn variable(&self, name: &str) -> Result<(), ExpressionError> {
+        let bound = self.bound.iter().any(|one| one == name);
+        let types = [
+            "bool",
+            "bytes",
+            "double",
+            "int",
+            "list",
+            "map",
+            "null_type",
+            "string",
+            "type",
+            "uint",
+        ];
+        if bound || RULE_VARIABLES.contains(&name) || types.contains(&name) {
+            return Ok(());
+        }
+        Err(ExpressionError::Forbidden {
+            what: format!("`{}`", model::text::escape(name.as_bytes())),
+            why: "the variables are artifact, builder, dependencies, level, now, parameters, predicate, signer, \
+                  statement",
+        })
+    }
+}
+
+fn pattern(part: Option<&IdedExpr>) -> Result<(), ExpressionError> {
+    match part.map(|part| &part.expr) {
+        Some(Expr::Literal(LiteralValue::String(text))) => {
+            cap("bytes in a pattern", text.inner().len(), PATTERN_BYTES_MAX)
+        }
+        _ => Err(ExpressionError::Forbidden {
+            what: "a pattern of `matches` that is not written out".to_owned(),
+            why: "a statement must not choose what it is matched with",
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn holds(text: &str, predicate: &Value) -> Result<bool, ExpressionError> {
+        Expression::compile(text)?.holds(&[("predicate", predicate)])
+    }
+
+    #[test]
+    fn what_is_true_holds_and_anything_else_does_not() {
+        let data = json!({"a": [1, 2, 3], "b": "text", "n": {"x": true}, "none": null});
+        for (text, wanted) in [
+            ("predicate.a.all(x, x > 0)", true),
+            ("predicate.a.exists(x, x == 4)", false),
+            ("predicate.a.map(x, x * 2) == [2, 4, 6]", true),
+            ("predicate.a.filter(x, x > 1).size() == 2", true),
+            ("predicate.b.matches('^t.*t$') && predicate.n.x", true),
+            ("has(predicate.b) && !has(predicate.c)", true),
+            ("predicate.none == null", true),
+            ("'b' in predicate", true),
+        ] {
+            assert_eq!(holds(text, &data).unwrap(), wanted, "{text}");
+        }
+        for text in [
+            "predicate.c == 1",
+            "predicate.b > 1",
+            "predicate.a",
+            "'true'",
+            "1",
+            "predicate.b / 0",
+            "null",
+        ] {
+            assert!(holds(text, &data).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_expression_is_bounded_by_its_form() {
+        let nested = "predicate.a.all(x, predicate.a.all(y, predicate.a.all(z, x == y && y == z)))";
+        let chain = format!(
+            "predicate.a.size() == 3 {}",
+            "|| predicate.a.all(x, true) ".repeat(LOOPS_MAX + 1)
+        );
+        let long = format!("predicate == '{}'", "x".repeat(EXPRESSION_BYTES_MAX));
+        for text in [
+            nested,
+            &chain,
+            &long,
+            &"(".repeat(500),
+            &format!("{}true{}", "(".repeat(200), ")".repeat(200)),
+            &format!("{}true", "!".repeat(900)),
+            &format!("{}1 == 1", "-".repeat(900)),
+            &format!("predicate{} == 1", ".a".repeat(500)),
+            &format!("{}true", "true ? true : ".repeat(70)),
+            "predicate.b + predicate.b == 'x'",
+            "predicate.a.map(x, predicate.a + predicate.a).size() == 1",
+            "predicate.b.matches(predicate.b)",
+            "other.b == 1",
+            "",
+            "1 +",
+            "\u{0}",
+            "predicate.b == \"\\",
+        ] {
+            assert!(Expression::compile(text).is_err(), "{text:.60}");
+        }
+    }
+
+    #[test]
+    fn an_expression_is_bounded_by_the_data() {
+        let many: Vec<u32> = (0..3000).collect();
+        let data = json!({"a": many});
+        assert!(holds("predicate.a.all(x, x >= 0)", &data).is_ok());
+        let costly = holds("predicate.a.all(x, predicate.a.all(y, x <= y))", &data);
+        assert!(matches!(costly, Err(ExpressionError::TooCostly { .. })), "{costly:?}");
+        let costly = holds("predicate.a.all(x, predicate == predicate)", &data);
+        assert!(matches!(costly, Err(ExpressionError::TooCostly { .. })), "{costly:?}");
+    }
+}

@@ -1,0 +1,192 @@
+//! `learn`: a policy from one statement that is known to be good.
+//!
+//! What comes out accepts exactly what was seen, with a comment at each rule on what to widen: a policy that
+//! began too narrow refuses and says why, one that began too wide is never looked at again.
+//!
+//! Pure; the same statement gives the same text.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+
+use model::text::escape;
+
+use super::purl::Purl;
+use crate::claims::{Dependency, Statement};
+use crate::verify::Verified;
+
+/// Most packages that a learned policy names one by one.
+const NAMED_MAX: usize = 40;
+
+/// Returns the text of a policy that accepts what this statement says.
+pub fn learn(artifact: &str, verified: &Verified<Statement>, manifest: Option<&[u8]>) -> String {
+    let statement = verified.value();
+    let mut out = String::new();
+    // Writing to a String does not fail.
+    let _ = write_head(&mut out, artifact, verified);
+    let _ = write_source(&mut out, statement);
+    let _ = write_parameters(&mut out, statement);
+    let _ = write_isolation(&mut out, statement);
+    let listed = match (statement.manifest(), manifest) {
+        (Some(_), Some(bytes)) => crate::claims::read_manifest(bytes).unwrap_or_default(),
+        _ => statement.dependencies.clone(),
+    };
+    let _ = write_dependencies(&mut out, &listed);
+    out.push_str(
+        "\n# More that can be asked for (docs/policy.md): not-before, reproduced-by, require, rules.\n",
+    );
+    out
+}
+
+fn write_head(
+    out: &mut String,
+    artifact: &str,
+    verified: &Verified<Statement>,
+) -> std::fmt::Result {
+    let level = verified.level().number();
+    writeln!(
+        out,
+        "# Learned from {}, which was verified. Look at each rule before you rely on it:",
+        escape(artifact.as_bytes())
+    )?;
+    writeln!(out, "# it accepts what was seen once, and a comment says what to widen.")?;
+    writeln!(out, "policy: 1")?;
+    writeln!(out, "name: {}", quoted(artifact))?;
+    writeln!(
+        out,
+        "# uri: https://…   where others can read this file; a signed summary needs it\n"
+    )?;
+    writeln!(
+        out,
+        "# Who may have built it. The key is the one that signed; after a rotation add the new one."
+    )?;
+    writeln!(out, "builders:")?;
+    writeln!(out, "  - id: {}", quoted(&verified.value().builder))?;
+    writeln!(out, "    signer: {}", quoted(&verified.key().to_string()))?;
+    writeln!(out, "    max-level: {level}\n    min-level: {level}\n")?;
+    writeln!(out, "build-type: {}\n", quoted(&verified.value().build_type))
+}
+
+fn write_source(out: &mut String, statement: &Statement) -> std::fmt::Result {
+    let source = statement.parameter("source");
+    let place = source.rsplit_once("@refs/").map_or(source, |(place, _)| place);
+    writeln!(
+        out,
+        "# Any commit of this source. Pin one with  commit: {}",
+        escape(statement.parameter("commit").as_bytes())
+    )?;
+    writeln!(out, "source:\n  uri: {}", quoted(place))?;
+    if let Some((_, reference)) = source.rsplit_once("@refs/") {
+        writeln!(
+            out,
+            "  ref: {}   # or  {{pattern: \"refs/tags/v[0-9.]+\"}}",
+            quoted(&format!("refs/{reference}"))
+        )?;
+    }
+    if statement.parameter("dirty") == "true" {
+        writeln!(
+            out,
+            "  dirty: true   # it was built from changed files; better not to allow that"
+        )?;
+    }
+    writeln!(out)
+}
+
+fn write_parameters(out: &mut String, statement: &Statement) -> std::fmt::Result {
+    writeln!(
+        out,
+        "# What whoever asked for the build chose. A value may be a list, or {{pattern: …}}; a parameter that"
+    )?;
+    writeln!(out, "# is not named here must be empty.\nparameters:")?;
+    let own = ["commit", "dirty", "source", "waivers"];
+    let mut named = false;
+    for (name, value) in &statement.external_parameters {
+        let value = value.as_deref().unwrap_or_default();
+        if !own.contains(&name.as_str()) && !value.is_empty() {
+            named = true;
+            writeln!(out, "  {name}: {}", quoted(value))?;
+        }
+    }
+    writeln!(out, "{}", if named { "" } else { "  {}\n" })
+}
+
+fn write_isolation(out: &mut String, statement: &Statement) -> std::fmt::Result {
+    writeln!(out, "hermetic: true")?;
+    let waived: Vec<&str> =
+        statement.parameter("waivers").split(',').filter(|one| !one.is_empty()).collect();
+    let note = if waived.is_empty() { "" } else { "   # guarantees that were waived; better none" };
+    writeln!(out, "waivers: [{}]{note}", waived.join(", "))?;
+    let enforced: BTreeSet<&str> = statement
+        .enforced
+        .iter()
+        .filter(|one| !one.mechanism.is_empty())
+        .map(|one| one.guarantee.as_str())
+        .filter(|name| model::isolation::Guarantee::ALL.iter().any(|one| one.as_str() == *name))
+        .collect();
+    let enforced: Vec<&str> = enforced.into_iter().collect();
+    if !enforced.is_empty() {
+        writeln!(
+            out,
+            "# Held in every step. Take out what an older host can not enforce (limits, landlock)."
+        )?;
+        writeln!(out, "enforce: [{}]", enforced.join(", "))?;
+    }
+    if let Some(backend) =
+        statement.run_details.get("kiln_backend").and_then(serde_json::Value::as_str)
+    {
+        writeln!(out, "backend: {}", quoted(backend))?;
+    }
+    writeln!(out, "# max-age: 90d   the time is what the builder says; no other is known\n")
+}
+
+fn write_dependencies(out: &mut String, listed: &[Dependency]) -> std::fmt::Result {
+    let roles: BTreeSet<&str> = listed.iter().filter_map(|one| one.annotation("role")).collect();
+    let roles: Vec<&str> = roles.into_iter().collect();
+    writeln!(out, "dependencies:\n  roles: [{}]", roles.join(", "))?;
+    let foreign = ["environment", "fetched"];
+    let is_foreign =
+        |one: &&Dependency| one.annotation("role").is_some_and(|role| foreign.contains(&role));
+    let (mut packages, mut others) = (BTreeSet::new(), BTreeSet::new());
+    for one in listed.iter().filter(is_foreign) {
+        match one.uri.as_deref().and_then(Purl::parse) {
+            Some(purl) => packages.insert(purl.path),
+            None => others.insert(one.name.clone()),
+        };
+    }
+    if packages.is_empty() && others.is_empty() {
+        return Ok(());
+    }
+    let names: BTreeSet<String> = if packages.len() > NAMED_MAX {
+        writeln!(
+            out,
+            "  # {} packages went in; these patterns take any of their kind. Write them out to be stricter.",
+            packages.len()
+        )?;
+        packages
+            .iter()
+            .map(|path| format!("{}/*", path.rsplit_once('/').map_or("", |(kind, _)| kind)))
+            .collect()
+    } else {
+        writeln!(out, "  # Any version of these. Narrow one with  version: \">=1.2, <2\"")?;
+        packages
+    };
+    writeln!(out, "  allow:")?;
+    for name in names {
+        writeln!(out, "    - purl: {}", quoted(&format!("pkg:{}", encoded(&name))))?;
+    }
+    for name in others {
+        writeln!(out, "    - name: {}", quoted(&name))?;
+    }
+    writeln!(
+        out,
+        "  # deny:\n  #   - {{purl: pkg:deb/debian/xz-utils, version: \">=5.6.0, <5.6.2\", why: CVE-2024-3094}}"
+    )
+}
+
+fn encoded(path: &str) -> String {
+    path.replace('%', "%25").replace('@', "%40").replace('?', "%3F").replace('#', "%23")
+}
+
+/// Writes a string that YAML reads back as the same string: JSON's form is one of YAML's.
+fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}

@@ -1,0 +1,204 @@
+//! Dependencies that have attestations of their own, verified by the same trust.
+//!
+//! A dependency is looked up by its digest among the attestations that were given; what they say of
+//! themselves only finds them, and each is verified before anything of it is used. A summary by a believed
+//! verifier, about the dependency's own address, cuts the walk: who made it has walked already.
+//!
+//! Bounded: [`DEPTH_MAX`] levels and [`COUNT_MAX`] dependencies. What lies beyond was not looked at, and
+//! that is a refusal, not a pass. A dependency without attestation is told as such and refuses nothing:
+//! some leaf always has none.
+//!
+//! Pure. Source: SLSA v1.2, verifying artifacts, step 3.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use model::Digest;
+use serde::Deserialize;
+
+use crate::bundle::{self, Attestation, EvidenceError};
+use crate::claims::{Dependency, Statement};
+use crate::strict_json::{self, Caps};
+use crate::trust::{Level, Trust};
+use crate::verify::{Artifact, Evidence, Expected, verify};
+use crate::vsa::{self, Wanted};
+
+/// Most levels of dependencies.
+pub const DEPTH_MAX: usize = 8;
+/// Most dependencies with attestations.
+pub const COUNT_MAX: usize = 512;
+const CAPS: Caps =
+    Caps { bytes: crate::statement::STATEMENT_BYTES_MAX, depth: 64, values: 1 << 20 };
+
+/// Attestations of dependencies, found by what they are about.
+#[derive(Debug, Default)]
+pub struct Dependencies {
+    found: BTreeMap<Digest, Vec<Attestation>>,
+}
+
+/// What came of one dependency.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Its provenance, or a summary of it, was verified.
+    Verified {
+        /// The level that is believed.
+        level: Level,
+        /// Whether somebody else's verdict was taken.
+        by_summary: bool,
+    },
+    /// It has attestations, and none of them verifies.
+    Refused {
+        /// Why, escaped.
+        why: String,
+    },
+    /// It lies deeper, or there are more, than is looked at.
+    Beyond,
+}
+
+/// One dependency that has attestations.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DependencyVerdict {
+    /// Its name or address, escaped.
+    pub name: String,
+    /// What its bytes hash to.
+    pub digest: Digest,
+    /// How far below the file it lies, from 1.
+    pub depth: usize,
+    /// What came of it.
+    pub outcome: Outcome,
+}
+
+/// What came of all dependencies.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tree {
+    /// Those that have attestations, nearest first.
+    pub verdicts: Vec<DependencyVerdict>,
+    /// How many have none.
+    pub unattested: usize,
+}
+
+#[derive(Deserialize)]
+struct Head {
+    subject: Vec<SubjectIn>,
+}
+
+#[derive(Deserialize)]
+struct SubjectIn {
+    #[serde(default)]
+    digest: BTreeMap<String, String>,
+}
+
+impl Dependencies {
+    /// Adds the attestations of one file.
+    ///
+    /// # Errors
+    /// A file that is no evidence.
+    pub fn add(&mut self, bytes: &[u8]) -> Result<(), EvidenceError> {
+        for attestation in bundle::read(bytes)? {
+            let payload = attestation.envelope.unverified_payload();
+            let Ok(head) = strict_json::parse_as::<Head>(payload, &CAPS) else { continue };
+            let digests = head.subject.iter().filter_map(|one| one.digest.get("sha256"));
+            let digests: BTreeSet<Digest> =
+                digests.filter_map(|hex| Digest::from_hex(hex).ok()).collect();
+            for digest in digests {
+                self.found.entry(digest).or_default().push(attestation.clone());
+            }
+        }
+        Ok(())
+    }
+
+    /// Verifies all that a statement depends on and that has attestations.
+    pub fn walk(&self, statement: &Statement, trust: &Trust, now: i64) -> Tree {
+        let mut tree = Tree::default();
+        let mut seen: BTreeSet<Digest> =
+            statement.subjects.iter().filter_map(|one| one.digest).collect();
+        let mut waiting: VecDeque<(usize, Dependency)> =
+            statement.dependencies.iter().map(|one| (1, one.clone())).collect();
+        while let Some((depth, one)) = waiting.pop_front() {
+            let Some(digest) = one.sha256() else {
+                tree.unattested += 1;
+                continue;
+            };
+            if !seen.insert(digest) {
+                continue;
+            }
+            let Some(attestations) = self.found.get(&digest) else {
+                tree.unattested += 1;
+                continue;
+            };
+            let beyond = depth > DEPTH_MAX || tree.verdicts.len() >= COUNT_MAX;
+            let outcome = if beyond {
+                Outcome::Beyond
+            } else {
+                let (outcome, below) = judge(&one, digest, attestations, trust, now);
+                waiting.extend(below.into_iter().map(|next| (depth + 1, next)));
+                outcome
+            };
+            let name = model::text::escape(one.uri.as_deref().unwrap_or(&one.name).as_bytes());
+            tree.verdicts.push(DependencyVerdict { name, digest, depth, outcome });
+            if beyond {
+                break;
+            }
+        }
+        tree
+    }
+}
+
+fn judge(
+    one: &Dependency,
+    digest: Digest,
+    attestations: &[Attestation],
+    trust: &Trust,
+    now: i64,
+) -> (Outcome, Vec<Dependency>) {
+    let artifact = Artifact { name: &one.name, digest };
+    let mut why = String::new();
+    for attestation in attestations {
+        if vsa::is_summary(attestation) {
+            let resource_uri = one.uri.clone().unwrap_or_default();
+            let wanted = Wanted { resource_uri, level: Level::L1, policy: None };
+            match vsa::judge(&artifact, attestation, trust, &wanted, now) {
+                Ok(summary) => {
+                    return (
+                        Outcome::Verified { level: summary.level(), by_summary: true },
+                        Vec::new(),
+                    );
+                }
+                Err(refusal) => why = reason(&refusal),
+            }
+            continue;
+        }
+        let Ok(line) = attestation.envelope.to_line() else { continue };
+        let evidence = Evidence { bytes: line.as_bytes(), manifest: None };
+        let expected = Expected { trust, key: None, source: None };
+        match verify(&artifact, &evidence, &expected, now) {
+            Ok(verified) => {
+                let outcome = Outcome::Verified { level: verified.level(), by_summary: false };
+                return (outcome, verified.value().dependencies.clone());
+            }
+            Err(refusal) => why = reason(&refusal),
+        }
+    }
+    (Outcome::Refused { why }, Vec::new())
+}
+
+fn reason(refusal: &crate::verdict::Refusal) -> String {
+    refusal.reasons().next().map_or_else(|| "nothing speaks for it".to_owned(), ToString::to_string)
+}
+
+impl Tree {
+    /// Returns the first that stands in the way: refused, or not looked at.
+    pub fn first_bad(&self) -> Option<&DependencyVerdict> {
+        self.verdicts.iter().find(|one| !matches!(one.outcome, Outcome::Verified { .. }))
+    }
+
+    /// Counts what was really verified, by SLSA's name of the level.
+    pub fn levels(&self) -> BTreeMap<String, u32> {
+        let mut levels = BTreeMap::new();
+        for one in &self.verdicts {
+            if let Outcome::Verified { level, .. } = one.outcome {
+                *levels.entry(vsa::name_of(level)).or_default() += 1;
+            }
+        }
+        levels
+    }
+}

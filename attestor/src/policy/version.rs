@@ -1,0 +1,247 @@
+//! Versions and ranges of them.
+//!
+//! `deb` versions compare as dpkg does: epoch, upstream version, revision, with `~` before everything.
+//! All others compare number by number and word by word, a pre-release (`1.0-rc1`) before its release,
+//! and what follows `+` does not count; that is SemVer's order for versions of SemVer's form, and a
+//! sensible one for others. A range is a conjunction, `>=1.2, <2`.
+//!
+//! Source: deb-version(7); SemVer 2.0.0, section 11.
+
+use std::cmp::Ordering;
+
+/// Most comparisons in one range.
+const COMPARISONS_MAX: usize = 8;
+/// Longest version, in bytes.
+const VERSION_BYTES_MAX: usize = 256;
+
+/// How versions are ordered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Order {
+    /// As dpkg does.
+    Deb,
+    /// As SemVer does.
+    Plain,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Operator {
+    Less,
+    AtMost,
+    Greater,
+    AtLeast,
+    Equal,
+    Unequal,
+}
+
+/// A range: all comparisons must hold.
+#[derive(Clone, Debug)]
+pub(super) struct Range {
+    order: Order,
+    all: Vec<(Operator, String)>,
+    written: String,
+}
+
+impl Range {
+    /// Reads `>=1.2, <2`; none if it is no range.
+    pub fn parse(text: &str, order: Order) -> Option<Range> {
+        let all: Option<Vec<_>> = text.split(',').map(|part| comparison(part.trim())).collect();
+        let all = all.filter(|all| all.len() <= COMPARISONS_MAX)?;
+        Some(Range { order, all, written: text.to_owned() })
+    }
+
+    /// Says whether a version lies in it. One that is too long to be one does not.
+    pub fn holds(&self, version: &str) -> bool {
+        version.len() <= VERSION_BYTES_MAX
+            && self.all.iter().all(|(operator, bound)| {
+                let order = compare(version, bound, self.order);
+                match operator {
+                    Operator::Less => order.is_lt(),
+                    Operator::AtMost => order.is_le(),
+                    Operator::Greater => order.is_gt(),
+                    Operator::AtLeast => order.is_ge(),
+                    Operator::Equal => order.is_eq(),
+                    Operator::Unequal => order.is_ne(),
+                }
+            })
+    }
+
+    /// Says whether no version at all can lie in it, as far as its bounds show.
+    pub fn is_empty(&self) -> bool {
+        use Operator as O;
+        let with = |wanted: &[Operator]| {
+            self.all.iter().filter(|(operator, _)| wanted.contains(operator)).collect::<Vec<_>>()
+        };
+        let lower = with(&[O::Greater, O::AtLeast, O::Equal]);
+        let upper = with(&[O::Less, O::AtMost, O::Equal]);
+        lower.iter().any(|(low, from)| {
+            upper.iter().any(|(high, to)| match compare(from, to, self.order) {
+                Ordering::Less => false,
+                Ordering::Equal => *low == O::Greater || *high == O::Less,
+                Ordering::Greater => true,
+            })
+        })
+    }
+
+    /// Returns it as it was written.
+    pub fn written(&self) -> &str {
+        &self.written
+    }
+}
+
+fn comparison(text: &str) -> Option<(Operator, String)> {
+    let table = [
+        (">=", Operator::AtLeast),
+        ("<=", Operator::AtMost),
+        ("!=", Operator::Unequal),
+        (">", Operator::Greater),
+        ("<", Operator::Less),
+        ("=", Operator::Equal),
+    ];
+    let (sign, operator) = table.into_iter().find(|(sign, _)| text.starts_with(sign))?;
+    let version = text[sign.len()..].trim();
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b".+-~:_".contains(&byte);
+    let good =
+        !version.is_empty() && version.len() <= VERSION_BYTES_MAX && version.bytes().all(plain);
+    good.then(|| (operator, version.to_owned()))
+}
+
+fn compare(left: &str, right: &str, order: Order) -> Ordering {
+    match order {
+        Order::Deb => deb(left, right),
+        Order::Plain => plain(left, right),
+    }
+}
+
+fn deb(left: &str, right: &str) -> Ordering {
+    let parts = |version: &str| -> (u64, String, String) {
+        let (epoch, rest) = version.split_once(':').unwrap_or(("0", version));
+        let (upstream, revision) = rest.rsplit_once('-').unwrap_or((rest, ""));
+        (epoch.parse().unwrap_or(u64::MAX), upstream.to_owned(), revision.to_owned())
+    };
+    let (left, right) = (parts(left), parts(right));
+    left.0.cmp(&right.0).then(pieces(&left.1, &right.1)).then(pieces(&left.2, &right.2))
+}
+
+fn plain(left: &str, right: &str) -> Ordering {
+    let parts = |version: &str| -> (String, Option<String>) {
+        let version = version.trim_start_matches('v');
+        let version = version.split('+').next().unwrap_or_default();
+        match version.split_once('-') {
+            Some((release, pre)) => (release.to_owned(), Some(pre.to_owned())),
+            None => (version.to_owned(), None),
+        }
+    };
+    let (left, right) = (parts(left), parts(right));
+    pieces(&left.0, &right.0).then_with(|| match (&left.1, &right.1) {
+        (None, None) => Ordering::Equal,
+        (None, Some(_)) => Ordering::Greater,
+        (Some(_), None) => Ordering::Less,
+        (Some(left), Some(right)) => pieces(left, right),
+    })
+}
+
+/// Compares runs of digits as numbers and what stands between letter by letter: `~` before the end,
+/// letters before other signs.
+fn pieces(left: &str, right: &str) -> Ordering {
+    let (mut left, mut right) = (left.as_bytes(), right.as_bytes());
+    loop {
+        let (words, rest) = split(left, |byte| !byte.is_ascii_digit());
+        let (others, after) = split(right, |byte| !byte.is_ascii_digit());
+        let order = letters(words, others);
+        if order.is_ne() {
+            return order;
+        }
+        let (number, rest) = split(rest, |byte| byte.is_ascii_digit());
+        let (other, after) = split(after, |byte| byte.is_ascii_digit());
+        let order = numbers(number, other);
+        if order.is_ne() || (rest.is_empty() && after.is_empty()) {
+            return order;
+        }
+        (left, right) = (rest, after);
+    }
+}
+
+fn split(text: &[u8], belongs: impl Fn(u8) -> bool) -> (&[u8], &[u8]) {
+    text.split_at(text.iter().position(|byte| !belongs(*byte)).unwrap_or(text.len()))
+}
+
+fn letters(left: &[u8], right: &[u8]) -> Ordering {
+    let weight = |byte: Option<&u8>| match byte {
+        Some(b'~') => -1,
+        None => 0,
+        Some(byte) if byte.is_ascii_alphabetic() => i32::from(*byte),
+        Some(byte) => i32::from(*byte) + 256,
+    };
+    let most = left.len().max(right.len());
+    let all = (0..most).map(|at| weight(left.get(at)).cmp(&weight(right.get(at))));
+    all.into_iter().find(|order| order.is_ne()).unwrap_or(Ordering::Equal)
+}
+
+fn numbers(left: &[u8], right: &[u8]) -> Ordering {
+    let bare = |digits: &[u8]| {
+        digits.iter().copied().skip_while(|byte| *byte == b'0').collect::<Vec<u8>>()
+    };
+    let (left, right) = (bare(left), bare(right));
+    left.len().cmp(&right.len()).then_with(|| left.cmp(&right))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_ordered_as_their_kind_orders_them() {
+        for (order, ascending) in [
+            (
+                Order::Deb,
+                &["1.0~rc1-1", "1.0-1", "1.0-1+b1", "1.0-2", "1.0.1-1", "1.10-1", "1:0.9-1"][..],
+            ),
+            (Order::Deb, &["5.6.0-0.2", "5.6.1+really5.4.5-1"]),
+            (
+                Order::Plain,
+                &[
+                    "1.0.0-alpha",
+                    "1.0.0-alpha.1",
+                    "1.0.0-beta.2",
+                    "1.0.0-beta.11",
+                    "1.0.0",
+                    "1.0.1",
+                    "1.9",
+                    "1.10",
+                    "2",
+                ],
+            ),
+        ] {
+            for pair in ascending.windows(2) {
+                assert_eq!(compare(pair[0], pair[1], order), Ordering::Less, "{pair:?}");
+                assert_eq!(compare(pair[1], pair[0], order), Ordering::Greater, "{pair:?}");
+            }
+        }
+        for (left, right) in [("1.0", "1.0+x"), ("v1.0", "1.0"), ("01", "1")] {
+            assert_eq!(compare(left, right, Order::Plain), Ordering::Equal, "{left}");
+        }
+    }
+
+    #[test]
+    fn ranges_hold_where_all_their_comparisons_hold() {
+        let range = Range::parse(">=5.6.0, <5.6.2", Order::Plain).unwrap();
+        for (version, holds) in
+            [("5.6.0", true), ("5.6.1", true), ("5.6.2", false), ("5.5.9", false)]
+        {
+            assert_eq!(range.holds(version), holds, "{version}");
+        }
+        assert!(!range.holds(&"9".repeat(VERSION_BYTES_MAX + 1)));
+        for bad in ["", "1.0", "~>1", ">=", ">=1,", ">= 1 2", "^1", ">=$(x)"] {
+            assert!(Range::parse(bad, Order::Plain).is_none(), "{bad}");
+        }
+        for (text, empty) in [
+            (">=2, <1", true),
+            (">1, <1", true),
+            (">=1, <=1", false),
+            ("=1, >1", true),
+            ("<1", false),
+        ] {
+            assert_eq!(Range::parse(text, Order::Plain).unwrap().is_empty(), empty, "{text}");
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! The verdict about one file, made here: the attestor verifies for itself and signs what came of it.
+//!
+//! The caller chooses the evidence, the policy and the address, and nothing else. Whom to believe is this
+//! attestor's own trust file, when is its own clock, and the file's digest is of the bytes that it hashed.
+//! So the caller can not obtain a summary of its own choosing: a file that does not verify is summarised as
+//! FAILED, and the policy is named by digest for whoever reads the summary.
+//!
+//! Which policies may be used at all can be fixed in the attestor's configuration.
+
+use model::Digest;
+use model::text::escape;
+
+use crate::builder::BuilderConfig;
+use crate::order::check_name;
+use crate::pipe::Summarise;
+use crate::policy::{Accepted, Dependencies, Policy, Question, decide};
+use crate::trust::{Level, Trust};
+use crate::verify::{Artifact, Evidence, Expected};
+use crate::vsa::{self, Verdict};
+
+/// Longest address, in bytes.
+const URI_BYTES_MAX: usize = 1024;
+/// Most evidence files of one file.
+const EVIDENCE_MAX: usize = 32;
+/// Most files with attestations of dependencies.
+const DEPENDENCIES_MAX: usize = 1024;
+
+/// Why no verdict is signed.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum SummariseError {
+    #[error("the policy can not be read: {problems} problems, the first at byte {at}")]
+    Policy {
+        problems: usize,
+        at: usize,
+        #[source]
+        source: crate::policy::Problem,
+    },
+    #[error("the policy has no `uri` that says where it can be read")]
+    PolicyUri,
+    #[error("no verdict by policy {digest} is signed here; attestor.toml lists those that are")]
+    PolicyNotAllowed { digest: Digest },
+    #[error("`{got}` is no address: an absolute URI without credentials")]
+    ResourceUri { got: String },
+    #[error("{got} {what} are given, more than {most}")]
+    Count { what: &'static str, got: usize, most: usize },
+    #[error("the file's name")]
+    Name(#[source] crate::order::Refused),
+    #[error("attestations of dependencies can not be read")]
+    Dependency(#[source] crate::bundle::EvidenceError),
+    #[error("it was not reproduced by independent builders, as the policy asks")]
+    NotReproduced,
+    #[error("{seconds} s since 1970 is no time that can be written")]
+    Time { seconds: i64 },
+    #[error("write the summary")]
+    Write(#[source] serde_json::Error),
+}
+
+/// Returns the bytes of the summary.
+pub(super) fn statement(
+    asked: &Summarise,
+    config: &BuilderConfig,
+    trust: &Trust,
+    now: i64,
+) -> Result<Vec<u8>, SummariseError> {
+    check_name(&asked.subject.name).map_err(SummariseError::Name)?;
+    check_uri(&asked.resource_uri)?;
+    let most = |what, got, most| match got > most {
+        true => Err(SummariseError::Count { what, got, most }),
+        false => Ok(()),
+    };
+    most("evidence files", asked.evidence.len(), EVIDENCE_MAX)?;
+    let dependencies = asked.dependencies.as_ref();
+    most("files of dependencies", dependencies.map_or(0, Vec::len), DEPENDENCIES_MAX)?;
+    let policy = Policy::parse(asked.policy.as_bytes()).map_err(|mut problems| {
+        let count = problems.len();
+        let source = problems.swap_remove(0);
+        SummariseError::Policy { problems: count, at: source.span.start, source }
+    })?;
+    let policy_uri = policy.uri().ok_or(SummariseError::PolicyUri)?;
+    if !config.allows_policy(&policy.digest()) {
+        return Err(SummariseError::PolicyNotAllowed { digest: policy.digest() });
+    }
+    let verdict = judge(asked, &policy, trust, now)?;
+    let time = jiff::Timestamp::from_second(now);
+    vsa::write(Verdict {
+        subject: &asked.subject,
+        verifier: config.verifier(),
+        time_verified: time.map_err(|_| SummariseError::Time { seconds: now })?.to_string(),
+        resource_uri: &asked.resource_uri,
+        policy_uri,
+        policy_digest: policy.digest(),
+        inputs: verdict.inputs,
+        level: verdict.level,
+        reproduced: asked.reproduced,
+        dependencies: verdict.dependencies,
+    })
+    .map_err(SummariseError::Write)
+}
+
+struct Judged {
+    level: Option<Level>,
+    inputs: Vec<Digest>,
+    dependencies: Option<std::collections::BTreeMap<String, u32>>,
+}
+
+fn judge(
+    asked: &Summarise,
+    policy: &Policy,
+    trust: &Trust,
+    now: i64,
+) -> Result<Judged, SummariseError> {
+    let evidence: Vec<Evidence<'_>> = asked
+        .evidence
+        .iter()
+        .map(|one| Evidence {
+            bytes: one.text.as_bytes(),
+            manifest: one.manifest.as_deref().map(str::as_bytes),
+        })
+        .collect();
+    let decision = decide(&Question {
+        artifact: Artifact { name: &asked.subject.name, digest: asked.subject.blob.digest },
+        evidence: &evidence,
+        expected: Expected { trust, key: None, source: None },
+        policy: Some(policy),
+        summary: None,
+        now,
+    });
+    let mut inputs: Vec<Digest> =
+        asked.evidence.iter().map(|one| Digest::of(one.text.as_bytes())).collect();
+    let mut level = decision.as_ref().ok().map(|decision| decision.level);
+    if asked.reproduced && decision.as_ref().map_or(0, |decision| decision.reproduced) < 2 {
+        return Err(SummariseError::NotReproduced);
+    }
+    let mut levels = None;
+    if let (Some(texts), Ok(decision)) = (&asked.dependencies, &decision)
+        && let Accepted::Provenance(verified) = &decision.accepted
+    {
+        let mut dependencies = Dependencies::default();
+        for text in texts {
+            dependencies.add(text.as_bytes()).map_err(SummariseError::Dependency)?;
+            inputs.push(Digest::of(text.as_bytes()));
+        }
+        let tree = dependencies.walk(verified.value(), trust, now);
+        level = level.filter(|_| tree.first_bad().is_none());
+        levels = Some(tree.levels());
+    }
+    inputs.sort_unstable();
+    inputs.dedup();
+    Ok(Judged { level, inputs, dependencies: levels })
+}
+
+fn check_uri(uri: &str) -> Result<(), SummariseError> {
+    let plain = |byte: u8| byte.is_ascii_graphic() && !b"\"<>\\^`{|}".contains(&byte);
+    let scheme = uri.split_once(':').map(|(scheme, _)| scheme).unwrap_or_default();
+    let named = !scheme.is_empty()
+        && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'+');
+    let host =
+        uri.split_once("://").map_or("", |(_, rest)| rest.split('/').next().unwrap_or_default());
+    if named && uri.len() <= URI_BYTES_MAX && uri.bytes().all(plain) && !host.contains('@') {
+        return Ok(());
+    }
+    Err(SummariseError::ResourceUri { got: escape(uri.as_bytes()) })
+}

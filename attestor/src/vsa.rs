@@ -1,0 +1,436 @@
+//! Verification summaries (VSA): a verdict of one verifier, written and checked.
+//!
+//! A summary spares whoever receives a file the whole procedure, and moves the trust to whoever made it.
+//! It is believed only from a key that a trust entry names for this `verifier.id`; a builder's key is none,
+//! and a verifier's key builds nothing. It holds for the address that was asked for, or a summary of an
+//! evil package could be put in another's place.
+//!
+//! 1. The signature, by a key of an entry for a verifier.
+//! 2. The payload is a summary, and a subject has the file's digest.
+//! 3. The key may speak for this verifier, now.
+//! 4. `resourceUri` is the one that was asked for.
+//! 5. `verificationResult` is PASSED.
+//! 6. `verifiedLevels` holds the level that is wanted; the entry's maximum caps it.
+//! 7. The policy has the digest that is wanted, if one is.
+//!
+//! Pure. Source: SLSA v1.2, verification_summary; A21 and S-K16 of the hostile cases.
+
+use model::Digest;
+use model::text::escape;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::builder::BuilderId;
+use crate::bundle::Attestation;
+use crate::dsse;
+use crate::predicate::dependencies::{DigestSet, sha256};
+use crate::public_key::{KeyId, PublicKey};
+use crate::statement::{STATEMENT_BYTES_MAX, STATEMENT_TYPE};
+use crate::strict_json::{self, Caps, JsonError};
+use crate::trust::{Entry, Level, Trust};
+use crate::verdict::{Check, Outcome, Reason, Refusal, Subject};
+use crate::verify::Artifact;
+
+/// The predicate type.
+pub const PREDICATE_TYPE: &str = "https://slsa.dev/verification_summary/v1";
+/// The version of the specification whose levels are meant.
+pub const SLSA_VERSION: &str = "1.2";
+/// The property of a file that independent builders built alike. It stands in a summary of its own: a
+/// known verifier can not read a summary that holds it.
+pub const REPRODUCED: &str = "SLSA_BUILD_REPRODUCED";
+
+const CAPS: Caps = Caps { bytes: STATEMENT_BYTES_MAX, depth: 16, values: 1 << 16 };
+
+/// What a summary says, as it was read.
+#[derive(Clone, Debug)]
+pub struct Summary {
+    /// Who judged.
+    pub verifier: String,
+    /// When, RFC 3339.
+    pub time_verified: Option<String>,
+    /// What was judged, as an address.
+    pub resource_uri: String,
+    /// Where the policy can be read.
+    pub policy_uri: String,
+    /// What it hashes to.
+    pub policy_digest: Option<Digest>,
+    /// Whether it passed.
+    pub passed: bool,
+    /// `SLSA_…` levels and properties.
+    pub levels: Vec<String>,
+}
+
+/// A summary whose checks all held.
+#[derive(Debug)]
+pub struct VerifiedSummary {
+    summary: Summary,
+    key: KeyId,
+    level: Level,
+    checks: Vec<Check>,
+}
+
+/// What a summary has to say.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    /// The address that the file was to be had from.
+    pub resource_uri: String,
+    /// The level.
+    pub level: Level,
+    /// What the policy hashes to, if that is asked for.
+    pub policy: Option<Digest>,
+}
+
+/// What goes into a summary.
+pub(crate) struct Verdict<'a> {
+    pub subject: &'a model::record::Subject,
+    pub verifier: &'a BuilderId,
+    pub time_verified: String,
+    pub resource_uri: &'a str,
+    pub policy_uri: &'a str,
+    pub policy_digest: Digest,
+    /// Digests of all evidence that was used.
+    pub inputs: Vec<Digest>,
+    /// The level, or none for a refusal.
+    pub level: Option<Level>,
+    /// Say that it was reproduced, in the level's place.
+    pub reproduced: bool,
+    /// Verified dependencies by level; none if nobody asked.
+    pub dependencies: Option<std::collections::BTreeMap<String, u32>>,
+}
+
+#[derive(Serialize)]
+struct Out<'a> {
+    #[serde(rename = "_type")]
+    statement_type: &'static str,
+    subject: [SubjectOut<'a>; 1],
+    #[serde(rename = "predicateType")]
+    predicate_type: &'static str,
+    predicate: PredicateOut<'a>,
+}
+
+#[derive(Serialize)]
+struct SubjectOut<'a> {
+    name: &'a str,
+    digest: DigestSet,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct PredicateOut<'a> {
+    verifier: VerifierOut<'a>,
+    time_verified: String,
+    resource_uri: &'a str,
+    policy: PolicyOut<'a>,
+    input_attestations: Vec<InputOut>,
+    verification_result: &'static str,
+    verified_levels: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dependency_levels: Option<std::collections::BTreeMap<String, u32>>,
+    slsa_version: &'static str,
+}
+
+#[derive(Serialize)]
+struct VerifierOut<'a> {
+    id: &'a str,
+    version: std::collections::BTreeMap<&'static str, &'static str>,
+}
+
+#[derive(Serialize)]
+struct PolicyOut<'a> {
+    uri: &'a str,
+    digest: DigestSet,
+}
+
+#[derive(Serialize)]
+struct InputOut {
+    digest: DigestSet,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct In {
+    #[serde(rename = "_type")]
+    statement_type: String,
+    subject: Vec<SubjectIn>,
+    predicate_type: String,
+    #[serde(default)]
+    predicate: Value,
+}
+
+#[derive(Deserialize)]
+struct SubjectIn {
+    #[serde(default)]
+    digest: std::collections::BTreeMap<String, String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct PredicateIn {
+    verifier: VerifierIn,
+    time_verified: Option<String>,
+    resource_uri: String,
+    policy: PolicyIn,
+    verification_result: String,
+    verified_levels: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct VerifierIn {
+    id: String,
+}
+
+#[derive(Deserialize)]
+struct PolicyIn {
+    #[serde(default)]
+    uri: String,
+    #[serde(default)]
+    digest: std::collections::BTreeMap<String, String>,
+}
+
+impl VerifiedSummary {
+    /// Returns what it says.
+    pub fn summary(&self) -> &Summary {
+        &self.summary
+    }
+
+    /// Returns the key that signed.
+    pub fn key(&self) -> &KeyId {
+        &self.key
+    }
+
+    /// Returns the level that is believed.
+    pub fn level(&self) -> Level {
+        self.level
+    }
+
+    /// Returns the checks that were made, in order; none of them failed.
+    pub fn checks(&self) -> &[Check] {
+        &self.checks
+    }
+}
+
+/// Returns the bytes of a summary.
+///
+/// # Errors
+/// None in practice: the members are texts.
+pub(crate) fn write(verdict: Verdict<'_>) -> Result<Vec<u8>, serde_json::Error> {
+    let levels = match verdict.level {
+        None => vec!["FAILED".to_owned()],
+        Some(_) if verdict.reproduced => vec![REPRODUCED.to_owned()],
+        Some(level) => vec![name_of(level)],
+    };
+    let version = env!("CARGO_PKG_VERSION");
+    serde_json::to_vec(&Out {
+        statement_type: STATEMENT_TYPE,
+        subject: [SubjectOut {
+            name: &verdict.subject.name,
+            digest: sha256(&verdict.subject.blob.digest),
+        }],
+        predicate_type: PREDICATE_TYPE,
+        predicate: PredicateOut {
+            verifier: VerifierOut {
+                id: verdict.verifier.as_str(),
+                version: std::collections::BTreeMap::from([("kiln", version)]),
+            },
+            time_verified: verdict.time_verified,
+            resource_uri: verdict.resource_uri,
+            policy: PolicyOut { uri: verdict.policy_uri, digest: sha256(&verdict.policy_digest) },
+            input_attestations: verdict
+                .inputs
+                .iter()
+                .map(|digest| InputOut { digest: sha256(digest) })
+                .collect(),
+            verification_result: if verdict.level.is_some() { "PASSED" } else { "FAILED" },
+            verified_levels: levels,
+            dependency_levels: verdict.dependencies,
+            slsa_version: SLSA_VERSION,
+        },
+    })
+}
+
+/// Returns what SLSA calls a level of the build track.
+pub(crate) fn name_of(level: Level) -> String {
+    format!("SLSA_BUILD_LEVEL_{}", level.number())
+}
+
+/// Says whether an envelope holds a summary, by what it says of itself.
+pub(crate) fn is_summary(attestation: &Attestation) -> bool {
+    let payload = attestation.envelope.unverified_payload();
+    strict_json::parse_as::<In>(payload, &CAPS)
+        .is_ok_and(|wire| wire.predicate_type == PREDICATE_TYPE)
+}
+
+/// Reads a summary that nobody has checked.
+///
+/// # Errors
+/// What is no statement with a summary in it.
+pub fn read(bytes: &[u8]) -> Result<Summary, JsonError> {
+    let (wire, summary) = parse(bytes)?;
+    if wire.predicate_type == PREDICATE_TYPE && wire.statement_type == STATEMENT_TYPE {
+        return Ok(summary);
+    }
+    Err(JsonError::Shape(serde::de::Error::custom("no verification summary")))
+}
+
+fn parse(bytes: &[u8]) -> Result<(In, Summary), JsonError> {
+    let wire: In = strict_json::parse_as(bytes, &CAPS)?;
+    let predicate = PredicateIn::deserialize(&wire.predicate).map_err(JsonError::Shape)?;
+    let summary = Summary {
+        verifier: predicate.verifier.id,
+        time_verified: predicate.time_verified,
+        resource_uri: predicate.resource_uri,
+        policy_uri: predicate.policy.uri,
+        policy_digest: predicate
+            .policy
+            .digest
+            .get("sha256")
+            .and_then(|hex| Digest::from_hex(hex).ok()),
+        passed: predicate.verification_result == "PASSED",
+        levels: predicate.verified_levels,
+    };
+    Ok((wire, summary))
+}
+
+/// Judges one summary alone. `now` is in seconds since 1970.
+pub(crate) fn judge(
+    artifact: &Artifact<'_>,
+    attestation: &Attestation,
+    trust: &Trust,
+    wanted: &Wanted,
+    now: i64,
+) -> Result<VerifiedSummary, Refusal> {
+    let mut checks = Vec::new();
+    let ok = |checks: &mut Vec<Check>, subject, detail: String| {
+        checks.push(Check { subject, outcome: Outcome::Ok, detail });
+    };
+    let stop = |mut checks: Vec<Check>, subject, reason: Reason| {
+        let detail = reason.to_string();
+        checks.push(Check { subject, outcome: Outcome::Failed(reason), detail });
+        Refusal { checks }
+    };
+    // 1. The signature.
+    let envelope = &attestation.envelope;
+    let entries: Vec<&Entry> =
+        trust.entries().iter().filter(|one| one.verifier().is_some()).collect();
+    let signed = envelope.signed_bytes();
+    let mut keys = entries.iter().filter_map(|entry| entry.key());
+    let Some(key) = keys.find(|key| key.check(&signed, envelope.signature()).is_ok()) else {
+        let reason = Reason::Signer { tried: entries.len(), named: None };
+        return Err(stop(checks, Subject::Signature, reason));
+    };
+    ok(&mut checks, Subject::Signature, format!("confirmed, key {}", key.id()));
+    // 2. What it is about.
+    if envelope.payload_type() != dsse::PAYLOAD_TYPE {
+        let got = escape(envelope.payload_type().as_bytes());
+        return Err(stop(checks, Subject::Statement, Reason::PayloadType { got }));
+    }
+    let summary = match about(envelope.unverified_payload(), artifact) {
+        Ok(summary) => summary,
+        Err((subject, reason)) => return Err(stop(checks, subject, reason)),
+    };
+    ok(&mut checks, Subject::Digest, format!("{} is in the summary", artifact.digest.short()));
+    // 3. The verifier.
+    let entry = match speaks_for(key, &entries, trust, &summary, now) {
+        Ok(entry) => entry,
+        Err(reason) => return Err(stop(checks, Subject::Builder, reason)),
+    };
+    let name = escape(entry.name.as_bytes());
+    let detail =
+        format!("{} ({name}, up to {})", escape(summary.verifier.as_bytes()), entry.max_level);
+    ok(&mut checks, Subject::Builder, detail);
+    // 4 to 7. What it says.
+    match says(&summary, wanted, entry.max_level) {
+        Ok(level) => {
+            let detail = format!("{level} for {}", escape(summary.resource_uri.as_bytes()));
+            ok(&mut checks, Subject::Summary, detail);
+            Ok(VerifiedSummary { summary, key: key.id(), level, checks })
+        }
+        Err(reason) => Err(stop(checks, Subject::Summary, reason)),
+    }
+}
+
+fn about(payload: &[u8], artifact: &Artifact<'_>) -> Result<Summary, (Subject, Reason)> {
+    let unreadable =
+        |error| (Subject::Statement, Reason::Statement(crate::claims::ClaimsError::Json(error)));
+    let (wire, summary) = parse(payload).map_err(unreadable)?;
+    let kinds = [
+        ("_type", STATEMENT_TYPE, &wire.statement_type),
+        ("predicateType", PREDICATE_TYPE, &wire.predicate_type),
+    ];
+    for (member, expected, got) in kinds {
+        if expected != got {
+            let got = escape(got.as_bytes());
+            let error = crate::claims::ClaimsError::Kind { member, expected, got };
+            return Err((Subject::Statement, Reason::Statement(error)));
+        }
+    }
+    let hex = artifact.digest.hex();
+    if wire.subject.iter().any(|one| one.digest.get("sha256") == Some(&hex)) {
+        return Ok(summary);
+    }
+    let got = wire.subject.iter().filter_map(|one| one.digest.get("sha256"));
+    let got = got.map(|hex| escape(hex.as_bytes())).take(4).collect::<Vec<_>>().join(", ");
+    Err((Subject::Digest, Reason::Digest { expected: artifact.digest.to_string(), got }))
+}
+
+fn speaks_for<'a>(
+    key: &PublicKey,
+    entries: &[&'a Entry],
+    trust: &Trust,
+    summary: &Summary,
+    now: i64,
+) -> Result<&'a Entry, Reason> {
+    // A key that is revoked for anything is believed for nothing.
+    if let Some(since) = trust.of_key(&key.id()).find_map(|entry| entry.revoked) {
+        return Err(Reason::Revoked { since });
+    }
+    let of_key: Vec<&&Entry> = entries.iter().filter(|one| one.key() == Some(key)).collect();
+    let meant =
+        |entry: &&&&Entry| entry.verifier().is_some_and(|id| id.as_str() == summary.verifier);
+    let of_pair: Vec<&&&Entry> = of_key.iter().filter(meant).collect();
+    if of_pair.is_empty() {
+        let known: Vec<&str> =
+            of_key.iter().filter_map(|one| one.verifier()).map(BuilderId::as_str).collect();
+        let (expected, got) = (known.join(", "), escape(summary.verifier.as_bytes()));
+        return Err(Reason::Builder { expected, got });
+    }
+    if let Some(entry) = of_pair.iter().find(|entry| entry.is_in_force(now)) {
+        return Ok(entry);
+    }
+    match of_pair.iter().filter_map(|entry| entry.until).filter(|until| *until < now).max() {
+        Some(until) => Err(Reason::Expired { until }),
+        None => Err(Reason::NotYetValid {
+            from: of_pair.iter().filter_map(|entry| entry.from).min().unwrap_or(i64::MAX),
+        }),
+    }
+}
+
+fn says(summary: &Summary, wanted: &Wanted, max_level: Level) -> Result<Level, Reason> {
+    let wrong = |what, expected: &str, got: &str| {
+        let (expected, got) = (escape(expected.as_bytes()), escape(got.as_bytes()));
+        Err(Reason::Summary { what, expected, got })
+    };
+    if summary.resource_uri != wanted.resource_uri {
+        return wrong("is about another resource", &wanted.resource_uri, &summary.resource_uri);
+    }
+    if !summary.passed {
+        return wrong("does not say PASSED", "PASSED", "FAILED");
+    }
+    let number = |text: &String| text.strip_prefix("SLSA_BUILD_LEVEL_")?.parse().ok();
+    let claimed = summary.levels.iter().filter_map(number).filter_map(Level::from_number).max();
+    let got = summary.levels.join(", ");
+    let Some(level) = claimed.map(|level| level.min(max_level)) else {
+        return wrong("says nothing of the build track", &name_of(wanted.level), &got);
+    };
+    if level < wanted.level {
+        let got = format!("{got}, believed up to {max_level}");
+        return wrong("says a lower level", &name_of(wanted.level), &got);
+    }
+    match (wanted.policy, summary.policy_digest) {
+        (Some(wanted), None) => wrong("names no digest of its policy", &wanted.to_string(), "none"),
+        (Some(wanted), Some(got)) if wanted != got => {
+            wrong("was made with another policy", &wanted.to_string(), &got.to_string())
+        }
+        (Some(_) | None, _) => Ok(level),
+    }
+}

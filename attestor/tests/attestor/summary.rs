@@ -1,0 +1,432 @@
+//! Verification summaries: signed only by a verifier that verified, believed only for what they say.
+
+use attestor::builder::{BuilderId, LOCAL_BUILDER_ID, LOCAL_VERIFIER_ID};
+use attestor::bundle;
+use attestor::dsse::PAYLOAD_TYPE;
+use attestor::pipe::{Answer, EvidenceText, RefusedKind, Request, Signed, Summarise};
+use attestor::policy::{Accepted, Decision, Dependencies, Outcome, Policy, Question, decide};
+use attestor::public_key::Algorithm;
+use attestor::trust::{Entry, Level, SpeaksFor, Trust, Who};
+use attestor::verdict::{Code, Refusal};
+use attestor::verify::{Artifact, Evidence, Expected, verify};
+use attestor::vsa::{self, Wanted};
+use model::Digest;
+use model::digest::Blob;
+use model::record::{Nonce, Subject};
+use serde_json::{Value, json};
+
+use crate::forger::{Forger, statement};
+use crate::support::{ARTIFACT, Attestor, NOW, file, record};
+
+const VERIFIER: &str = "https://verifier.example/v1";
+const ADDRESS: &str = "https://dl.example/hello";
+const POLICY: &str = "policy: 1\nuri: https://policies.example/hello\n";
+
+fn believes(forger: &Forger, speaks_for: SpeaksFor, max_level: Level) -> Entry {
+    Entry {
+        name: "test".into(),
+        who: Who::Key(forger.public()),
+        speaks_for,
+        max_level,
+        from: None,
+        until: None,
+        revoked: None,
+    }
+}
+
+fn verifier(forger: &Forger, id: &str) -> Entry {
+    believes(forger, SpeaksFor::Verifier(BuilderId::new(id).unwrap()), Level::L3)
+}
+
+fn builder(forger: &Forger) -> Entry {
+    believes(forger, SpeaksFor::Builder(BuilderId::new(LOCAL_BUILDER_ID).unwrap()), Level::L2)
+}
+
+fn summary() -> Value {
+    json!({
+        "_type": "https://in-toto.io/Statement/v1",
+        "subject": [{"name": "hello", "digest": {"sha256": Digest::of(ARTIFACT).hex()}}],
+        "predicateType": "https://slsa.dev/verification_summary/v1",
+        "predicate": {
+            "verifier": {"id": VERIFIER},
+            "timeVerified": "2026-11-22T12:00:00Z",
+            "resourceUri": ADDRESS,
+            "policy": {"uri": "https://policies.example/hello", "digest": {"sha256": Digest::of(POLICY.as_bytes()).hex()}},
+            "inputAttestations": [],
+            "verificationResult": "PASSED",
+            "verifiedLevels": ["SLSA_BUILD_LEVEL_2"],
+            "slsaVersion": "1.2",
+        },
+    })
+}
+
+fn ask(summary: &Value, trust: &Trust, wanted: Option<&Wanted>) -> Result<Decision, Refusal> {
+    let text = Forger::p256(5).bundle(PAYLOAD_TYPE, summary.to_string().as_bytes()).to_string();
+    let evidence = [Evidence { bytes: text.as_bytes(), manifest: None }];
+    decide(&Question {
+        artifact: Artifact { name: "hello", digest: Digest::of(ARTIFACT) },
+        evidence: &evidence,
+        expected: Expected { trust, key: None, source: None },
+        policy: None,
+        summary: wanted,
+        now: NOW,
+    })
+}
+
+fn wanted() -> Wanted {
+    Wanted {
+        resource_uri: ADDRESS.into(),
+        level: Level::L2,
+        policy: Some(Digest::of(POLICY.as_bytes())),
+    }
+}
+
+/// S-K16, A21: each way in which a summary is not the one that is wanted.
+#[test]
+#[expect(clippy::too_many_lines, reason = "a table, a row for each way")]
+fn a_summary_is_believed_only_for_what_it_says() {
+    let trust = Trust::of(vec![verifier(&Forger::p256(5), VERIFIER)]);
+    let decision = ask(&summary(), &trust, Some(&wanted())).unwrap();
+    assert!(matches!(decision.accepted, Accepted::Summary(_)) && decision.level == Level::L2);
+    type Change = fn(&mut Value);
+    let changes: [(&str, Change, Code); 13] = [
+        (
+            "failed",
+            |s| s["predicate"]["verificationResult"] = json!("FAILED"),
+            Code::SummaryRefused,
+        ),
+        (
+            "no result",
+            |s| s["predicate"]["verificationResult"] = json!("passed"),
+            Code::SummaryRefused,
+        ),
+        (
+            "another address",
+            |s| s["predicate"]["resourceUri"] = json!("https://dl.example/hello2"),
+            Code::SummaryRefused,
+        ),
+        (
+            "a lower level",
+            |s| s["predicate"]["verifiedLevels"] = json!(["SLSA_BUILD_LEVEL_1"]),
+            Code::SummaryRefused,
+        ),
+        (
+            "another track",
+            |s| s["predicate"]["verifiedLevels"] = json!(["SLSA_SOURCE_LEVEL_3"]),
+            Code::SummaryRefused,
+        ),
+        (
+            "a level that is none",
+            |s| s["predicate"]["verifiedLevels"] = json!(["SLSA_BUILD_LEVEL_UNEVALUATED"]),
+            Code::SummaryRefused,
+        ),
+        ("no levels", |s| s["predicate"]["verifiedLevels"] = json!([]), Code::SummaryRefused),
+        (
+            "another policy",
+            |s| s["predicate"]["policy"]["digest"]["sha256"] = json!("0".repeat(64)),
+            Code::SummaryRefused,
+        ),
+        (
+            "a policy without digest",
+            |s| s["predicate"]["policy"] = json!({"uri": "https://policies.example/hello"}),
+            Code::SummaryRefused,
+        ),
+        (
+            "another verifier",
+            |s| s["predicate"]["verifier"]["id"] = json!("https://evil.example/v1"),
+            Code::SignerNotTrusted,
+        ),
+        (
+            "another subject",
+            |s| s["subject"][0]["digest"]["sha256"] = json!("0".repeat(64)),
+            Code::NoStatement,
+        ),
+        ("no digest", |s| s["subject"][0]["digest"] = json!({}), Code::NoStatement),
+        (
+            "another statement",
+            |s| s["_type"] = json!("https://in-toto.io/Statement/v0.1"),
+            Code::WrongKind,
+        ),
+    ];
+    for (what, change, code) in changes {
+        let mut changed = summary();
+        change(&mut changed);
+        let refusal = ask(&changed, &trust, Some(&wanted())).expect_err(what);
+        assert_eq!(refusal.reasons().next().unwrap().code(), code, "{what}");
+    }
+    let refusal = ask(&summary(), &trust, None).expect_err("no address was asked for");
+    assert_eq!(refusal.reasons().next().unwrap().code(), Code::SummaryRefused);
+}
+
+#[test]
+fn a_builders_key_passes_no_judgement_and_a_verifiers_key_builds_nothing() {
+    let five = Forger::p256(5);
+    for trust in [
+        Trust::default(),
+        Trust::of(vec![builder(&five)]),
+        Trust::of(vec![verifier(&Forger::p256(6), VERIFIER)]),
+        Trust::of(vec![verifier(&five, "https://other.example/v1")]),
+        Trust::of(vec![Entry { revoked: Some(0), ..verifier(&five, VERIFIER) }]),
+        Trust::of(vec![verifier(&five, VERIFIER), Entry { revoked: Some(0), ..builder(&five) }]),
+        Trust::of(vec![Entry { until: Some(NOW - 1), ..verifier(&five, VERIFIER) }]),
+        Trust::of(vec![Entry { from: Some(NOW + 1), ..verifier(&five, VERIFIER) }]),
+        Trust::of(vec![Entry { max_level: Level::L1, ..verifier(&five, VERIFIER) }]),
+    ] {
+        assert!(ask(&summary(), &trust, Some(&wanted())).is_err(), "{trust:?}");
+    }
+    let trust = Trust::of(vec![verifier(&five, LOCAL_BUILDER_ID)]);
+    let text = five.bundle(PAYLOAD_TYPE, statement().to_string().as_bytes()).to_string();
+    let artifact = Artifact { name: "hello", digest: Digest::of(ARTIFACT) };
+    let expected = Expected { trust: &trust, key: None, source: None };
+    let evidence = Evidence { bytes: text.as_bytes(), manifest: None };
+    let refusal = verify(&artifact, &evidence, &expected, NOW).unwrap_err();
+    assert_eq!(refusal.reasons().next().unwrap().code(), Code::SignerNotTrusted);
+}
+
+fn asked(bundle: &str, change: fn(&mut Summarise)) -> Request {
+    let mut asked = Summarise {
+        subject: Subject { name: "hello".into(), blob: Blob::of(ARTIFACT) },
+        evidence: vec![EvidenceText { text: bundle.to_owned(), manifest: None }],
+        policy: POLICY.into(),
+        resource_uri: ADDRESS.into(),
+        dependencies: None,
+        reproduced: false,
+        nonce: Nonce::from_bytes([9; 16]),
+        deadline: i64::MAX,
+    };
+    change(&mut asked);
+    Request::Summarise(Box::new(asked))
+}
+
+fn payload(signed: &Signed) -> Value {
+    let all = bundle::read(signed.line.as_bytes()).unwrap();
+    serde_json::from_slice(all[0].envelope.unverified_payload()).unwrap()
+}
+
+/// The caller names evidence, policy and address; what is said of them is the attestor's.
+#[test]
+#[expect(clippy::too_many_lines, reason = "a table, a row for each way")]
+fn the_attestor_judges_for_itself_and_signs_what_came_of_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let attestor = Attestor::start(folder.path());
+    attestor.generate(Algorithm::EcdsaP256);
+    let built = attestor.signed(&record()).bundle;
+    type Row = (&'static str, fn(&mut Summarise), &'static [u8], bool);
+    let rows: [Row; 6] = [
+        ("good", |a| a.nonce = Nonce::from_bytes([10; 16]), ARTIFACT, true),
+        (
+            "another file",
+            |a| {
+                a.nonce = Nonce::from_bytes([11; 16]);
+                a.subject.blob = Blob::of(b"evil");
+            },
+            b"evil",
+            false,
+        ),
+        (
+            "no evidence",
+            |a| {
+                a.nonce = Nonce::from_bytes([12; 16]);
+                a.evidence.clear();
+            },
+            ARTIFACT,
+            false,
+        ),
+        (
+            "a policy that it does not meet",
+            |a| {
+                a.nonce = Nonce::from_bytes([13; 16]);
+                a.policy.push_str("level: 2\n");
+            },
+            ARTIFACT,
+            false,
+        ),
+        (
+            "another's key",
+            |a| {
+                a.nonce = Nonce::from_bytes([14; 16]);
+                a.evidence[0].text = Forger::p256(9)
+                    .bundle(PAYLOAD_TYPE, statement().to_string().as_bytes())
+                    .to_string();
+            },
+            ARTIFACT,
+            false,
+        ),
+        (
+            "dependencies without any",
+            |a| {
+                a.nonce = Nonce::from_bytes([15; 16]);
+                a.dependencies = Some(Vec::new());
+            },
+            ARTIFACT,
+            true,
+        ),
+    ];
+    for (what, change, bytes, passed) in rows {
+        let Answer::Signed(signed) = attestor.ask(&asked(&built, change), &[file(bytes)]) else {
+            panic!("{what}")
+        };
+        let said = payload(&signed);
+        let predicate = &said["predicate"];
+        assert_eq!(said["predicateType"], vsa::PREDICATE_TYPE);
+        assert_eq!(said["subject"][0]["digest"]["sha256"], Digest::of(bytes).hex(), "{what}");
+        assert_eq!(predicate["verifier"]["id"], LOCAL_VERIFIER_ID);
+        assert_eq!(
+            predicate["verificationResult"],
+            if passed { "PASSED" } else { "FAILED" },
+            "{what}"
+        );
+        let level = if passed { "SLSA_BUILD_LEVEL_1" } else { "FAILED" };
+        assert_eq!(predicate["verifiedLevels"], json!([level]), "{what}");
+        assert_eq!(
+            (&predicate["resourceUri"], &predicate["slsaVersion"]),
+            (&json!(ADDRESS), &json!("1.2"))
+        );
+        let inputs = predicate["inputAttestations"].as_array().unwrap();
+        assert!(inputs.iter().all(|one| one["digest"]["sha256"].as_str().unwrap().len() == 64));
+        assert_eq!(inputs.is_empty(), what == "no evidence");
+        assert_eq!(
+            predicate.get("dependencyLevels"),
+            (what == "dependencies without any").then(|| json!({})).as_ref()
+        );
+    }
+    for (what, change, bytes, kind) in [
+        (
+            "no address",
+            (|a| a.resource_uri.clear()) as fn(&mut Summarise),
+            ARTIFACT,
+            RefusedKind::Summary,
+        ),
+        (
+            "a credential",
+            |a| a.resource_uri = "https://u:p@dl.example/x".into(),
+            ARTIFACT,
+            RefusedKind::Summary,
+        ),
+        (
+            "a policy without address",
+            |a| a.policy = "policy: 1\n".into(),
+            ARTIFACT,
+            RefusedKind::Summary,
+        ),
+        ("no policy", |a| a.policy = "level: 1\n".into(), ARTIFACT, RefusedKind::Summary),
+        ("not reproduced", |a| a.reproduced = true, ARTIFACT, RefusedKind::Summary),
+        ("an odd name", |a| a.subject.name = "../x".into(), ARTIFACT, RefusedKind::Summary),
+        ("too late", |a| a.deadline = 0, ARTIFACT, RefusedKind::Record),
+        ("other bytes", |_| {}, b"evil", RefusedKind::Subject),
+    ] {
+        match attestor.ask(&asked(&built, change), &[file(bytes)]) {
+            Answer::Refused(refused) => assert_eq!(refused.kind, kind, "{what}: {refused:?}"),
+            other => panic!("{what}: {other:?}"),
+        }
+    }
+    assert_eq!(attestor.end(), Some(0));
+}
+
+#[test]
+fn the_configuration_names_the_verifier_and_the_policies() {
+    let folder = tempfile::tempdir().unwrap();
+    let attestor = Attestor::start(folder.path());
+    attestor.generate(Algorithm::EcdsaP256);
+    let built = attestor.signed(&record()).bundle;
+    let configured = |policy: &str| {
+        let text = format!(
+            "[verifier]\nid = \"{VERIFIER}\"\npolicies = [\"{}\"]\n",
+            Digest::of(policy.as_bytes())
+        );
+        let mut file = std::fs::File::create(folder.path().join("config/attestor.toml")).unwrap();
+        std::io::Write::write_all(&mut file, text.as_bytes()).unwrap();
+    };
+    configured("another policy");
+    let refused = attestor.ask(&asked(&built, |_| {}), &[file(ARTIFACT)]);
+    assert!(matches!(refused, Answer::Refused(refused) if refused.kind == RefusedKind::Summary));
+    configured(POLICY);
+    let Answer::Signed(signed) = attestor.ask(&asked(&built, |_| {}), &[file(ARTIFACT)]) else {
+        panic!()
+    };
+    assert_eq!(payload(&signed)["predicate"]["verifier"]["id"], VERIFIER);
+}
+
+/// A predicate of a summary's type can be had in no other way (decision 31).
+#[test]
+fn a_summary_of_ones_own_choosing_is_not_signed() {
+    assert!(attestor::predicate::is_derived(vsa::PREDICATE_TYPE));
+}
+
+fn depends_on(statement: &mut Value, name: &str, digest: &Digest) {
+    let list = statement["predicate"]["buildDefinition"]["resolvedDependencies"].as_array_mut();
+    list.unwrap().push(json!({"name": name, "uri": format!("pkg:generic/{name}@1"), "digest": {"sha256": digest.hex()}, "annotations": {"role": "fetched"}}));
+}
+
+/// A statement about `name`, which depends on `on`.
+fn built(name: &str, on: &[&str]) -> Value {
+    let mut made = statement();
+    made["subject"] =
+        json!([{"name": name, "digest": {"sha256": Digest::of(name.as_bytes()).hex()}}]);
+    for one in on {
+        depends_on(&mut made, one, &Digest::of(one.as_bytes()));
+    }
+    made
+}
+
+#[test]
+fn dependencies_are_verified_by_the_same_trust_and_cut_by_summaries() {
+    let (one, five) = (Forger::p256(1), Forger::p256(5));
+    let trust = Trust::of(vec![builder(&one), verifier(&five, VERIFIER)]);
+    let text = |forger: &Forger, made: &Value| {
+        forger.bundle(PAYLOAD_TYPE, made.to_string().as_bytes()).to_string()
+    };
+    let root = built("root", &["a", "b", "root"]);
+    let artifact = Artifact { name: "root", digest: Digest::of(b"root") };
+    let expected = Expected { trust: &trust, key: None, source: None };
+    let bundle = text(&one, &root);
+    let verified =
+        verify(&artifact, &Evidence { bytes: bundle.as_bytes(), manifest: None }, &expected, NOW)
+            .unwrap();
+    let walk = |files: &[String]| {
+        let mut given = Dependencies::default();
+        for file in files {
+            given.add(file.as_bytes()).unwrap();
+        }
+        given.walk(verified.value(), &trust, NOW)
+    };
+    // None has any: told, and no refusal.
+    let tree = walk(&[]);
+    assert!(tree.verdicts.is_empty() && tree.unattested > 2 && tree.first_bad().is_none());
+    assert!(tree.levels().is_empty());
+    // One by provenance, with one of its own below it; a cycle ends.
+    let tree = walk(&[text(&one, &built("a", &["c"])), text(&one, &built("c", &["a", "root"]))]);
+    let names: Vec<(&str, usize)> =
+        tree.verdicts.iter().map(|one| (one.name.as_str(), one.depth)).collect();
+    assert_eq!(names, [("pkg:generic/a@1", 1), ("pkg:generic/c@1", 2)]);
+    assert_eq!(tree.levels(), [("SLSA_BUILD_LEVEL_2".to_owned(), 2)].into());
+    // By another key: refused, and not counted.
+    let tree = walk(&[text(&Forger::p256(9), &built("a", &[])), text(&one, &built("b", &[]))]);
+    assert!(matches!(tree.first_bad().unwrap().outcome, Outcome::Refused { .. }));
+    assert_eq!(tree.levels(), [("SLSA_BUILD_LEVEL_2".to_owned(), 1)].into());
+    // A summary about the dependency's own address cuts the walk; about another it does not count.
+    for (address, good) in [("pkg:generic/a@1", true), ("pkg:generic/b@1", false)] {
+        let mut said = summary();
+        said["subject"][0]["digest"]["sha256"] = json!(Digest::of(b"a").hex());
+        said["predicate"]["resourceUri"] = json!(address);
+        let tree = walk(&[text(&five, &said), text(&one, &built("c", &[]))]);
+        assert_eq!(tree.first_bad().is_none(), good, "{address}");
+        assert_eq!(tree.verdicts.len(), 1);
+    }
+    // Deeper than is looked at: a refusal, not a pass.
+    let chain: Vec<String> = (0..12)
+        .map(|depth| {
+            let name = if depth == 0 { "a".to_owned() } else { format!("d{depth}") };
+            text(&one, &built(&name, &[&format!("d{}", depth + 1)]))
+        })
+        .collect();
+    let tree = walk(&chain);
+    assert_eq!(tree.first_bad().unwrap().outcome, Outcome::Beyond);
+}
+
+#[test]
+fn a_policy_of_another_digest_is_another_policy() {
+    let policy = Policy::parse(POLICY.as_bytes()).unwrap();
+    assert_eq!(policy.digest(), Digest::of(POLICY.as_bytes()));
+    assert_ne!(Policy::parse(format!("{POLICY}#\n").as_bytes()).unwrap().digest(), policy.digest());
+}

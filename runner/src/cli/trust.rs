@@ -1,0 +1,357 @@
+//! `kiln trust`: who is believed. Adds, lists, revokes and removes entries of `trust.toml`.
+//!
+//! Nothing here holds a key: an entry is a public key, or an identity, and what it may speak for. What
+//! else stands in the file, comments and order, stays as it is. The file and its folder must belong to
+//! this user or to root and be closed to other writers: who can write there decides whom kiln believes.
+
+use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use attestor::builder::BuilderId;
+use attestor::process::TRUST_LOCK;
+use attestor::public_key::PublicKey;
+use attestor::trust::{Entry, Level, SpeaksFor, Trust, Who, edit};
+use attestor::verify::{Artifact, Evidence, Expected};
+use model::text::escape;
+use rustix::fs::{FlockOperation, Mode, OFlags};
+use serde_json::{Value, json};
+
+use super::args::{TrustAdd, TrustCommand, TrustPin, TrustRemove};
+use super::{Ended, Session, files, verify, wrong_usage};
+use crate::diagnostic::{Code, Diagnostic, Exit, Place};
+use crate::persist::{self, Flush};
+use crate::report;
+
+/// The file, below the configuration folder.
+const FILE: &str = "trust.toml";
+/// Why revoking is better than removing.
+const WHY_REVOKE: &str = "an entry that is gone forgets that its key was ever bad; one that is revoked refuses it \
+     however it is given";
+
+/// Runs one of the trust commands.
+pub fn run(session: &Session, command: &TrustCommand) -> Ended {
+    match command {
+        TrustCommand::Add(args) => add(session, args),
+        TrustCommand::List => list(session),
+        TrustCommand::Remove(args) => remove(session, args),
+        TrustCommand::Pin(args) => pin(session, args),
+    }
+}
+
+/// Reads who is believed; nobody, if there is no file.
+///
+/// # Errors
+/// A file that can not be read, is not as the format says, or could have been written by others.
+pub fn read(session: &Session) -> Result<Trust, Vec<Diagnostic>> {
+    let (path, text) = read_text(session)?;
+    Trust::parse(text.as_bytes()).map_err(|error| vec![cannot_use(&path, &error)])
+}
+
+/// Reads a public key.
+///
+/// # Errors
+/// What is no public key in PEM form.
+pub fn key(session: &Session, path: &Path) -> Result<PublicKey, Vec<Diagnostic>> {
+    let shown = escape(path.as_os_str().as_encoded_bytes());
+    let refuse = |error: &dyn std::error::Error| {
+        vec![
+            Diagnostic::new(Code::KeyUnreadable, format!("cannot use the key {shown}"))
+                .at(Place::file(shown.as_str()))
+                .caused_by(error)
+                .help("give a public key in PEM form, as kiln key export prints it"),
+        ]
+    };
+    let bytes = files::read(&session.context.folder.join(path))
+        .map_err(|error| refuse(&error))?
+        .ok_or_else(|| refuse(&std::io::Error::from(std::io::ErrorKind::NotFound)))?;
+    let pem = String::from_utf8(bytes).map_err(|error| refuse(&error))?;
+    PublicKey::from_pem(&pem).map_err(|error| refuse(&error))
+}
+
+fn add(session: &Session, args: &TrustAdd) -> Ended {
+    let id = args.builder_id.as_ref().or(args.verifier_id.as_ref());
+    let id = BuilderId::new(id.map_or("", String::as_str))
+        .map_err(|error| vec![wrong_usage("the id is no URI of a builder").caused_by(&error)])?;
+    let key = key(session, &args.key)?;
+    let entry = Entry {
+        name: name_of(args.name.as_deref(), &args.key),
+        who: Who::Key(key),
+        speaks_for: match args.verifier_id {
+            Some(_) => SpeaksFor::Verifier(id),
+            None => SpeaksFor::Builder(id),
+        },
+        max_level: args.max_level,
+        from: args.from.map(jiff::Timestamp::as_second),
+        until: args.until.map(jiff::Timestamp::as_second),
+        revoked: None,
+    };
+    write_entry(session, entry)
+}
+
+fn write_entry(session: &Session, entry: Entry) -> Ended {
+    change(session, |text, old| {
+        let same = |one: &&Entry| one.who == entry.who && one.speaks_for == entry.speaks_for;
+        if let Some(known) = old.entries().iter().find(same) {
+            let refused = wrong_usage("there is an entry for this key and this id already")
+                .got(told(known))
+                .help("change it in the file, or remove it first");
+            return Err(vec![if known.revoked.is_some() {
+                refused.why("it was revoked, so that nobody believes it by mistake again")
+            } else {
+                refused
+            }]);
+        }
+        edit::append(text, &entry).map_err(|error| vec![cannot_edit(&error)])
+    })?;
+    if session.global.json {
+        report::document("trust", json!({"added": document(&entry)}));
+    } else if session.speaks() {
+        report::line(&format!(" believes {}", told(&entry)));
+    }
+    Ok(Exit::Done)
+}
+
+fn list(session: &Session) -> Ended {
+    let trust = read(session)?;
+    let now = session.context.now();
+    if session.global.json {
+        let entries: Vec<Value> = trust.entries().iter().map(document).collect();
+        report::document("trust", json!({"entries": entries}));
+        return Ok(Exit::Done);
+    }
+    let mut out = String::new();
+    for entry in trust.entries() {
+        let mark = session.style.verdict(Some(entry.is_in_force(now)));
+        out.push_str(&format!(" {mark} {}\n", told(entry)));
+    }
+    if trust.entries().is_empty() {
+        out.push_str(" nobody is believed; begin with:  kiln trust add KEYFILE --builder-id URI\n");
+    }
+    report::told(&out);
+    Ok(Exit::Done)
+}
+
+fn remove(session: &Session, args: &TrustRemove) -> Ended {
+    let at = args.revoked.as_deref().map(|text| time(session, text)).transpose()?;
+    let mut gone = Vec::new();
+    change(session, |text, old| {
+        let called = |(_, entry): &(usize, &Entry)| entry.is_called(&args.which);
+        let found: Vec<(usize, &Entry)> = old.entries().iter().enumerate().filter(called).collect();
+        if found.is_empty() {
+            let names = old.entries().iter().map(|entry| entry.name.as_str());
+            return Err(vec![
+                wrong_usage(format!("no entry is called {}", escape(args.which.as_bytes())))
+                    .expected(crate::diagnostic::one_of(names))
+                    .help("kiln trust list"),
+            ]);
+        }
+        let left = |(_, entry): &&(usize, &Entry)| at.is_none() || entry.revoked.is_none();
+        let indexes: Vec<usize> = found.iter().filter(left).map(|(index, _)| *index).collect();
+        gone.extend(found.iter().map(|(_, entry)| (*entry).clone()));
+        match at {
+            Some(at) => edit::revoke(text, &indexes, at),
+            None => edit::remove(text, &indexes),
+        }
+        .map_err(|error| vec![cannot_edit(&error)])
+    })?;
+    let entries: Vec<Value> = gone.iter().map(document).collect();
+    if session.global.json {
+        let what = if at.is_some() { "revoked" } else { "removed" };
+        report::document("trust", json!({what: entries}));
+    } else if session.speaks() {
+        for entry in &gone {
+            let what = if at.is_some() { "revoked" } else { "forgot" };
+            report::line(&format!(" {what} {}", told(entry)));
+        }
+        if at.is_none() && gone.iter().any(|entry| entry.revoked.is_none()) {
+            report::line(&format!(" note: {WHY_REVOKE}:  kiln trust remove NAME --revoked now"));
+        }
+    }
+    Ok(Exit::Done)
+}
+
+/// Learns a builder from a verified statement. The key was given, so the bundle vouches for nothing:
+/// it says for which builder the holder of that key signed.
+fn pin(session: &Session, args: &TrustPin) -> Ended {
+    let key = key(session, &args.key)?;
+    let path = session.context.folder.join(&args.file);
+    let name = escape(args.file.as_os_str().as_encoded_bytes());
+    let stop = |diagnostic: Diagnostic| vec![diagnostic];
+    let digest = verify::digest(&path, &name).map_err(stop)?;
+    let bundles: Vec<PathBuf> = args.bundle.iter().cloned().collect();
+    let found = verify::gather(session, &bundles, &path, &name, false).map_err(stop)?;
+    let trust = read(session)?;
+    let expected = Expected { trust: &trust, key: Some(&key), source: None };
+    let first = found.first().map(verify::Found::evidence);
+    let given = first.unwrap_or(Evidence { bytes: b"", manifest: None });
+    let artifact = Artifact { name: &name, digest };
+    let verified = attestor::verify::verify(&artifact, &given, &expected, session.context.now())
+        .map_err(|refusal| verify::refused(session, &name, &found, None, &refusal).diagnostics)?;
+    let builder = BuilderId::new(&verified.value().builder).map_err(|error| {
+        stop(wrong_usage("the statement names no usable builder").caused_by(&error))
+    })?;
+    let entry = Entry {
+        name: name_of(args.name.as_deref(), &args.key),
+        who: Who::Key(key),
+        speaks_for: SpeaksFor::Builder(builder),
+        max_level: args.max_level,
+        from: None,
+        until: None,
+        revoked: None,
+    };
+    if args.yes {
+        return write_entry(session, entry);
+    }
+    if session.global.json {
+        report::document("trust", json!({"would_add": document(&entry)}));
+    } else if session.speaks() {
+        report::line(&format!(" would believe {}", told(&entry)));
+        report::line(" nothing is written; to write it, the same with --yes");
+    }
+    Ok(Exit::Done)
+}
+
+/// Changes the file under its lock: read, changed, written whole.
+fn change(
+    session: &Session,
+    edit: impl FnOnce(&str, &Trust) -> Result<String, Vec<Diagnostic>>,
+) -> Result<(), Vec<Diagnostic>> {
+    let folder = &session.context.config;
+    let refuse = |error: &dyn std::error::Error| vec![cannot_use(&folder.join(FILE), error)];
+    make_folder(folder).map_err(|error| refuse(&error))?;
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    let lock = rustix::fs::open(folder.join(TRUST_LOCK), flags, Mode::RUSR | Mode::WUSR)
+        .map_err(|error| refuse(&error))?;
+    rustix::fs::flock(&lock, FlockOperation::LockExclusive).map_err(|error| refuse(&error))?;
+    let (path, text) = read_text(session)?;
+    let old = Trust::parse(text.as_bytes()).map_err(|error| vec![cannot_use(&path, &error)])?;
+    let new = edit(&text, &old)?;
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let opened = rustix::fs::open(folder, flags, Mode::empty()).map_err(|error| refuse(&error))?;
+    persist::replace(opened.as_fd(), FILE, new.as_bytes(), 0o600, Flush::Now)
+        .map_err(|error| refuse(&error))
+}
+
+fn make_folder(folder: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
+}
+
+/// Returns the file's path and text, empty if there is none.
+fn read_text(session: &Session) -> Result<(PathBuf, String), Vec<Diagnostic>> {
+    let path = session.context.config.join(FILE);
+    let refuse = |error: &dyn std::error::Error| vec![cannot_use(&path, error)];
+    let bytes = files::read(&path).map_err(|error| refuse(&error))?;
+    let Some(bytes) = bytes else { return Ok((path, String::new())) };
+    closed_to_others(&path)?;
+    closed_to_others(&session.context.config)?;
+    let text = String::from_utf8(bytes).map_err(|error| refuse(&error))?;
+    Ok((path, text))
+}
+
+/// Checks that only this user and root can have written something.
+fn closed_to_others(path: &Path) -> Result<(), Vec<Diagnostic>> {
+    let found = std::fs::metadata(path).map_err(|error| vec![cannot_use(path, &error)])?;
+    let owner = found.uid();
+    let ours = owner == 0 || owner == rustix::process::geteuid().as_raw();
+    if ours && found.mode() & 0o022 == 0 {
+        return Ok(());
+    }
+    let shown = escape(path.as_os_str().as_encoded_bytes());
+    Err(vec![
+        Diagnostic::new(
+            Code::WrongValue,
+            format!("others can write {shown}, so it is not believed"),
+        )
+        .expected("yours or root's, without write access for group and others")
+        .got(format!("owner {owner}, mode {:03o}", found.mode() & 0o777))
+        .help(format!("look at what it says, then:  chmod go-w {shown}")),
+    ])
+}
+
+fn cannot_use(path: &Path, error: &dyn std::error::Error) -> Diagnostic {
+    let shown = escape(path.as_os_str().as_encoded_bytes());
+    Diagnostic::new(Code::WrongValue, format!("cannot use {shown}"))
+        .at(Place::file(shown.as_str()))
+        .caused_by(error)
+        .help("mend it, or move it away and trust a key by name:  --key F")
+}
+
+fn cannot_edit(error: &dyn std::error::Error) -> Diagnostic {
+    Diagnostic::new(Code::WrongValue, "cannot change trust.toml")
+        .caused_by(error)
+        .help("change it by hand; nothing was written")
+}
+
+fn time(session: &Session, text: &str) -> Result<i64, Vec<Diagnostic>> {
+    if text == "now" {
+        return Ok(session.context.now());
+    }
+    let parsed: Result<jiff::Timestamp, _> = text.parse();
+    parsed.map(jiff::Timestamp::as_second).map_err(|error| {
+        vec![
+            wrong_usage(format!("{} is no time", escape(text.as_bytes())))
+                .expected("now, or a time such as 2026-12-01T08:00:00Z")
+                .caused_by(&error),
+        ]
+    })
+}
+
+fn name_of(given: Option<&str>, key: &Path) -> String {
+    let stem = || key.file_stem().map(|stem| stem.to_string_lossy().into_owned());
+    given.map(str::to_owned).or_else(stem).unwrap_or_default()
+}
+
+/// Returns an entry in one line.
+fn told(entry: &Entry) -> String {
+    let who = match &entry.who {
+        Who::Key(key) => format!("key {}", key.id()),
+        Who::Identity(one) => format!(
+            "{} by {} (no signature is verified by identity yet)",
+            escape(one.identity.as_bytes()),
+            escape(one.issuer.as_bytes())
+        ),
+    };
+    let (kind, id) = match &entry.speaks_for {
+        SpeaksFor::Builder(id) => ("builder", id),
+        SpeaksFor::Verifier(id) => ("verifier", id),
+    };
+    let name = escape(entry.name.as_bytes());
+    let mut out = format!("{name}: {who} for {kind} {id} up to {}", entry.max_level);
+    for (word, at) in [("from", entry.from), ("until", entry.until), ("revoked", entry.revoked)] {
+        if let Some(at) = at {
+            out.push_str(&format!(", {word} {}", moment(at)));
+        }
+    }
+    out
+}
+
+fn moment(seconds: i64) -> String {
+    jiff::Timestamp::from_second(seconds)
+        .map_or_else(|_| seconds.to_string(), |time| time.to_string())
+}
+
+fn document(entry: &Entry) -> Value {
+    let level: Level = entry.max_level;
+    let mut out = json!({
+        "name": entry.name,
+        "max_level": level.number(),
+        "from": entry.from.map(moment),
+        "until": entry.until.map(moment),
+        "revoked": entry.revoked.map(moment),
+    });
+    match &entry.who {
+        Who::Key(key) => out["key"] = json!(key.id().to_string()),
+        Who::Identity(one) => {
+            out["identity"] = json!(one.identity);
+            out["issuer"] = json!(one.issuer);
+            out["source_repository"] = json!(one.source_repository);
+        }
+    }
+    match &entry.speaks_for {
+        SpeaksFor::Builder(id) => out["builder_id"] = json!(id.as_str()),
+        SpeaksFor::Verifier(id) => out["verifier_id"] = json!(id.as_str()),
+    }
+    out
+}

@@ -1,0 +1,144 @@
+//! What speaks for a file: named by the caller, or found beside it.
+//!
+//! Beside `X` the first of `X.sigstore.json`, `X.sigstore` and `X.intoto.jsonl` counts. Where the policy
+//! asks for several attestations, all `X.*.sigstore.json` and `X.*.intoto.jsonl` are read as well.
+
+use std::path::{Path, PathBuf};
+
+use attestor::verify::Evidence;
+use model::digest::Digest;
+use model::text;
+
+use super::super::{Session, files};
+use crate::diagnostic::{Code, Diagnostic, Place};
+use crate::store::hash_file;
+
+/// Most evidence files of one file.
+const FOUND_MAX: usize = 32;
+
+/// One evidence file, read.
+pub struct Found {
+    /// Its path, as a message shows it.
+    pub shown: String,
+    /// Its content.
+    pub bytes: Vec<u8>,
+    /// The dependency manifest beside the file.
+    pub manifest: Option<Vec<u8>>,
+}
+
+impl Found {
+    /// Returns it as the attestor takes it.
+    pub fn evidence(&self) -> Evidence<'_> {
+        Evidence { bytes: &self.bytes, manifest: self.manifest.as_deref() }
+    }
+}
+
+/// Hashes a file.
+///
+/// # Errors
+/// A file that can not be read.
+pub fn digest(path: &Path, name: &str) -> Result<Digest, Diagnostic> {
+    let refuse = |error: &dyn std::error::Error| {
+        Diagnostic::new(Code::WrongValue, format!("cannot read {name}"))
+            .at(Place::file(name))
+            .caused_by(error)
+            .help("name a plain file that you may read, such as one in kiln-out/")
+    };
+    let file = files::open(path).map_err(|error| refuse(&error))?;
+    hash_file(&file, &mut |_| ()).map(|blob| blob.digest).map_err(|error| refuse(&error))
+}
+
+/// Reads all evidence that was named, or the first that lies beside the file; with `others`, what else
+/// lies there too.
+///
+/// # Errors
+/// Evidence that was named and is not there, that can not be read, or none at all.
+pub fn gather(
+    session: &Session,
+    bundles: &[PathBuf],
+    path: &Path,
+    name: &str,
+    others: bool,
+) -> Result<Vec<Found>, Diagnostic> {
+    let folder = &session.context.folder;
+    let manifest = read(&files::beside(path, ".dependencies.json"))?;
+    let mut found = Vec::new();
+    let mut take = |path: &Path| -> Result<bool, Diagnostic> {
+        let Some(bytes) = read(path)? else { return Ok(false) };
+        let shown =
+            text::escape(path.strip_prefix(folder).unwrap_or(path).as_os_str().as_encoded_bytes());
+        found.push(Found { shown, bytes, manifest: manifest.clone() });
+        Ok(true)
+    };
+    for bundle in bundles {
+        if !take(&folder.join(bundle))? {
+            let shown = text::escape(bundle.as_os_str().as_encoded_bytes());
+            return Err(Diagnostic::new(
+                Code::NoStatement,
+                format!("there is no evidence {shown}"),
+            ));
+        }
+    }
+    if bundles.is_empty() {
+        let mut first = None;
+        for suffix in files::EVIDENCE {
+            let candidate = files::beside(path, suffix);
+            if take(&candidate)? {
+                first = Some(candidate);
+                break;
+            }
+        }
+        if others {
+            for other in beside(path)? {
+                if first.as_ref() != Some(&other) {
+                    take(&other)?;
+                }
+            }
+        }
+    }
+    if found.len() > FOUND_MAX {
+        let headline = format!("{} evidence files are too many for {name}", found.len());
+        return Err(Diagnostic::new(Code::EvidenceMalformed, headline)
+            .expected(format!("at most {FOUND_MAX}"))
+            .help("name the ones that count:  --bundle F"));
+    }
+    if found.is_empty() {
+        return Err(Diagnostic::new(Code::NoStatement, format!("nothing speaks for {name}"))
+            .expected("a file NAME.sigstore.json or NAME.intoto.jsonl beside it")
+            .help("get it from where the file was published, or name it:  --bundle F"));
+    }
+    Ok(found)
+}
+
+/// Lists `X.*.sigstore.json` and `X.*.intoto.jsonl`, sorted. The files that are the first choice for `X`
+/// itself hold the same envelope and are no others.
+fn beside(path: &Path) -> Result<Vec<PathBuf>, Diagnostic> {
+    let folder = path.parent().unwrap_or(Path::new("/"));
+    let stem = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let refuse = |error: std::io::Error| {
+        let shown = text::escape(folder.as_os_str().as_encoded_bytes());
+        Diagnostic::new(Code::EvidenceMalformed, format!("cannot list {shown}")).caused_by(&error)
+    };
+    let mut all = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(refuse)? {
+        let name = entry.map_err(refuse)?.file_name().to_string_lossy().into_owned();
+        let rest = name.strip_prefix(&stem).and_then(|rest| rest.strip_prefix('.'));
+        let another = rest.is_some_and(|rest| {
+            [".sigstore.json", ".intoto.jsonl"].iter().any(|suffix| rest.ends_with(suffix))
+        });
+        if another {
+            all.push(folder.join(name));
+        }
+    }
+    all.sort();
+    Ok(all)
+}
+
+fn read(path: &Path) -> Result<Option<Vec<u8>>, Diagnostic> {
+    files::read(path).map_err(|error| {
+        let shown = text::escape(path.as_os_str().as_encoded_bytes());
+        Diagnostic::new(Code::EvidenceMalformed, format!("cannot read {shown}"))
+            .caused_by(&error)
+            .help("make it a plain file that you may read, or name another:  --bundle F")
+    })
+}

@@ -1,0 +1,477 @@
+//! Who is believed and what is expected: `kiln trust`, `kiln policy` and `kiln verify --policy`, as people
+//! use them.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use serde_json::{Value, json};
+
+use crate::support::{Ran, Who, World, build_file};
+
+const BUILDER: &str = "https://kiln.build/builders/local/v1";
+const ADDRESS: &str = "https://dl.example.org/out";
+
+/// A signed build of one file, by a world with a key of its own.
+fn built(who: Who) -> World {
+    let world = World::warm(who);
+    world.write("src/input", "x\n");
+    let file = build_file("cp src/input out", "{out: out}", "[{file: attack.out}]");
+    world.write("kiln.yaml", &file.replace("{local: src}", "{local: .}"));
+    world.kiln(&["lock"]).exits(0);
+    world.commit();
+    world.key();
+    world.kiln(&["build", "--sign"]).exits(0);
+    world
+}
+
+/// Somebody else, who has the file, its evidence and the builder's public key.
+fn receiver(builder: &World) -> World {
+    let world = World::cold(builder.who);
+    for name in ["out", "out.sigstore.json", "out.intoto.jsonl"] {
+        world.write(name, &builder.read(&format!("kiln-out/{name}")));
+    }
+    world.write("builder.pem", &builder.kiln(&["key", "export"]).exits(0).stdout);
+    world
+}
+
+fn document(ran: &Ran) -> Value {
+    serde_json::from_str(&ran.stdout).unwrap_or_else(|error| panic!("{error}: {}", ran.stdout))
+}
+
+#[test]
+fn a_receiver_trusts_revokes_and_forgets() {
+    for who in Who::all() {
+        let builder = built(who);
+        let world = receiver(&builder);
+        world.kiln(&["verify", "out"]).exits(4);
+        let pin = ["trust", "pin", "out", "--key", "builder.pem"];
+        let shown = world.kiln(&pin).exits(0);
+        assert!(shown.says("would believe builder") && shown.says(BUILDER), "{}", shown.stdout);
+        world.kiln(&["verify", "out"]).exits(4);
+        world.kiln(&[&pin[..], &["--yes"]].concat()).exits(0);
+        world.kiln(&["verify", "out"]).exits(0);
+        world.kiln(&[&pin[..], &["--yes"]].concat()).exits(2);
+        // Comments of the user stay through every change.
+        let trust = world.path("config/kiln/trust.toml");
+        let text = fs::read_to_string(&trust).expect("it was written");
+        fs::write(&trust, format!("# by hand\n\n{text}\n# the end\n")).expect("ours");
+        let add = ["trust", "add", "builder.pem", "--builder-id", "https://ci.example.org/v1"];
+        world
+            .kiln(
+                &[
+                    &add[..],
+                    &["--name", "ci", "--max-level", "2", "--until", "2036-01-01T00:00:00Z"],
+                ]
+                .concat(),
+            )
+            .exits(0);
+        let listed = document(&world.kiln(&["--json", "trust", "list"]).exits(0));
+        assert_eq!(listed["entries"][1]["max_level"], 2);
+        assert_eq!(listed["entries"][1]["until"], "2036-01-01T00:00:00Z");
+        let mode = fs::metadata(&trust).expect("it is there").permissions().mode();
+        assert_eq!(mode & 0o7777, 0o600);
+        world.kiln(&["trust", "remove", "builder", "--revoked", "now"]).exits(0);
+        let refused = world.kiln(&["verify", "out"]).exits(4);
+        assert!(refused.says("KILN-0802") && refused.says("revoked"), "{}", refused.stderr);
+        // However it is given, a key that is known to be bad stays bad.
+        world.kiln(&["verify", "out", "--key", "builder.pem"]).exits(4);
+        let again = ["trust", "add", "builder.pem", "--builder-id", BUILDER];
+        assert!(world.kiln(&again).exits(2).says("revoked"));
+        world.kiln(&["trust", "remove", "nobody"]).exits(2);
+        let gone = world.kiln(&["trust", "remove", "ci"]).exits(0);
+        assert!(gone.says("--revoked now"), "{}", gone.stdout);
+        let text = fs::read_to_string(&trust).expect("it is there");
+        assert!(
+            text.contains("# by hand")
+                && text.contains("# the end")
+                && !text.contains("ci.example"),
+            "{text}"
+        );
+    }
+}
+
+/// Trust never comes from the bundle: a key that did not sign learns nothing.
+#[test]
+fn another_key_pins_nothing() {
+    let builder = built(Who::all()[0]);
+    let world = receiver(&builder);
+    world.key();
+    let own = world.kiln(&["key", "export"]).exits(0).stdout;
+    world.write("own.pem", &own);
+    let refused = world.kiln(&["trust", "pin", "out", "--key", "own.pem", "--yes"]).exits(4);
+    assert!(refused.says("KILN-0802") || refused.says("KILN-0807"), "{}", refused.stderr);
+    world.kiln(&["trust", "pin", "out", "--yes"]).exits(2);
+    world.kiln(&["verify", "out"]).exits(4);
+}
+
+#[test]
+fn a_trust_file_that_others_can_write_is_not_believed() {
+    for who in Who::all() {
+        let builder = built(who);
+        builder.kiln(&["verify", "kiln-out/out"]).exits(0);
+        let trust = builder.path("config/kiln/trust.toml");
+        for (path, mode) in
+            [(&trust, 0o620), (&trust, 0o602), (&builder.path("config/kiln"), 0o777)]
+        {
+            let before = fs::metadata(path).expect("it is there").permissions();
+            fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("ours");
+            let refused = builder.kiln(&["verify", "kiln-out/out"]).exits(2);
+            assert!(refused.says("others can write"), "{}", refused.stderr);
+            fs::set_permissions(path, before).expect("ours");
+        }
+        builder.kiln(&["verify", "kiln-out/out"]).exits(0);
+    }
+}
+
+#[test]
+fn rotation_keeps_old_artifacts_verifiable() {
+    for who in Who::all() {
+        let world = built(who);
+        for name in ["out", "out.sigstore.json"] {
+            world.write(&format!("old/{name}"), &world.read(&format!("kiln-out/{name}")));
+        }
+        let old = world.kiln(&["key", "show"]).exits(0).stdout;
+        world.kiln(&["key", "rotate"]).exits(0);
+        assert_ne!(world.kiln(&["key", "show"]).exits(0).stdout, old);
+        world.kiln(&["verify", "old/out"]).exits(0);
+        world.commit();
+        world.kiln(&["build", "--sign"]).exits(0);
+        world.kiln(&["verify", "kiln-out/out", "old/out"]).exits(0);
+        assert_ne!(world.read("kiln-out/out.sigstore.json"), world.read("old/out.sigstore.json"));
+        // Who gives up the old key because it leaked revokes it; the new one stays.
+        let fingerprint = old.lines().next().expect("a line");
+        world.kiln(&["trust", "remove", fingerprint, "--revoked", "now"]).exits(0);
+        world.kiln(&["verify", "old/out"]).exits(4);
+        world.kiln(&["verify", "kiln-out/out"]).exits(0);
+    }
+}
+
+#[test]
+fn a_policy_is_learned_met_and_broken_with_place_and_remedy() {
+    let world = built(Who::all()[0]);
+    world.kiln(&["policy", "init", "kiln-out/out", "-o", "policy.yaml"]).exits(0);
+    world.kiln(&["policy", "init", "kiln-out/out", "-o", "policy.yaml"]).exits(2);
+    world.kiln(&["policy", "check", "policy.yaml"]).exits(0);
+    let met = world.kiln(&["verify", "kiln-out/out", "--policy", "policy.yaml"]).exits(0);
+    assert!(met.says("are met"), "{}", met.stdout);
+    let explained =
+        world.kiln(&["verify", "kiln-out/out", "--policy", "policy.yaml", "--explain"]).exits(0);
+    assert!(explained.says("source.uri: "), "{}", explained.stdout);
+    let policy = world.read("policy.yaml").replace("target: \"out\"", "target: \"other\"");
+    world.write("wrong.yaml", &policy);
+    let line = policy.lines().position(|line| line.contains("target:")).expect("it is there") + 1;
+    let refused = world.kiln(&["verify", "kiln-out/out", "--policy", "wrong.yaml"]).exits(4);
+    for words in [
+        "KILN-0804",
+        "rule `parameters.target`",
+        &format!("wrong.yaml:{line}:3"),
+        "expected: other",
+        "got:      out",
+        "^^^^^^",
+        "help: ",
+    ] {
+        assert!(refused.stderr.contains(words), "{words}\n{}", refused.stderr);
+    }
+    let told = document(
+        &world.kiln(&["--json", "verify", "kiln-out/out", "--policy", "wrong.yaml"]).exits(4),
+    );
+    let checks = told["files"][0]["checks"].as_array().expect("a list").clone();
+    let failed: Vec<&Value> = checks.iter().filter(|one| one["outcome"] == "failed").collect();
+    assert_eq!(
+        (failed.len(), &failed[0]["rule"], &failed[0]["line"]),
+        (1, &json!("parameters.target"), &json!(line))
+    );
+    assert_eq!(told["files"][0]["errors"][0]["code"], "KILN-0804");
+    world.write("typo.yaml", "policy: 1\nsourse: {uri: x}\n");
+    let wrong = world.kiln(&["verify", "kiln-out/out", "--policy", "typo.yaml"]).exits(2);
+    for words in ["KILN-0820", "typo.yaml:2:1", "did you mean `source`?", "^^^^^^"] {
+        assert!(wrong.stderr.contains(words), "{words}\n{}", wrong.stderr);
+    }
+    world.kiln(&["verify", "kiln-out/out", "--policy", "absent.yaml"]).exits(2);
+    world.kiln(&["verify", "kiln-out/out", "--policy", "slsa-l1"]).exits(0);
+    assert!(
+        world
+            .kiln(&["verify", "kiln-out/out", "--policy", "slsa-l2"])
+            .exits(4)
+            .says("rule `level`")
+    );
+    world.kiln(&["verify", "kiln-out/out", "--level", "2"]).exits(4);
+    world.kiln(&["verify", "kiln-out/out", "--level", "1"]).exits(0);
+}
+
+#[test]
+fn cases_fail_where_another_rule_refuses_than_the_one_that_is_named() {
+    let world = built(Who::all()[0]);
+    for name in ["out", "out.sigstore.json"] {
+        world.write(&format!("cases/{name}"), &world.read(&format!("kiln-out/{name}")));
+    }
+    world.write("cases/policy.yaml", "policy: 1\nbackend: docker\n");
+    let case = |expect: &str| {
+        let text = format!(
+            "policy: policy.yaml\ncases:\n  - {{name: a build, bundle: out.sigstore.json, file: out, expect: {expect}}}\n  - {{name: another file, bundle: out.sigstore.json, digest: \"sha256:{}\", expect: {{refuse: KILN-0801}}}}\n",
+            "0".repeat(64)
+        );
+        world.write("cases/cases.yaml", &text);
+        world.kiln(&["policy", "test", "cases"])
+    };
+    case("{refuse: backend}").exits(0);
+    case("refuse").exits(0);
+    for (expect, words) in
+        [("accept", "expected: accepted"), ("{refuse: source.uri}", "refused by backend")]
+    {
+        let failed = case(expect).exits(1);
+        assert!(
+            failed.says("KILN-0823") && failed.says(words) && failed.says("cases.yaml:3:5"),
+            "{}",
+            failed.stderr
+        );
+    }
+    assert!(case("maybe").exits(2).says("KILN-0820"));
+    world.write("cases/policy.yaml", "policy: 1\n");
+    assert!(case("refuse").exits(1).says("got:      accepted"));
+}
+
+#[test]
+fn a_verdict_is_signed_and_believed_only_from_a_trusted_verifier() {
+    for who in Who::all() {
+        let world = built(who);
+        world.write(
+            "policy.yaml",
+            "policy: 1\nuri: https://policies.example.org/out\nhermetic: true\n",
+        );
+        let verify = [
+            "verify",
+            "kiln-out/out",
+            "--policy",
+            "policy.yaml",
+            "--resource-uri",
+            ADDRESS,
+            "--vsa",
+            "out.vsa.jsonl",
+        ];
+        let told = world.kiln(&verify).exits(0);
+        assert!(told.says("wrote out.vsa.jsonl"), "{}", told.stdout);
+        let receiver = receiver(&world);
+        for name in ["out.vsa.jsonl", "out.vsa.sigstore.json"] {
+            receiver.write(name, &world.read(name));
+        }
+        receiver.write("policy.yaml", &world.read("policy.yaml"));
+        let by = |bundle: &str, more: &[&str]| {
+            receiver.kiln(&[&["verify", "out", "--bundle", bundle][..], more].concat())
+        };
+        let address = ["--resource-uri", ADDRESS];
+        assert!(by("out.vsa.jsonl", &address).exits(4).says("KILN-0802"));
+        let id = [
+            "trust",
+            "add",
+            "builder.pem",
+            "--verifier-id",
+            "https://kiln.build/verifiers/local/v1",
+        ];
+        receiver.kiln(&id).exits(0);
+        for bundle in ["out.vsa.jsonl", "out.vsa.sigstore.json"] {
+            by(bundle, &address).exits(0);
+        }
+        by("out.vsa.jsonl", &[&address[..], &["--policy", "policy.yaml"]].concat()).exits(0);
+        assert!(by("out.vsa.jsonl", &[]).exits(4).says("--resource-uri URI"));
+        assert!(
+            by("out.vsa.jsonl", &["--resource-uri", "https://dl.example.org/evil"])
+                .exits(4)
+                .says("KILN-0821")
+        );
+        assert!(
+            by("out.vsa.jsonl", &[&address[..], &["--level", "2"]].concat())
+                .exits(4)
+                .says("KILN-0821")
+        );
+        assert!(
+            by("out.vsa.jsonl", &[&address[..], &["--policy", "slsa-l1"]].concat())
+                .exits(4)
+                .says("KILN-0821")
+        );
+        // The verifier's entry is for verdicts: the same key's provenance is not believed by it.
+        receiver.kiln(&["verify", "out"]).exits(4);
+        receiver.write("out", "another\n");
+        assert!(by("out.vsa.jsonl", &address).exits(4).says("KILN-0801"));
+        // A refusal is signed as one, and is no pass.
+        world.write("strict.yaml", "policy: 1\nuri: https://policies.example.org/out\nlevel: 3\n");
+        let mut strict = verify;
+        strict[3] = "strict.yaml";
+        strict[7] = "failed.vsa.jsonl";
+        world.kiln(&strict).exits(4);
+        assert!(world.read("failed.vsa.jsonl").len() > 100);
+        let summary = document(
+            &world
+                .kiln(&[
+                    "--json",
+                    "verify",
+                    "kiln-out/out",
+                    "--bundle",
+                    "failed.vsa.jsonl",
+                    "--resource-uri",
+                    ADDRESS,
+                ])
+                .exits(4),
+        );
+        assert_eq!(summary["verified"], false);
+    }
+}
+
+/// Not reproduced by two builders: no such property is signed, and a policy that asks for it refuses.
+#[test]
+fn one_builder_is_no_two() {
+    let world = built(Who::all()[0]);
+    world.write(
+        "policy.yaml",
+        "policy: 1\nuri: https://policies.example.org/out\nreproduced-by: 2\n",
+    );
+    let refused = world.kiln(&["verify", "kiln-out/out", "--policy", "policy.yaml"]).exits(4);
+    assert!(
+        refused.says("reproduced-by") && refused.says("1 independent builders"),
+        "{}",
+        refused.stderr
+    );
+}
+
+/// A second builder, another key and another builder.id, builds the same: `reproduced-by` is met, and the
+/// property is signed in a summary of its own.
+#[test]
+fn two_builders_that_agree_reproduce() {
+    let world = built(Who::all()[0]);
+    let other = World::warm(world.who);
+    fs::create_dir_all(other.path("config/kiln")).expect("a folder");
+    fs::set_permissions(other.path("config/kiln"), fs::Permissions::from_mode(0o700))
+        .expect("ours");
+    let ids = "[builder]\nid = \"https://other.example/kiln/v1\"\nwaived-id = \"https://other.example/kiln-waived/v1\"\n";
+    fs::write(other.path("config/kiln/attestor.toml"), ids).expect("ours");
+    other.who.give(&other.path("config/kiln"));
+    for name in ["src/input", "kiln.yaml", "kiln.lock", ".gitignore"] {
+        if world.path("project").join(name).exists() {
+            other.write(name, &world.read(name));
+        }
+    }
+    other.commit();
+    other.key();
+    other.kiln(&["build", "--sign"]).exits(0);
+    world.write("other.sigstore.json", &other.read("kiln-out/out.sigstore.json"));
+    world.write("other.pem", &other.kiln(&["key", "export"]).exits(0).stdout);
+    world.write(
+        "policy.yaml",
+        "policy: 1\nuri: https://policies.example.org/out\nreproduced-by: 2\n",
+    );
+    let verify = [
+        "verify",
+        "kiln-out/out",
+        "--bundle",
+        "kiln-out/out.sigstore.json",
+        "--bundle",
+        "other.sigstore.json",
+        "--policy",
+        "policy.yaml",
+    ];
+    world.kiln(&verify).exits(4);
+    world
+        .kiln(&["trust", "add", "other.pem", "--builder-id", "https://other.example/kiln/v1"])
+        .exits(0);
+    world.kiln(&verify).exits(0);
+    let signed = world
+        .kiln(&[&verify[..], &["--resource-uri", ADDRESS, "--vsa", "out.vsa.jsonl"]].concat())
+        .exits(0);
+    assert!(signed.says("out.reproduced.vsa.jsonl"), "{}", signed.stdout);
+    let levels = |name: &str| {
+        let told = world.kiln(&["inspect", "--raw", name]).exits(0).stdout;
+        let statement: Value = serde_json::from_str(told.trim()).expect("a statement");
+        statement["predicate"]["verifiedLevels"].clone()
+    };
+    assert_eq!(levels("out.vsa.jsonl"), json!(["SLSA_BUILD_LEVEL_1"]));
+    assert_eq!(levels("out.reproduced.vsa.jsonl"), json!(["SLSA_BUILD_REPRODUCED"]));
+}
+
+#[test]
+fn dependencies_with_attestations_are_told_and_a_bad_one_refuses() {
+    let world = built(Who::all()[0]);
+    fs::create_dir(world.path("project/deps")).expect("a folder");
+    world.who.give(&world.path("project/deps"));
+    let told = world.kiln(&["verify", "kiln-out/out", "--deps", "deps"]).exits(0);
+    assert!(told.says("have no attestation"), "{}", told.stdout);
+    world.write("deps/x.sigstore.json", "{}");
+    assert!(world.kiln(&["verify", "kiln-out/out", "--deps", "deps"]).exits(4).says("KILN-0806"));
+    world.kiln(&["verify", "kiln-out/out", "--deps", "absent"]).exits(4);
+}
+
+/// A required attestation lies beside the file and is found there.
+#[test]
+fn a_required_attestation_is_found_beside_the_file() {
+    let world = built(Who::all()[0]);
+    world.write("policy.yaml", "policy: 1\nrequire:\n  - {type: \"https://spdx.dev/Document\", where: predicate.name == \"out\"}\n");
+    let verify = ["verify", "kiln-out/out", "--policy", "policy.yaml"];
+    assert!(world.kiln(&verify).exits(4).says("require https://spdx.dev/Document"));
+    world.write("spdx.json", "{\"name\": \"out\"}\n");
+    world
+        .kiln(&[
+            "attest",
+            "kiln-out/out",
+            "--predicate",
+            "spdx.json",
+            "--type",
+            "https://spdx.dev/Document",
+        ])
+        .exits(0);
+    world.kiln(&verify).exits(0);
+    let policy = world.read("policy.yaml").replace("\"out\"", "\"other\"");
+    world.write("policy.yaml", &policy);
+    world.kiln(&verify).exits(4);
+}
+
+/// Writes an OCI layout of one image with one bundle that refers to it. Returns the bundle's blob.
+fn layout(world: &World, image: &str, bundle: &str) -> String {
+    let blob = |bytes: &str| {
+        let digest = model::Digest::of(bytes.as_bytes());
+        world.write(&format!("oci/blobs/sha256/{}", digest.hex()), bytes);
+        digest.to_string()
+    };
+    let kind = "application/vnd.dev.sigstore.bundle.v0.3+json";
+    let manifest = "application/vnd.oci.image.manifest.v1+json";
+    let (subject, layer) = (blob(image), blob(bundle));
+    let referrer = json!({
+        "schemaVersion": 2, "mediaType": manifest, "artifactType": kind,
+        "config": {"mediaType": "application/vnd.oci.empty.v1+json", "digest": blob("{}"), "size": 2},
+        "layers": [{"mediaType": kind, "digest": layer, "size": bundle.len()}],
+        "subject": {"mediaType": manifest, "digest": subject, "size": image.len()},
+    })
+    .to_string();
+    let referrer = blob(&referrer);
+    world.write("oci/oci-layout", "{\"imageLayoutVersion\": \"1.0.0\"}");
+    let index = json!({"schemaVersion": 2, "manifests": [
+        {"mediaType": manifest, "digest": subject, "size": 1},
+        {"mediaType": manifest, "digest": referrer, "size": 1},
+    ]});
+    world.write("oci/index.json", &index.to_string());
+    layer
+}
+
+#[test]
+fn an_image_in_a_layout_is_verified_by_the_bundle_that_refers_to_it() {
+    let world = World::warm(Who::all()[0]);
+    let image = json!({"schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json", "layers": []});
+    world.write("src/input", &image.to_string());
+    let file = build_file("cp src/input image", "{image: image}", "[{file: attack.image}]");
+    world.write("kiln.yaml", &file.replace("{local: src}", "{local: .}"));
+    world.kiln(&["lock"]).exits(0);
+    world.commit();
+    world.key();
+    world.kiln(&["build", "--sign"]).exits(0);
+    let bundle = world.read("kiln-out/image.sigstore.json");
+    let layer = layout(&world, &image.to_string(), &bundle);
+    let told = world.kiln(&["verify", "oci"]).exits(0);
+    assert!(told.says("is verified"), "{}", told.stdout);
+    // A blob that is not what its name says.
+    let path = format!("oci/blobs/sha256/{}", layer.trim_start_matches("sha256:"));
+    world.write(&path, &bundle.replacen("payload", "paylord", 1));
+    assert!(world.kiln(&["verify", "oci"]).exits(4).says("not what its name says"));
+    // The bundle of another image, and none.
+    layout(&world, &image.to_string().replace('2', "3"), &bundle);
+    assert!(world.kiln(&["verify", "oci"]).exits(4).says("KILN-0801"));
+    world.write("oci/index.json", "{\"schemaVersion\": 2, \"manifests\": []}");
+    assert!(world.kiln(&["verify", "oci"]).exits(4).says("no image"));
+}
