@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 
 use serde_json::{Value, json};
 
@@ -197,6 +198,39 @@ fn a_policy_is_learned_met_and_broken_with_place_and_remedy() {
     );
     world.kiln(&["verify", "kiln-out/out", "--level", "2"]).exits(4);
     world.kiln(&["verify", "kiln-out/out", "--level", "1"]).exits(0);
+}
+
+/// One snapshot for each way in which a policy is wrong: code, place with caret, what was expected, remedy.
+#[test]
+fn wrong_policies_are_shown_with_place_and_remedy() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("policy_messages.txt");
+    let text = fs::read_to_string(&path).expect("the snapshots are there");
+    let (head, rest) = text.split_once("=== ").expect("a head");
+    let world = World::cold(Who::all()[0]);
+    let (mut written, mut wrong) = (head.to_owned(), Vec::new());
+    let rows: Vec<&str> = rest.split("=== ").collect();
+    assert!(rows.len() >= 16, "{} rows", rows.len());
+    for row in rows {
+        let (title, rest) = row.split_once('\n').expect("a title");
+        let (policy, expected) = rest.split_once("--- \n").expect("a transcript");
+        world.write("policy.yaml", policy);
+        let plain = [("NO_COLOR", ""), ("COLUMNS", "100")];
+        let ran = world.kiln_with(&["policy", "check", "policy.yaml"], &plain);
+        let code = title.split_whitespace().next().expect("a code");
+        let told = ran.stderr.trim();
+        let placed = told.contains("policy.yaml:") && told.contains("help: ");
+        if ran.code != 2 || !told.contains(&format!("error[{code}]")) || !placed {
+            wrong.push(format!("{title}: exit {}\n{told}", ran.code));
+        }
+        if std::env::var_os("KILN_BLESS").is_none() && told != expected.trim() {
+            wrong.push(format!("{title}: the message changed:\n{told}"));
+        }
+        written.push_str(&format!("=== {title}\n{policy}--- \n{told}\n\n"));
+    }
+    if std::env::var_os("KILN_BLESS").is_some() {
+        fs::write(path, written).expect("the snapshots can be written");
+    }
+    assert!(wrong.is_empty(), "{} messages:\n{}", wrong.len(), wrong.join("\n"));
 }
 
 #[test]

@@ -107,12 +107,20 @@ fn lua_build(bench: &Bench, lua: &Path) {
     let extra = times[0].median().saturating_sub(times[1].median());
     detail("what kiln adds, with a test and three statements", &format!("{extra:.3?}"));
     let mut verify = || bench.quietly(&folder, &["verify", "kiln-out/lua"]);
-    let times = in_turn(20, &mut [&mut verify]);
-    figure(
-        "verify of one bundle",
-        &format!("{:.3?} (best {:.3?})", times[0].median(), times[0].best()),
-        "<= 10 ms",
-    );
+    let learn = ["policy", "init", "kiln-out/lua", "-o", "policy.yaml"];
+    bench.quietly(&folder, &learn);
+    let policy = std::fs::read_to_string(folder.join("policy.yaml")).expect("it was learned");
+    let rules = "rules:\n  - {name: few, expr: \"dependencies.all(d, size(d.digest) > 0)\"}\n";
+    write(&folder.join("policy.yaml"), format!("{policy}{rules}"));
+    let with_policy = ["verify", "kiln-out/lua", "--policy", "policy.yaml"];
+    let mut by_policy = || bench.quietly(&folder, &with_policy);
+    let times = in_turn(20, &mut [&mut verify, &mut by_policy]);
+    for (what, times) in
+        [("verify of one bundle", &times[0]), ("the same, with a policy", &times[1])]
+    {
+        let figures = format!("{:.3?} (best {:.3?})", times.median(), times.best());
+        figure(what, &figures, "<= 10 ms");
+    }
 }
 
 /// A build with nothing to do in a repository of 10,000 files, against `git status`.

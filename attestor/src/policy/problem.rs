@@ -85,13 +85,12 @@ pub enum Wrong {
         source: ExpressionError,
     },
     /// A pattern that is no regular expression.
-    #[error("the pattern of {rule}")]
+    #[error("the pattern of {rule} is no regular expression: {}", last_line(error))]
     Pattern {
         /// The rule.
         rule: String,
-        /// Why.
-        #[source]
-        source: regex::Error,
+        /// Why; its text has several lines, of which the last says it.
+        error: regex::Error,
     },
 }
 
@@ -128,6 +127,12 @@ impl Wrong {
             | Wrong::Pattern { .. } => None,
         }
     }
+}
+
+fn last_line(error: &regex::Error) -> String {
+    let text = error.to_string();
+    let line = text.lines().last().unwrap_or_default();
+    line.trim_start_matches("error: ").to_owned()
 }
 
 /// The longest piece of the file that a message repeats, in characters.

@@ -283,8 +283,8 @@ fn compile(text: &str, label: &str, span: Span, problems: &mut Problems) -> Opti
     // Alone as well: `a)|(?:b` would close the anchoring group.
     match alone.and(whole) {
         Ok(regex) => Some(Accept::Pattern(regex, text.to_owned())),
-        Err(source) => {
-            problems.add(span, Wrong::Pattern { rule: label.to_owned(), source });
+        Err(error) => {
+            problems.add(span, Wrong::Pattern { rule: label.to_owned(), error });
             None
         }
     }

@@ -33,7 +33,7 @@ pub fn run(session: &Session, command: &PolicyCommand) -> Ended {
     match command {
         PolicyCommand::Init(args) => init(session, args),
         PolicyCommand::Check { policy } => check(session, policy),
-        PolicyCommand::Test { folder } => test(session, folder),
+        PolicyCommand::Test { cases } => test(session, cases),
         PolicyCommand::Show { name } => match named(name) {
             Some(text) => {
                 super::answer(session, "policy", text.as_bytes());

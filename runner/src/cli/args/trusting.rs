@@ -90,9 +90,10 @@ pub enum PolicyCommand {
     },
     /// Run the table DIR/cases.yaml: bundles that have to be accepted, or refused by a named rule
     Test {
-        /// The folder
+        // Not `folder`: clap would take it for the flag -C.
+        /// The folder of the table and what it names
         #[arg(value_name = "DIR")]
-        folder: PathBuf,
+        cases: PathBuf,
     },
     /// Print a curated set: slsa-l1, slsa-l2, slsa-l3 or ssdf
     Show {
