@@ -491,9 +491,13 @@ fn an_engine_that_does_not_answer_is_exit_7() {
     let file = build_file("echo > out", "{out: out}", "[{file: attack.out}]");
     world.write("kiln.yaml", &file);
     let nowhere = format!("unix://{}", world.path("nowhere.sock").display());
-    for host in [nowhere.as_str(), "tcp://192.0.2.1:2375"] {
+    for (host, told) in [
+        (nowhere.as_str(), "no container engine answers"),
+        ("tcp://192.0.2.1:2375", "DOCKER_HOST names no socket of this host"),
+    ] {
         let arguments = ["build", "--no-sign", "--backend", "docker"];
         let ran = world.kiln_with(&arguments, &[("DOCKER_HOST", host)]).exits(7);
-        assert!(ran.says("KILN-0506") && ran.says("no container engine answers"), "{}", ran.stderr);
+        assert!(ran.says("KILN-0506") && ran.says(told), "{}", ran.stderr);
+        assert!(!ran.says("running"), "no step began: {}", ran.stderr);
     }
 }
