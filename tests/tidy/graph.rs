@@ -57,7 +57,7 @@ const LINES: [(&str, usize, usize); 5] = [
     ("sandbox", 5_200, 10_700),
     ("fetch", 3_200, 3_200),
     ("attestor", 3_400, 7_750),
-    ("runner", 4_800, 23_900),
+    ("runner", 4_800, 23_950),
 ];
 
 #[derive(Debug)]
