@@ -87,12 +87,6 @@ struct Ids {
 /// Why a configuration is refused.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    /// More bytes than [`CONFIG_BYTES_MAX`], or no UTF-8.
-    #[error("the file is too large or no text")]
-    Text,
-    /// No TOML of this shape.
-    #[error("the file is not as the format says")]
-    Toml(#[source] toml::de::Error),
     /// An id that is no plain absolute URI.
     #[error(
         "`{got}` is no builder.id: an absolute https URI without credentials, query or fragment"
@@ -114,23 +108,18 @@ pub enum ConfigError {
     SameId,
 }
 
+/// The table `verifier` as it stands in the file.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct ConfigIn {
-    builder: Option<BuilderIn>,
-    verifier: Option<VerifierIn>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct VerifierIn {
+pub(crate) struct VerifierIn {
     id: String,
     policies: Option<Vec<String>>,
 }
 
+/// The table `builder` as it stands in the file.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
-struct BuilderIn {
+pub(crate) struct BuilderIn {
     id: String,
     waived_id: String,
     docker: Option<IdsIn>,
@@ -165,6 +154,26 @@ impl BuilderId {
     }
 }
 
+impl BuilderIn {
+    /// Checks the ids.
+    fn check(self) -> Result<BTreeMap<&'static str, Ids>, ConfigError> {
+        let native = IdsIn { id: self.id, waived_id: self.waived_id };
+        let mut backends = BTreeMap::new();
+        let mut seen = BTreeSet::new();
+        for (name, ids) in
+            [(NATIVE, Some(native)), ("docker", self.docker), ("confined", self.confined)]
+        {
+            let Some(ids) = ids else { continue };
+            let (full, waived) = (BuilderId::new(&ids.id)?, BuilderId::new(&ids.waived_id)?);
+            if !seen.insert(full.clone()) || !seen.insert(waived.clone()) {
+                return Err(ConfigError::SameId);
+            }
+            backends.insert(name, Ids { full, waived });
+        }
+        Ok(backends)
+    }
+}
+
 impl BuilderConfig {
     /// Returns the built-in ids of a workstation.
     pub fn local() -> BuilderConfig {
@@ -191,18 +200,13 @@ impl BuilderConfig {
         native.into_iter().chain(others).map(|ids| &ids.full)
     }
 
-    /// Reads `attestor.toml`.
-    ///
-    /// # Errors
-    /// Refuses unknown keys, ids that are none, and one id for two modes or backends.
-    pub fn parse(bytes: &[u8]) -> Result<BuilderConfig, ConfigError> {
-        let text = std::str::from_utf8(bytes).map_err(|_| ConfigError::Text)?;
-        if bytes.len() > CONFIG_BYTES_MAX {
-            return Err(ConfigError::Text);
-        }
-        let wire: ConfigIn = toml::from_str(text).map_err(ConfigError::Toml)?;
+    /// Checks the tables `builder` and `verifier`; without one, what is built in holds.
+    pub(crate) fn from_tables(
+        builder: Option<BuilderIn>,
+        verifier: Option<VerifierIn>,
+    ) -> Result<BuilderConfig, ConfigError> {
         let mut config = BuilderConfig::local();
-        if let Some(verifier) = wire.verifier {
+        if let Some(verifier) = verifier {
             config.verifier = BuilderId::new(&verifier.id)?;
             let digest = |text: &String| {
                 text.parse()
@@ -211,21 +215,10 @@ impl BuilderConfig {
             let policies = verifier.policies.map(|all| all.iter().map(digest).collect());
             config.policies = policies.transpose()?;
         }
-        let Some(builder) = wire.builder else { return check_verifier(config) };
-        let native = IdsIn { id: builder.id, waived_id: builder.waived_id };
-        let mut backends = BTreeMap::new();
-        let mut seen = BTreeSet::new();
-        for (name, ids) in
-            [(NATIVE, Some(native)), ("docker", builder.docker), ("confined", builder.confined)]
-        {
-            let Some(ids) = ids else { continue };
-            let (full, waived) = (BuilderId::new(&ids.id)?, BuilderId::new(&ids.waived_id)?);
-            if !seen.insert(full.clone()) || !seen.insert(waived.clone()) {
-                return Err(ConfigError::SameId);
-            }
-            backends.insert(name, Ids { full, waived });
+        if let Some(builder) = builder {
+            config.backends = builder.check()?;
         }
-        check_verifier(BuilderConfig { backends, ..config })
+        check_verifier(config)
     }
 
     /// Returns the verifier that this attestor speaks for.
@@ -258,11 +251,16 @@ impl fmt::Display for BuilderId {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::{AttestorConfig, AttestorConfigError};
+
+    fn parse(bytes: &[u8]) -> Result<BuilderConfig, AttestorConfigError> {
+        AttestorConfig::parse(bytes).map(|config| config.builder)
+    }
 
     #[test]
     fn ids_are_read_from_the_file_and_differ_by_mode() {
-        assert_eq!(BuilderConfig::parse(b"").unwrap(), BuilderConfig::local());
-        let own = BuilderConfig::parse(
+        assert_eq!(parse(b"").unwrap(), BuilderConfig::local());
+        let own = parse(
             b"[builder]\nid = \"https://a.example/k/v1\"\nwaived-id = \"https://a.example/w/v1\"\n",
         )
         .unwrap();
@@ -282,7 +280,7 @@ mod tests {
         assert_eq!(ids.len(), 6);
         assert_eq!(local.full().next().unwrap().as_str(), LOCAL_BUILDER_ID);
         assert_eq!(local.id("podman", false), None);
-        let own = BuilderConfig::parse(
+        let own = parse(
             b"[builder]\nid = \"https://a/k\"\nwaived-id = \"https://a/w\"\n[builder.docker]\nid = \"https://a/d\"\nwaived-id = \"https://a/dw\"\n",
         )
         .unwrap();
@@ -310,7 +308,7 @@ mod tests {
             "[verifier]\nid = \"https://v/\"\npolicies = [\"any\"]\n",
             "[verifier]\npolicies = []\n",
         ] {
-            assert!(BuilderConfig::parse(text.as_bytes()).is_err(), "{text}");
+            assert!(parse(text.as_bytes()).is_err(), "{text}");
         }
     }
 }

@@ -42,8 +42,19 @@ pub fn ask(
     descriptors: &[BorrowedFd<'_>],
 ) -> Result<Answer, ClientError> {
     let (header, json) = request.encode(descriptors.len())?;
-    send_header(socket, &header, descriptors)?;
-    send_all(socket, &json)?;
+    let sent = send_header(socket, &header, descriptors).and_then(|()| send_all(socket, &json));
+    match sent {
+        Ok(()) => receive(socket),
+        // Who is not heard is told so before a byte is read, and finds the other end closed.
+        Err(ClientError::Send(Errno::PIPE | Errno::CONNRESET)) => {
+            receive(socket).map_err(|_| ClientError::Send(Errno::PIPE))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Reads the answer.
+fn receive(socket: BorrowedFd<'_>) -> Result<Answer, ClientError> {
     let mut reader = Reader { socket };
     let mut header = [0; HEADER_BYTES];
     reader.read_exact(&mut header).map_err(ClientError::Receive)?;

@@ -4,10 +4,10 @@
 //! serialised a second time between signing and writing.
 
 use crate::dsse::{self, Envelope};
-use crate::signer::Signer;
+use crate::signer::{SignError, Signer};
 
 /// Signs a statement's bytes: one payload, one signature.
-pub(crate) fn sign(statement: Vec<u8>, signer: &Signer) -> Envelope {
-    let signature = signer.sign(&dsse::pae(dsse::PAYLOAD_TYPE, &statement));
-    Envelope::new(statement, signature)
+pub(crate) fn sign(statement: Vec<u8>, signer: &Signer) -> Result<Envelope, SignError> {
+    let signature = signer.sign(&dsse::pae(dsse::PAYLOAD_TYPE, &statement))?;
+    Ok(Envelope::new(statement, signature))
 }

@@ -25,10 +25,12 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod access;
 pub mod builder;
 pub mod bundle;
 pub mod claims;
 pub mod client;
+mod config;
 mod credentials;
 pub mod dsse;
 mod envelope;

@@ -10,8 +10,9 @@
 //!
 //! Pure: bytes to values and back; `client` and `process::channel` move them.
 
+use model::Digest;
 use model::digest::Blob;
-use model::record::{Nonce, RECORD_BYTES_MAX, Record, Subject};
+use model::record::{Nonce, Order, RECORD_BYTES_MAX, Record, Subject};
 use serde::{Deserialize, Serialize};
 
 use crate::public_key::Algorithm;
@@ -28,7 +29,12 @@ pub const HEADER_BYTES: usize = 8;
 /// Largest predicate of `kiln attest`, in bytes.
 pub const PREDICATE_BYTES_MAX: usize = 8 << 20;
 
+/// Caps of a request by users who share the attestor: as large as any Record that is made, and small
+/// enough that a few at once fit into memory.
+const SHARED_REQUEST_CAPS: Caps = Caps { bytes: 16 << 20, depth: 32, values: 1 << 20 };
 const REQUEST_CAPS: Caps = Caps { bytes: REQUEST_BYTES_MAX, depth: 32, values: 16 << 20 };
+/// Largest request by users who share the attestor, in bytes.
+pub(crate) const SHARED_REQUEST_BYTES_MAX: usize = SHARED_REQUEST_CAPS.bytes;
 const ANSWER_CAPS: Caps = Caps { bytes: ANSWER_BYTES_MAX, depth: 8, values: 4096 };
 
 /// What the build process may ask for.
@@ -58,6 +64,26 @@ pub enum Request {
         /// Of which kind.
         algorithm: Algorithm,
     },
+    /// Let one user's builds answer an Order until its deadline. Only on a socket.
+    OpenOrder(OpenOrder),
+}
+
+/// An Order of the control plane, and who may answer it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OpenOrder {
+    /// What is to be built.
+    pub order: Order,
+    /// The user whose build may answer it.
+    pub builder: u32,
+}
+
+/// An Order that is open now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OpenedOrder {
+    /// Of the Order's bytes as they are kept.
+    pub order: Digest,
 }
 
 /// An Order of a kind of its own (decision 31): a predicate about files.
@@ -117,6 +143,8 @@ pub enum Answer {
     Signed(Signed),
     /// A public key: that of the key which would sign, or of the one just made.
     Key(KeyInfo),
+    /// An Order is open.
+    Opened(OpenedOrder),
     /// Nothing was signed or changed.
     Refused(RefusedAnswer),
 }
@@ -157,7 +185,7 @@ pub struct KeyInfo {
     pub pem: String,
     /// The builder.id of a build with all guarantees.
     pub builder_id: String,
-    /// Where its file lies.
+    /// Where it is: its file, its token, its agent.
     pub path: String,
 }
 
@@ -169,6 +197,9 @@ pub struct RefusedAnswer {
     pub kind: RefusedKind,
     /// What was attempted, and each cause below it.
     pub causes: Vec<String>,
+    /// What to do about it, where one thing is.
+    #[serde(default)]
+    pub help: Option<String>,
 }
 
 /// The kinds of refusal; each has its own exit code at the edge.
@@ -179,6 +210,20 @@ pub enum RefusedKind {
     NoKey,
     /// The key's file can not be used (KILN-0703).
     KeyUnreadable,
+    /// The token, the agent or the key within it is not there (KILN-0701).
+    SignerAbsent,
+    /// The token or the agent is there and does not sign (KILN-0703).
+    SignerUnusable,
+    /// The configured signer's keys are not made or put away here.
+    SignerKept,
+    /// Who asks may not ask for this.
+    Role,
+    /// Who asks has asked too often, or has too many connections.
+    Busy,
+    /// No Order of the control plane is open for this.
+    NoOrder,
+    /// An Order that can not be opened.
+    Order,
     /// There is a key already, and none is ever overwritten.
     KeyExists,
     /// The Record contradicts its Order or itself, or comes too late.
@@ -279,6 +324,11 @@ impl Request {
         strict_json::parse_as(json, &REQUEST_CAPS).map_err(PipeError::Json)
     }
 
+    /// Reads the JSON of somebody who shares the attestor with others.
+    pub(crate) fn decode_shared(json: &[u8]) -> Result<Request, PipeError> {
+        strict_json::parse_as(json, &SHARED_REQUEST_CAPS).map_err(PipeError::Json)
+    }
+
     /// Returns what the request says its descriptors are.
     pub fn blobs(&self) -> Vec<Blob> {
         match self {
@@ -288,7 +338,8 @@ impl Request {
             Request::Generate { .. }
             | Request::Show
             | Request::Import { .. }
-            | Request::Rotate { .. } => Vec::new(),
+            | Request::Rotate { .. }
+            | Request::OpenOrder(_) => Vec::new(),
         }
     }
 }

@@ -2,6 +2,9 @@
 //!
 //! ```toml
 //! require = ["limits", "loopback"]   # without these nothing runs here
+//!
+//! [attest]
+//! socket = "/run/kiln/attestor"      # ask the attestor that listens here, instead of starting one
 //! ```
 //!
 //! What can be required is a guarantee, or one thing that a backend may lack, such as `loopback` or
@@ -28,6 +31,16 @@ const CONFIG_BYTES_MAX: u64 = 1 << 20;
 pub struct Config {
     /// What must hold.
     pub require: BTreeSet<Required>,
+    /// Who signs.
+    pub attest: Attest,
+}
+
+/// Who signs.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Attest {
+    /// The socket of an attestor that listens; without one, the build starts its own.
+    pub socket: Option<PathBuf>,
 }
 
 /// One thing without which nothing runs.
@@ -105,8 +118,9 @@ impl ConfigError {
                 let file = FileText::new(path.display().to_string(), text.as_str());
                 let told = told.why(source.message().trim());
                 let span = source.span().unwrap_or_default();
-                told.at(file.place(Span::new(span.start, span.end)))
-                    .help("the one key is `require`, a list such as:  require = [\"limits\"]")
+                told.at(file.place(Span::new(span.start, span.end))).help(
+                    "known: `require`, such as [\"limits\"], and table `attest` with `socket`",
+                )
             }
         }
     }

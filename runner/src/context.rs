@@ -21,6 +21,9 @@ pub struct Context {
     pub store: PathBuf,
     /// `$XDG_STATE_HOME/kiln`: the attestor's journal.
     pub state: PathBuf,
+    /// The socket of an attestor that listens, where one is named: filled in once flags and
+    /// configuration are read.
+    pub attestor: Option<PathBuf>,
     /// This program.
     pub program: PathBuf,
     /// Whether the caller is root.
@@ -78,6 +81,7 @@ impl Context {
             config: place("XDG_CONFIG_HOME", ".config")?,
             state: place("XDG_STATE_HOME", ".local/state")?,
             store,
+            attestor: None,
             program: std::env::current_exe().map_err(ContextError::Program)?,
             root: rustix::process::geteuid().is_root(),
             terminal: std::io::stderr().is_terminal()

@@ -25,6 +25,7 @@ pub mod junit;
 pub mod live;
 pub mod lock;
 pub mod manifest;
+pub mod orders;
 pub mod persist;
 pub mod pipeline;
 pub mod plan;

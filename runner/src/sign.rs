@@ -4,8 +4,10 @@
 //! tells; that answer is kept beside the key file's own numbers, so that a build that changes nothing
 //! starts no process.
 //!
-//! The attestor is this same program, started anew with an empty environment and one socket as its
-//! standard input; closing the socket ends it.
+//! The attestor is this same program, started anew with one socket as its standard input and none of
+//! our variables but those it reads itself; closing the socket ends it. Or it is one that listens for
+//! the users of this host, under a user of its own: then it is asked there, and never replaced by one
+//! of our own when it does not answer.
 #![expect(
     clippy::disallowed_methods,
     reason = "the attestor's process is started here and nowhere else"
@@ -14,6 +16,7 @@
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
@@ -75,12 +78,22 @@ struct Kept {
 /// # Errors
 /// KILN-0703 for a key that is there and cannot be used.
 pub fn signer(context: &Context, store: &Store) -> Result<Option<Signer>, Diagnostic> {
-    let Some(stamp) = stamp(&context.config) else { return Ok(None) };
+    let stamp = match &context.attestor {
+        // What another user's attestor has is not ours to remember.
+        Some(_) => None,
+        None => match stamp(&context.config) {
+            Some(stamp) => Some(stamp),
+            None => return Ok(None),
+        },
+    };
     let kept = model::Name::new(KEPT).ok();
-    let known = kept.as_ref().and_then(|kept| store.state(kept).ok().flatten());
+    let known = match &stamp {
+        Some(_) => kept.as_ref().and_then(|kept| store.state(kept).ok().flatten()),
+        None => None,
+    };
     let known = known
         .and_then(|bytes| serde_json::from_slice::<Kept>(&bytes).ok())
-        .filter(|kept| kept.stamp == stamp);
+        .filter(|kept| Some(&kept.stamp) == stamp.as_ref());
     let info = match known {
         Some(known) => known.info,
         None => {
@@ -89,10 +102,15 @@ pub fn signer(context: &Context, store: &Store) -> Result<Option<Signer>, Diagno
                 Answer::Refused(refused) if refused.kind == RefusedKind::NoKey => return Ok(None),
                 other => return Err(unexpected(other)),
             };
-            let bytes = serde_json::to_vec(&Kept { stamp, info: info.clone() }).unwrap_or_default();
-            // Not being able to keep the answer only costs time.
-            if let Some(Err(error)) = kept.map(|kept| store.put_state(&kept, &bytes)) {
-                tracing::debug!(%error, "the signer's public half was not kept");
+            let file = context.config.join(KEY_FILE).to_string_lossy() == info.path.as_str();
+            // Of a token or an agent no file's numbers say that it has another key now.
+            if let (Some(stamp), Some(kept), true) = (stamp, kept, file) {
+                let bytes =
+                    serde_json::to_vec(&Kept { stamp, info: info.clone() }).unwrap_or_default();
+                // Not being able to keep the answer only costs time.
+                if let Err(error) = store.put_state(&kept, &bytes) {
+                    tracing::debug!(%error, "the signer's public half was not kept");
+                }
             }
             info
         }
@@ -104,12 +122,15 @@ pub fn signer(context: &Context, store: &Store) -> Result<Option<Signer>, Diagno
     Ok(Some(Signer { id: info.fingerprint, key, builder_id: info.builder_id }))
 }
 
-/// Returns the numbers that change when the key or the attestor's configuration does.
+/// Returns the numbers that change when the key or the attestor's configuration does; none where
+/// there is neither, so that nothing can sign.
 fn stamp(config: &Path) -> Option<Vec<u64>> {
     let mut numbers = Vec::new();
-    let key = config.join(KEY_FILE).symlink_metadata().ok()?;
-    let builder = config.join("attestor.toml").symlink_metadata().ok();
-    for found in std::iter::once(key).chain(builder) {
+    let found = [KEY_FILE, "attestor.toml"].map(|name| config.join(name).symlink_metadata().ok());
+    if found.iter().all(Option::is_none) {
+        return None;
+    }
+    for found in found.into_iter().flatten() {
         numbers.extend([
             found.dev(),
             found.ino(),
@@ -180,14 +201,23 @@ pub fn ask(
 pub fn unexpected(answer: Answer) -> Diagnostic {
     match answer {
         Answer::Refused(refused) => told(&refused),
-        Answer::Signed(_) | Answer::Key(_) => {
+        Answer::Signed(_) | Answer::Key(_) | Answer::Opened(_) => {
             Diagnostic::new(Code::Internal, "the attestor answered something that was not asked")
         }
     }
 }
 
 fn told(refused: &RefusedAnswer) -> Diagnostic {
-    let headline = match refused.kind {
+    let mut diagnostic = Diagnostic::new(code(refused.kind), headline(refused.kind));
+    diagnostic.causes = refused.causes.iter().map(|cause| crate::diagnostic::flat(cause)).collect();
+    match &refused.help {
+        Some(help) => diagnostic.help(crate::diagnostic::flat(help)),
+        None => remedy(diagnostic, refused.kind),
+    }
+}
+
+fn headline(kind: RefusedKind) -> &'static str {
+    match kind {
         RefusedKind::NoKey => "there is no key to sign with",
         RefusedKind::KeyUnreadable => "the signing key cannot be used",
         RefusedKind::Configuration => "the attestor's configuration cannot be used",
@@ -196,24 +226,44 @@ fn told(refused: &RefusedAnswer) -> Diagnostic {
         RefusedKind::Record | RefusedKind::Subject | RefusedKind::Nonce => {
             "the attestor refused to sign"
         }
+        RefusedKind::SignerAbsent => "the key that is configured is not there",
+        RefusedKind::SignerUnusable => "the key that is configured cannot be used",
+        RefusedKind::SignerKept => "the configured signer's keys are not made by kiln",
+        RefusedKind::Role => "the attestor does not hear this user about that",
+        RefusedKind::Busy => "the attestor has heard too much of this user",
+        RefusedKind::NoOrder => "the attestor signs only what the control plane ordered",
+        RefusedKind::Order => "the attestor does not open this order",
         RefusedKind::Predicate => "the attestor does not sign this predicate",
         RefusedKind::Summary => "the attestor does not sign this verdict",
         RefusedKind::Protocol => "the attestor did not understand what was asked",
-    };
-    let code = match refused.kind {
-        RefusedKind::NoKey => Code::NoKey,
-        RefusedKind::KeyUnreadable | RefusedKind::Configuration | RefusedKind::Files => {
-            Code::KeyUnreadable
-        }
+    }
+}
+
+fn code(kind: RefusedKind) -> Code {
+    match kind {
+        RefusedKind::NoKey | RefusedKind::SignerAbsent => Code::NoKey,
+        RefusedKind::KeyUnreadable
+        | RefusedKind::SignerUnusable
+        | RefusedKind::Configuration
+        | RefusedKind::Files => Code::KeyUnreadable,
         RefusedKind::KeyExists => Code::KeyExists,
-        RefusedKind::Record | RefusedKind::Subject | RefusedKind::Nonce => Code::AttestorRefused,
+        RefusedKind::SignerKept => Code::WrongValue,
+        RefusedKind::Record
+        | RefusedKind::Subject
+        | RefusedKind::Nonce
+        | RefusedKind::Role
+        | RefusedKind::Busy
+        | RefusedKind::NoOrder
+        | RefusedKind::Order => Code::AttestorRefused,
         RefusedKind::Predicate => Code::PredicateDerived,
         RefusedKind::Summary => Code::WrongValue,
         RefusedKind::Protocol => Code::Internal,
-    };
-    let mut diagnostic = Diagnostic::new(code, headline);
-    diagnostic.causes = refused.causes.iter().map(|cause| crate::diagnostic::flat(cause)).collect();
-    match refused.kind {
+    }
+}
+
+/// Adds what to do, where the attestor itself did not say.
+fn remedy(diagnostic: Diagnostic, kind: RefusedKind) -> Diagnostic {
+    match kind {
         RefusedKind::NoKey => diagnostic.help("make one:  kiln key generate"),
         RefusedKind::KeyExists => {
             diagnostic.help("keep it, or put a new one in its place:  kiln key rotate")
@@ -239,17 +289,39 @@ fn told(refused: &RefusedAnswer) -> Diagnostic {
         RefusedKind::Protocol => {
             diagnostic.help("please report this, with the output of:  kiln version")
         }
+        RefusedKind::SignerAbsent | RefusedKind::SignerUnusable | RefusedKind::SignerKept => {
+            diagnostic.help("see what `signer` in attestor.toml names: docs/signing.md")
+        }
+        RefusedKind::Role => diagnostic
+            .help("ask whoever runs it: `listen` in its attestor.toml says who may ask for what"),
+        RefusedKind::Busy => diagnostic.help("try again later"),
+        RefusedKind::NoOrder | RefusedKind::Order => {
+            diagnostic.help("have it ordered anew:  kiln attestor order")
+        }
     }
 }
 
-/// A running attestor.
+/// An attestor to speak with.
 struct Process {
-    child: Child,
+    /// The one that was started for this; none where one listens.
+    child: Option<Child>,
     socket: OwnedFd,
 }
 
 impl Process {
     fn start(context: &Context) -> Result<Process, Diagnostic> {
+        if let Some(path) = &context.attestor {
+            let socket = UnixStream::connect(path).map_err(|error| {
+                let shown = model::text::escape(path.as_os_str().as_encoded_bytes());
+                Diagnostic::new(
+                    Code::AttestorRefused,
+                    format!("cannot reach the attestor at {shown}"),
+                )
+                .caused_by(&error)
+                .help("start it, or ask whoever runs it for access: docs/signing.md")
+            })?;
+            return Ok(Process { child: None, socket: socket.into() });
+        }
         let refuse = |error: &dyn std::error::Error| {
             Diagnostic::new(Code::AttestorRefused, "cannot start the attestor's process")
                 .caused_by(error)
@@ -269,13 +341,18 @@ impl Process {
             .arg("--state-dir")
             .arg(&context.state)
             .env_clear()
+            .envs(
+                attestor::process::VARIABLES
+                    .iter()
+                    .filter_map(|name| context.variable(name).map(|value| (*name, value))),
+            )
             .current_dir("/")
             .stdin(Stdio::from(theirs))
             .stdout(Stdio::null())
             .stderr(Stdio::inherit())
             .spawn()
             .map_err(|error| refuse(&error))?;
-        Ok(Process { child, socket })
+        Ok(Process { child: Some(child), socket })
     }
 
     fn ask(
@@ -289,9 +366,10 @@ impl Process {
         })
     }
 
-    fn end(mut self) -> Result<(), Diagnostic> {
+    fn end(self) -> Result<(), Diagnostic> {
         drop(self.socket);
-        self.child.wait().map(|_| ()).map_err(|error| {
+        let Some(mut child) = self.child else { return Ok(()) };
+        child.wait().map(|_| ()).map_err(|error| {
             Diagnostic::new(Code::AttestorRefused, "cannot wait for the attestor's process")
                 .caused_by(&error)
         })

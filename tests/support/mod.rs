@@ -252,7 +252,7 @@ impl World {
 }
 
 /// Decodes standard base64, of which these tests see only what kiln wrote.
-fn unbase64(text: &str) -> Vec<u8> {
+pub fn unbase64(text: &str) -> Vec<u8> {
     let value = |byte: u8| match byte {
         b'A'..=b'Z' => byte - b'A',
         b'a'..=b'z' => byte - b'a' + 26,

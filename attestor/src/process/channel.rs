@@ -3,17 +3,23 @@
 //! Descriptors that nobody announced, or announced ones that did not come, end the process: the
 //! other side is then not what it says. Every descriptor is taken close-on-exec, though no program
 //! is ever started here.
+//!
+//! A peer on a socket has a time in which its whole request must come and the whole answer must be
+//! taken, however slowly it drips. The process that started this one may take its time.
 
-use std::io::{IoSliceMut, Read as _};
+use std::io::{IoSliceMut, Read};
 use std::mem::MaybeUninit;
 use std::os::fd::{BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
-use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags};
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendFlags};
 
-use crate::client::{self, ClientError, Reader};
+use crate::client;
 use crate::pipe::{
     Answer, DESCRIPTORS_MAX, HEADER_BYTES, Header, PipeError, REQUEST_BYTES_MAX, Request,
+    SHARED_REQUEST_BYTES_MAX,
 };
 
 /// One request as it came: the JSON may still be refused, then that is the answer.
@@ -25,6 +31,7 @@ pub(super) struct Received {
 /// The socket.
 pub(super) struct Channel<'a> {
     socket: BorrowedFd<'a>,
+    patience: Option<Duration>,
 }
 
 /// Why the pipe is given up.
@@ -43,25 +50,35 @@ pub(super) enum ChannelError {
     #[error("write the answer")]
     Answer(#[source] PipeError),
     #[error("send the answer")]
-    Send(#[source] ClientError),
+    Send(#[source] Errno),
 }
 
 impl<'a> Channel<'a> {
+    /// Returns the channel of a process that may take its time.
     pub(super) fn new(socket: BorrowedFd<'a>) -> Channel<'a> {
-        Channel { socket }
+        Channel { socket, patience: None }
+    }
+
+    /// Returns the channel of a peer that has `patience` for each message.
+    pub(super) fn impatient(socket: BorrowedFd<'a>, patience: Duration) -> Channel<'a> {
+        Channel { socket, patience: Some(patience) }
     }
 
     /// Waits for the next request; none once the other side has closed.
     pub(super) fn receive(&mut self) -> Result<Option<Received>, ChannelError> {
+        let deadline = self.deadline();
         let mut descriptors = Vec::new();
         let mut header = [0_u8; HEADER_BYTES];
+        self.wait(PollFlags::IN, deadline).map_err(ChannelError::Receive)?;
         let got = self.receive_some(&mut header, &mut descriptors)?;
         if got == 0 {
             return Ok(None);
         }
-        let mut reader = Reader { socket: self.socket };
+        let mut reader = Waiting { channel: self, deadline };
         reader.read_exact(&mut header[got..]).map_err(ChannelError::Body)?;
-        let header = Header::read(header, REQUEST_BYTES_MAX).map_err(ChannelError::Header)?;
+        let shared = self.patience.is_some();
+        let most = if shared { SHARED_REQUEST_BYTES_MAX } else { REQUEST_BYTES_MAX };
+        let header = Header::read(header, most).map_err(ChannelError::Header)?;
         if header.descriptors != descriptors.len() {
             return Err(ChannelError::Descriptors {
                 announced: header.descriptors,
@@ -69,13 +86,56 @@ impl<'a> Channel<'a> {
             });
         }
         let json = client::read_body(&mut reader, header.length).map_err(ChannelError::Body)?;
-        Ok(Some(Received { request: Request::decode(&json), descriptors }))
+        let request = if shared { Request::decode_shared(&json) } else { Request::decode(&json) };
+        Ok(Some(Received { request, descriptors }))
     }
 
     pub(super) fn reply(&mut self, answer: &Answer) -> Result<(), ChannelError> {
         let (header, json) = answer.encode().map_err(ChannelError::Answer)?;
-        client::send_all(self.socket, &header).map_err(ChannelError::Send)?;
-        client::send_all(self.socket, &json).map_err(ChannelError::Send)
+        let deadline = self.deadline();
+        self.send(&header, deadline)
+            .and_then(|()| self.send(&json, deadline))
+            .map_err(ChannelError::Send)
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        self.patience.map(|patience| Instant::now() + patience)
+    }
+
+    fn send(&self, mut bytes: &[u8], deadline: Option<Instant>) -> Result<(), Errno> {
+        // Where nothing is waited for, the call itself waits.
+        let no_wait = if deadline.is_some() { SendFlags::DONTWAIT } else { SendFlags::empty() };
+        while !bytes.is_empty() {
+            self.wait(PollFlags::OUT, deadline)?;
+            match rustix::net::send(self.socket, bytes, SendFlags::NOSIGNAL | no_wait) {
+                Ok(0) => return Err(Errno::PIPE),
+                Ok(sent) => bytes = bytes.get(sent..).unwrap_or_default(),
+                Err(Errno::INTR | Errno::AGAIN) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until the socket is ready or the deadline is past.
+    fn wait(&self, ready: PollFlags, deadline: Option<Instant>) -> Result<(), Errno> {
+        let Some(deadline) = deadline else { return Ok(()) };
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(Errno::TIMEDOUT);
+            }
+            let time = Timespec {
+                tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
+                tv_nsec: i64::from(left.subsec_nanos()),
+            };
+            let mut sockets = [PollFd::new(&self.socket, ready)];
+            match rustix::event::poll(&mut sockets, Some(&time)) {
+                Ok(0) | Err(Errno::INTR) => {}
+                Ok(_) => return Ok(()),
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     /// Receives the first bytes of a header and the descriptors that come with them.
@@ -103,5 +163,49 @@ impl<'a> Channel<'a> {
             }
         }
         Ok(message.bytes)
+    }
+}
+
+/// The socket as a reader that gives up at the deadline.
+struct Waiting<'a, 'b> {
+    channel: &'a Channel<'b>,
+    deadline: Option<Instant>,
+}
+
+impl Read for Waiting<'_, '_> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        self.channel.wait(PollFlags::IN, self.deadline)?;
+        Ok(rustix::io::read(self.channel.socket, buffer)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::fd::AsFd as _;
+    use std::os::unix::net::UnixStream;
+
+    #[test]
+    fn a_peer_that_sends_or_takes_too_slowly_is_given_up() {
+        let patience = Duration::from_millis(20);
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let mut channel = Channel::impatient(ours.as_fd(), patience);
+        // Nothing, half a header, and a body that never ends.
+        assert!(matches!(channel.receive(), Err(ChannelError::Receive(Errno::TIMEDOUT))));
+        for sent in [&b"\0\0\0\x01"[..], b"\0\0\0\0{"] {
+            rustix::io::write(&theirs, sent).unwrap();
+            assert!(matches!(channel.receive(), Err(ChannelError::Body(_))));
+        }
+        // An answer larger than what the socket holds, and nobody who reads.
+        let text = "x".repeat(8 << 20);
+        let key = crate::pipe::KeyInfo {
+            fingerprint: text,
+            algorithm: crate::public_key::Algorithm::Ed25519,
+            pem: String::new(),
+            builder_id: String::new(),
+            path: String::new(),
+        };
+        let told = channel.reply(&Answer::Key(key));
+        assert!(matches!(told, Err(ChannelError::Send(Errno::TIMEDOUT))), "{told:?}");
     }
 }

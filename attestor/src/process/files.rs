@@ -43,6 +43,8 @@ pub(super) enum FileError {
     NotPlain { path: PathBuf, most: usize },
     #[error("{} can be read by others or is not yours; run: chmod 600", path.display())]
     NotPrivate { path: PathBuf },
+    #[error("{} can be written by others, and says how to sign; run: chmod 644", path.display())]
+    Writable { path: PathBuf },
     #[error("write {}", path.display())]
     Write {
         path: PathBuf,
@@ -83,6 +85,37 @@ pub(super) fn read(path: &Path, most: usize) -> Result<Option<Vec<u8>>, FileErro
     Ok(Some(std::mem::take(&mut *bytes)))
 }
 
+/// Reads a file as [`read`] does, and refuses one that anybody but root and this user could have
+/// written, unless `anybody` accepts what it says all the same.
+pub(super) fn read_owned(
+    path: &Path,
+    most: usize,
+    anybody: impl FnOnce(&[u8]) -> bool,
+) -> Result<Option<Vec<u8>>, FileError> {
+    let Some(file) = open(path, most)? else { return Ok(None) };
+    let stat = rustix::fs::fstat(&file)
+        .map_err(|source| FileError::Open { path: path.to_owned(), source })?;
+    let bytes = std::mem::take(&mut *read_whole(path, &file, most)?);
+    let others = Mode::from_raw_mode(stat.st_mode).intersects(Mode::WGRP | Mode::WOTH);
+    let strange = ![0, rustix::process::geteuid().as_raw()].contains(&stat.st_uid);
+    if (others || strange) && !anybody(&bytes) {
+        return Err(FileError::Writable { path: path.to_owned() });
+    }
+    Ok(Some(bytes))
+}
+
+/// Reads what a descriptor of this process holds, which must be a regular file: a pipe could be read
+/// once only.
+#[cfg(feature = "pkcs11")]
+pub(super) fn read_descriptor(number: u32, most: usize) -> Result<Zeroizing<Vec<u8>>, FileError> {
+    let path = PathBuf::from(format!("/proc/self/fd/{number}"));
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    let file = rustix::fs::open(&path, flags, Mode::empty())
+        .map_err(|source| FileError::Open { path: path.clone(), source })?;
+    check_plain(&path, &file, most)?;
+    read_whole(&path, &file, most)
+}
+
 /// Reads a file that holds a secret: a regular file of this user that nobody else can read. What was
 /// read is wiped when dropped.
 pub(super) fn read_private(
@@ -106,13 +139,18 @@ fn open(path: &Path, most: usize) -> Result<Option<OwnedFd>, FileError> {
         Err(Errno::NOENT) => return Ok(None),
         Err(source) => return Err(FileError::Open { path: path.to_owned(), source }),
     };
-    let stat = rustix::fs::fstat(&file)
+    check_plain(path, &file, most)?;
+    Ok(Some(file))
+}
+
+fn check_plain(path: &Path, file: &OwnedFd, most: usize) -> Result<(), FileError> {
+    let stat = rustix::fs::fstat(file)
         .map_err(|source| FileError::Open { path: path.to_owned(), source })?;
     let size = usize::try_from(stat.st_size).unwrap_or(usize::MAX);
     if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile || size > most {
         return Err(FileError::NotPlain { path: path.to_owned(), most });
     }
-    Ok(Some(file))
+    Ok(())
 }
 
 fn read_whole(path: &Path, file: &OwnedFd, most: usize) -> Result<Zeroizing<Vec<u8>>, FileError> {

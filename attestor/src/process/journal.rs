@@ -74,35 +74,61 @@ struct EntryWire {
 }
 
 impl Journal {
-    /// Opens the journal below the state folder and sweeps what a crash left behind.
+    /// Opens the journal below the state folder.
     pub(super) fn open(state: &Path) -> Result<Journal, JournalError> {
         let folder = state.join("journal");
         files::private_folder(&folder)?;
-        let failed = |source| JournalError::Sweep { path: folder.clone(), source };
-        for entry in std::fs::read_dir(&folder).map_err(failed)? {
+        Ok(Journal { folder })
+    }
+
+    /// Removes what a crash left behind: once for each request that may append.
+    pub(super) fn sweep(&self) -> Result<(), JournalError> {
+        let failed = |source| JournalError::Sweep { path: self.folder.clone(), source };
+        for entry in std::fs::read_dir(&self.folder).map_err(failed)? {
             let entry = entry.map_err(failed)?;
             if entry.file_name().as_encoded_bytes().starts_with(files::TEMPORARY_PREFIX.as_bytes())
             {
                 std::fs::remove_file(entry.path()).map_err(failed)?;
             }
         }
-        Ok(Journal { folder })
+        Ok(())
     }
 
     /// Looks a nonce up. `request` is the digest of the whole request.
     pub(super) fn look_up(&self, nonce: &Nonce, request: &Digest) -> Result<Known, JournalError> {
-        let path = self.folder.join(nonce.as_str());
-        let Some(bytes) = files::read(&path, CAPS.bytes)? else { return Ok(Known::New) };
-        let entry = match body(&bytes) {
-            Some(json) => strict_json::parse_as::<EntryWire>(json, &CAPS)
-                .map_err(|source| JournalError::Entry { path, source })?,
-            None => return Err(JournalError::Damaged { path }),
-        };
-        Ok(if entry.request == *request {
-            Known::Same(Box::new(entry.signed))
-        } else {
-            Known::Other
+        Ok(match self.entry(nonce)? {
+            None => Known::New,
+            Some(entry) if entry.request == *request => Known::Same(Box::new(entry.signed)),
+            Some(_) => Known::Other,
         })
+    }
+
+    fn entry(&self, nonce: &Nonce) -> Result<Option<EntryWire>, JournalError> {
+        let path = self.folder.join(nonce.as_str());
+        let Some(bytes) = files::read(&path, CAPS.bytes)? else { return Ok(None) };
+        match body(&bytes) {
+            Some(json) => strict_json::parse_as::<EntryWire>(json, &CAPS)
+                .map(Some)
+                .map_err(|source| JournalError::Entry { path, source }),
+            None => Err(JournalError::Damaged { path }),
+        }
+    }
+
+    /// Returns the nonce of every entry, sorted.
+    pub(super) fn nonces(&self) -> Result<Vec<Nonce>, JournalError> {
+        let failed = |source| JournalError::Sweep { path: self.folder.clone(), source };
+        let mut nonces = Vec::new();
+        for entry in std::fs::read_dir(&self.folder).map_err(failed)? {
+            let name = entry.map_err(failed)?.file_name();
+            nonces.extend(name.to_str().and_then(|name| Nonce::parse(name).ok()));
+        }
+        nonces.sort();
+        Ok(nonces)
+    }
+
+    /// Returns what was signed under a nonce.
+    pub(super) fn signed(&self, nonce: &Nonce) -> Result<Option<Signed>, JournalError> {
+        Ok(self.entry(nonce)?.map(|entry| entry.signed))
     }
 
     /// Appends an entry; it is durable when this returns.

@@ -13,16 +13,23 @@ use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
+use super::environment;
 use super::files::{self, FileError};
-use crate::builder::{BuilderConfig, BuilderId, CONFIG_BYTES_MAX, ConfigError};
+use crate::builder::{BuilderConfig, BuilderId, CONFIG_BYTES_MAX};
+use crate::config::{AttestorConfig, AttestorConfigError};
 use crate::keys::PrivateKey;
 use crate::pipe::KeyInfo;
 use crate::public_key::{Algorithm, KeyError, PublicKey};
-use crate::signer::{FileSigner, Signer};
+use crate::signer::{AgentError, FileSigner, Signer, SignerConfig, SshAgentSigner};
+#[cfg(feature = "pkcs11")]
+use crate::signer::{PinPlace, Pkcs11Signer, TokenError};
 use crate::trust::{Entry, Level, SpeaksFor, TRUST_BYTES_MAX, Trust, TrustError, Who, edit};
 
 /// Largest key file, in bytes; a PKCS#8 PEM of our kinds has some 250.
 const KEY_BYTES_MAX: usize = 16 << 10;
+/// Longest PIN, in bytes: tokens take some dozens.
+#[cfg(feature = "pkcs11")]
+const PIN_BYTES_MAX: usize = 256;
 /// What a key made here is called in `trust.toml`.
 const OWN_NAME: &str = "made on this machine";
 
@@ -55,8 +62,26 @@ pub(super) enum KeyringError {
     Config {
         path: PathBuf,
         #[source]
-        source: ConfigError,
+        source: AttestorConfigError,
     },
+    #[error("{} says to sign by {kind}; its keys are not made or put away here", path.display())]
+    Kept { path: PathBuf, kind: &'static str },
+    #[cfg(feature = "pkcs11")]
+    #[error("use the key in the token")]
+    Token(#[source] TokenError),
+    #[cfg(feature = "pkcs11")]
+    #[error("read the PIN")]
+    Pin(#[source] FileError),
+    #[cfg(feature = "pkcs11")]
+    #[error("there is no PIN in {}", path.display())]
+    NoPin { path: PathBuf },
+    #[cfg(not(feature = "pkcs11"))]
+    #[error("this program was built without PKCS#11")]
+    NotBuilt,
+    #[error("use the key of the ssh agent")]
+    Agent(#[source] AgentError),
+    #[error("no ssh agent is named: neither `socket` in {} nor SSH_AUTH_SOCK", path.display())]
+    NoAgent { path: PathBuf },
     #[error("the trust file {}", path.display())]
     Trust {
         path: PathBuf,
@@ -75,47 +100,104 @@ impl Keyring {
         self.config.join("key.pem")
     }
 
+    fn config_path(&self) -> PathBuf {
+        self.config.join("attestor.toml")
+    }
+
+    /// Reads the configuration. One that names a library to load, an agent to ask or users to hear
+    /// must be a file that nobody else can write.
+    pub(super) fn config(&self) -> Result<AttestorConfig, KeyringError> {
+        let path = self.config_path();
+        let plain = |bytes: &[u8]| {
+            let said = AttestorConfig::parse(bytes);
+            said.is_ok_and(|said| said.signer == SignerConfig::File && said.access.is_none())
+        };
+        match files::read_owned(&path, CONFIG_BYTES_MAX, plain)? {
+            None => Ok(AttestorConfig::local()),
+            Some(bytes) => AttestorConfig::parse(&bytes)
+                .map_err(|source| KeyringError::Config { path, source }),
+        }
+    }
+
     /// Reads which builder this attestor speaks for.
     pub(super) fn builder(&self) -> Result<BuilderConfig, KeyringError> {
-        let path = self.config.join("attestor.toml");
-        match files::read(&path, CONFIG_BYTES_MAX)? {
-            None => Ok(BuilderConfig::local()),
-            Some(bytes) => {
-                BuilderConfig::parse(&bytes).map_err(|source| KeyringError::Config { path, source })
+        Ok(self.config()?.builder)
+    }
+
+    /// Finds the key that signs.
+    pub(super) fn signer(&self) -> Result<Signer, KeyringError> {
+        match self.config()?.signer {
+            SignerConfig::File => self.file_signer(),
+            #[cfg(feature = "pkcs11")]
+            SignerConfig::Pkcs11(config) => {
+                let pin = config.pin.as_ref().map(read_pin).transpose()?;
+                let signer = Pkcs11Signer::open(&config, pin).map_err(KeyringError::Token)?;
+                Ok(Signer::Pkcs11(Box::new(signer)))
+            }
+            #[cfg(not(feature = "pkcs11"))]
+            SignerConfig::Pkcs11(_) => Err(KeyringError::NotBuilt),
+            SignerConfig::SshAgent(config) => {
+                let socket = config.socket.or_else(environment::ssh_agent);
+                let socket =
+                    socket.ok_or_else(|| KeyringError::NoAgent { path: self.config_path() })?;
+                let signer = SshAgentSigner::open(&socket, &config.key);
+                signer.map(Signer::SshAgent).map_err(KeyringError::Agent)
             }
         }
     }
 
-    /// Reads the key that signs.
-    pub(super) fn signer(&self) -> Result<Signer, KeyringError> {
+    fn file_signer(&self) -> Result<Signer, KeyringError> {
         let path = self.key_path();
         let key = read_key(&path)?.ok_or_else(|| KeyringError::NoKey { path: path.clone() })?;
         let signer = FileSigner::new(key).map_err(|source| KeyringError::Key { path, source })?;
         Ok(Signer::File(signer))
     }
 
+    /// Refuses to make, take or put away a key file that would not be the one that signs.
+    fn only_files(&self) -> Result<(), KeyringError> {
+        let kind = match self.config()?.signer {
+            SignerConfig::File => return Ok(()),
+            SignerConfig::Pkcs11(_) => "a PKCS#11 token",
+            SignerConfig::SshAgent(_) => "an ssh agent",
+        };
+        Err(KeyringError::Kept { path: self.config_path(), kind })
+    }
+
+    /// Says where the key that signs is.
+    fn place(&self, config: &AttestorConfig) -> String {
+        match &config.signer {
+            SignerConfig::File => self.key_path().to_string_lossy().into_owned(),
+            SignerConfig::Pkcs11(signer) => {
+                format!("pkcs11 token {}", model::text::escape(signer.token.as_bytes()))
+            }
+            SignerConfig::SshAgent(signer) => format!("ssh agent {}", signer.key),
+        }
+    }
+
     /// Returns what may be said about a key.
     pub(super) fn info(&self, key: &PublicKey) -> Result<KeyInfo, KeyringError> {
         let path = self.key_path();
-        let pem =
-            key.to_pem().map_err(|source| KeyringError::Key { path: path.clone(), source })?;
+        let pem = key.to_pem().map_err(|source| KeyringError::Key { path, source })?;
+        let config = self.config()?;
         Ok(KeyInfo {
             fingerprint: key.id().to_string(),
             algorithm: key.algorithm(),
             pem,
-            builder_id: self.builder()?.full().next().map(ToString::to_string).unwrap_or_default(),
-            path: path.to_string_lossy().into_owned(),
+            builder_id: config.builder.full().next().map(ToString::to_string).unwrap_or_default(),
+            path: self.place(&config),
         })
     }
 
     /// Makes a key, if there is none, and trusts it here.
     pub(super) fn generate(&self, algorithm: Algorithm, now: i64) -> Result<KeyInfo, KeyringError> {
+        self.only_files()?;
         self.refuse_existing()?;
         self.install(&fresh(algorithm)?, now)
     }
 
     /// Takes over the key in the file at `from`, if there is none, and trusts it here.
     pub(super) fn import(&self, from: &Path, now: i64) -> Result<KeyInfo, KeyringError> {
+        self.only_files()?;
         self.refuse_existing()?;
         let key = read_key(from)?.ok_or_else(|| KeyringError::NoKey { path: from.to_owned() })?;
         self.install(&key, now)
@@ -123,6 +205,7 @@ impl Keyring {
 
     /// Puts the old key away and makes a new one.
     pub(super) fn rotate(&self, algorithm: Algorithm, now: i64) -> Result<KeyInfo, KeyringError> {
+        self.only_files()?;
         let old = self.signer()?;
         let retired = self.config.join("retired");
         files::private_folder(&retired)?;
@@ -210,6 +293,26 @@ impl Keyring {
         files::replace(&path, text.as_bytes())?;
         Ok(public)
     }
+}
+
+/// Reads a PIN; a newline at its end is the editor's.
+#[cfg(feature = "pkcs11")]
+fn read_pin(place: &PinPlace) -> Result<Zeroizing<Vec<u8>>, KeyringError> {
+    let (path, read) = match place {
+        PinPlace::File(path) => {
+            let read = files::read_private(path, PIN_BYTES_MAX).map_err(KeyringError::Pin)?;
+            (path.clone(), read)
+        }
+        PinPlace::Descriptor(number) => {
+            let read = files::read_descriptor(*number, PIN_BYTES_MAX).map_err(KeyringError::Pin)?;
+            (PathBuf::from(format!("descriptor {number}")), Some(read))
+        }
+    };
+    let mut pin = read.ok_or_else(|| KeyringError::NoPin { path: path.clone() })?;
+    if pin.last() == Some(&b'\n') {
+        pin.pop();
+    }
+    if pin.is_empty() { Err(KeyringError::NoPin { path }) } else { Ok(pin) }
 }
 
 fn read_key(path: &Path) -> Result<Option<PrivateKey>, KeyringError> {

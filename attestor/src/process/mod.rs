@@ -19,13 +19,22 @@
 //! store: what it signs about comes as descriptors.
 
 mod channel;
+mod check;
 mod enter;
+mod environment;
 mod files;
 mod journal;
 mod keyring;
+mod listen;
+mod open_order;
+mod orders;
+mod rate;
+mod refusal;
 mod serve;
+mod signed_log;
 mod subjects;
 mod summarise;
 
 pub use enter::enter;
+pub use environment::VARIABLES;
 pub use keyring::TRUST_LOCK;

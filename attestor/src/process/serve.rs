@@ -1,42 +1,80 @@
 //! One request, one answer: the steps from a Record to a signed statement.
 //!
-//! 1. The state folder is locked: one request at a time on this machine.
+//! 1. Whoever asks may ask for this.
 //! 2. The journal is asked. The same request gets the same bytes, another one under its nonce none.
-//! 3. The deadline and the run's times are compared with this process' own clock.
+//! 3. The deadline and the run's times are compared with this process' own clock; on a socket, the
+//!    Order must be one that the control plane opened for this user.
 //! 4. The subjects are hashed from their descriptors.
-//! 5. The statement is derived, for `kiln attest` written around the given predicate, or for a verdict
+//! 5. The state folder is locked for all that follows, and the journal asked again.
+//! 6. The statement is derived, for `kiln attest` written around the given predicate, or for a verdict
 //!    made by verifying the file here.
-//! 6. It is signed, once.
-//! 7. The journal's entry is made durable, and only then the answer leaves.
+//! 7. It is signed, once.
+//! 8. The journal's entry and the line of the log are made durable, and only then the answer leaves.
+//!
+//! Nothing slow that the asker decides about happens under the lock, so nobody can make others wait.
 
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use model::Digest;
-use model::record::Nonce;
+use model::record::{Nonce, Order};
 use serde_json::value::RawValue;
 
 use super::channel::Received;
 use super::files::{self, FileError};
 use super::journal::{Journal, JournalError, Known};
 use super::keyring::{Keyring, KeyringError};
+use super::orders::{OrderError, Orders};
+use super::refusal::refused;
+use super::signed_log::{LogError, SignedLog};
 use super::subjects::{self, SubjectError};
 use super::summarise::{self, SummariseError};
+use crate::access::{Access, NoRole, Peer, Role};
 use crate::bundle;
 use crate::envelope;
 use crate::order::{Refused, check_clock, check_deadline, check_name};
 use crate::pipe::{
-    Answer, Attest, ManifestFile, PREDICATE_BYTES_MAX, PipeError, RefusedAnswer, RefusedKind,
-    Request, Signed,
+    Answer, Attest, ManifestFile, OpenOrder, OpenedOrder, PREDICATE_BYTES_MAX, PipeError, Request,
+    Signed,
 };
 use crate::predicate;
+use crate::signer::SignError;
 use crate::statement::{self, Derived};
 use crate::strict_json::{self, Caps, JsonError};
 
 /// Where the attestor's own files are.
+#[derive(Clone, Debug)]
 pub(super) struct Places {
     pub(super) config: PathBuf,
     pub(super) state: PathBuf,
+}
+
+/// Who asks.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Asker {
+    /// The process that started this one, by the pipe: it orders for itself.
+    Starter,
+    /// A user at the other end of a socket, with the one role that the configuration gives.
+    User { uid: u32, role: Role },
+}
+
+impl Asker {
+    /// Returns who is at the other end of a socket.
+    pub(super) fn user(access: &Access, peer: Peer) -> Result<Asker, NoRole> {
+        let role = access.role(peer, own_uid())?;
+        Ok(Asker::User { uid: peer.uid, role })
+    }
+
+    fn uid(self) -> u32 {
+        match self {
+            Asker::Starter => own_uid(),
+            Asker::User { uid, .. } => uid,
+        }
+    }
+}
+
+fn own_uid() -> u32 {
+    rustix::process::geteuid().as_raw()
 }
 
 /// Caps of a predicate that the user wrote.
@@ -46,7 +84,7 @@ const PREDICATE_TYPE_BYTES_MAX: usize = 512;
 
 /// Why a request is refused.
 #[derive(Debug, thiserror::Error)]
-enum ServeError {
+pub(super) enum ServeError {
     #[error("read the request")]
     Protocol(#[source] PipeError),
     #[error("lock the attestor's state")]
@@ -61,6 +99,18 @@ enum ServeError {
     Subject(#[source] SubjectError),
     #[error("use the signing key")]
     Key(#[source] KeyringError),
+    #[error("sign the statement")]
+    Sign(#[source] SignError),
+    #[error("keep the log of what was signed")]
+    Log(#[source] LogError),
+    #[error("open the order")]
+    Open(#[source] OrderError),
+    #[error("the control plane has not ordered this")]
+    Ordered(#[source] OrderError),
+    #[error("user {uid} may not ask this attestor to {what}")]
+    Role { uid: u32, what: &'static str },
+    #[error("an attestor that a build starts opens no orders: it is asked for them on a socket")]
+    NoSocket,
     #[error("predicate type `{got}` is stated by the attestor alone")]
     Derived { got: String },
     #[error("`{got}` is no predicate type: an absolute https URI of plain letters")]
@@ -80,9 +130,9 @@ enum ServeError {
 }
 
 /// Serves one request. `now` is in seconds since 1970.
-pub(super) fn answer(places: &Places, received: Received, now: i64) -> Answer {
+pub(super) fn answer(places: &Places, asker: Asker, received: Received, now: i64) -> Answer {
     let result = match received.request {
-        Ok(request) => serve(places, request, &received.descriptors, now),
+        Ok(request) => serve(places, asker, request, &received.descriptors, now),
         Err(error) => Err(ServeError::Protocol(error)),
     };
     result.unwrap_or_else(|error| Answer::Refused(refused(&error)))
@@ -90,32 +140,74 @@ pub(super) fn answer(places: &Places, received: Received, now: i64) -> Answer {
 
 fn serve(
     places: &Places,
+    asker: Asker,
     request: Request,
     descriptors: &[OwnedFd],
     now: i64,
 ) -> Result<Answer, ServeError> {
-    // 1. One at a time.
+    // 1. Who may ask for what.
+    check_role(asker, &request)?;
     files::private_folder(&places.state).map_err(ServeError::Lock)?;
-    let _lock = files::lock(&places.state.join("lock")).map_err(ServeError::Lock)?;
     let keyring = Keyring::new(&places.config);
     if request.blobs().len() != descriptors.len() {
         let (claimed, came) = (request.blobs().len(), descriptors.len());
         return Err(ServeError::Subject(SubjectError::Count { claimed, came }));
     }
+    if let Request::Sign(_) | Request::Attest(_) | Request::Summarise(_) = request {
+        return sign(places, asker, &keyring, &request, descriptors, now).map(Answer::Signed);
+    }
+    let _lock = places.lock()?;
     let key = |result: Result<_, KeyringError>| result.map(Answer::Key).map_err(ServeError::Key);
     match request {
-        Request::Sign(_) | Request::Attest(_) | Request::Summarise(_) => {
-            sign(places, &keyring, &request, descriptors, now).map(Answer::Signed)
-        }
+        Request::Sign(_) | Request::Attest(_) | Request::Summarise(_) => Err(ServeError::Nonce),
         Request::Generate { algorithm } => key(keyring.generate(algorithm, now)),
         Request::Rotate { algorithm } => key(keyring.rotate(algorithm, now)),
         Request::Import { path } => key(keyring.import(Path::new(&path), now)),
         Request::Show => key(keyring.signer().and_then(|signer| keyring.info(signer.public()))),
+        Request::OpenOrder(open) => open_order(places, asker.uid(), &open, now),
     }
+}
+
+impl Places {
+    fn lock(&self) -> Result<OwnedFd, ServeError> {
+        files::lock(&self.state.join("lock")).map_err(ServeError::Lock)
+    }
+}
+
+/// Checks that the asker's role has this request.
+fn check_role(asker: Asker, request: &Request) -> Result<(), ServeError> {
+    let (needed, what) = match request {
+        Request::Show => return Ok(()),
+        Request::Sign(_) => (Role::Build, "sign what a build observed"),
+        Request::OpenOrder(_) => (Role::Control, "open an order"),
+        Request::Attest(_) => (Role::Control, "attest"),
+        Request::Summarise(_) => (Role::Control, "pass judgement"),
+        Request::Generate { .. } => (Role::Admin, "make a key"),
+        Request::Rotate { .. } => (Role::Admin, "put a key away"),
+        Request::Import { .. } => (Role::Admin, "take over a key"),
+    };
+    match asker {
+        Asker::Starter if needed == Role::Control && matches!(request, Request::OpenOrder(_)) => {
+            Err(ServeError::NoSocket)
+        }
+        Asker::User { uid, role } if role != needed => Err(ServeError::Role { uid, what }),
+        Asker::Starter | Asker::User { .. } => Ok(()),
+    }
+}
+
+fn open_order(places: &Places, by: u32, open: &OpenOrder, now: i64) -> Result<Answer, ServeError> {
+    let journal = Journal::open(&places.state).map_err(ServeError::Journal)?;
+    if journal.signed(&open.order.nonce).map_err(ServeError::Journal)?.is_some() {
+        return Err(ServeError::Open(OrderError::Answered));
+    }
+    let orders = Orders::open(&places.state).map_err(ServeError::Open)?;
+    let order = orders.add(&open.order, by, open.builder, now).map_err(ServeError::Open)?;
+    Ok(Answer::Opened(OpenedOrder { order }))
 }
 
 fn sign(
     places: &Places,
+    asker: Asker,
     keyring: &Keyring,
     request: &Request,
     descriptors: &[OwnedFd],
@@ -123,22 +215,30 @@ fn sign(
 ) -> Result<Signed, ServeError> {
     let Some(nonce) = nonce(request) else { return Err(ServeError::Nonce) };
     let identity = Digest::of(&serde_json::to_vec(request).map_err(ServeError::Write)?);
-    // 2. What was answered before.
-    let journal = Journal::open(&places.state).map_err(ServeError::Journal)?;
-    match journal.look_up(nonce, &identity).map_err(ServeError::Journal)? {
-        Known::Same(signed) => return Ok(*signed),
-        Known::Other => return Err(ServeError::Nonce),
-        Known::New => {}
+    // 2. What was answered before, to this user.
+    let lock = places.lock()?;
+    if let Some(signed) = known(places, asker, request, nonce, &identity, now)? {
+        return Ok(signed);
     }
-    // 3. In time, by our own clock.
+    // 3. In time, by our own clock, and ordered.
     check_time(request, now).map_err(ServeError::Record)?;
+    check_ordered(places, asker, request, now)?;
+    drop(lock);
     // 4. The bytes themselves.
+    if let Asker::User { .. } = asker {
+        subjects::check_places(descriptors).map_err(ServeError::Subject)?;
+    }
     subjects::check(&request.blobs(), descriptors).map_err(ServeError::Subject)?;
-    // 5. What is claimed.
+    // 5. One at a time; another one may have come first.
+    let _lock = places.lock()?;
+    if let Some(signed) = known(places, asker, request, nonce, &identity, now)? {
+        return Ok(signed);
+    }
+    // 6. What is claimed.
     let derived = derive(keyring, request, now)?;
-    // 6. Sworn to, once.
+    // 7. Sworn to, once.
     let signer = keyring.signer().map_err(ServeError::Key)?;
-    let envelope = envelope::sign(derived.statement_bytes, &signer);
+    let envelope = envelope::sign(derived.statement_bytes, &signer).map_err(ServeError::Sign)?;
     let manifest = match derived.dependency_manifest {
         None => None,
         Some(manifest) => {
@@ -152,9 +252,63 @@ fn sign(
         manifest,
         key: keyring.info(signer.public()).map_err(ServeError::Key)?,
     };
-    // 7. Durable, then out.
+    // 8. Durable, then out.
+    let journal = Journal::open(&places.state).map_err(ServeError::Journal)?;
+    journal.sweep().map_err(ServeError::Journal)?;
     journal.append(nonce, identity, &signed).map_err(ServeError::Journal)?;
+    let log = SignedLog::new(&places.state);
+    log.append(nonce, asker.uid(), now, &signed).map_err(ServeError::Log)?;
     Ok(signed)
+}
+
+/// Returns what was answered to this very request before. A crash may have prevented its line of the
+/// log; then it gets one now. On a socket only its own user gets it, while its Order is open.
+fn known(
+    places: &Places,
+    asker: Asker,
+    request: &Request,
+    nonce: &Nonce,
+    identity: &Digest,
+    now: i64,
+) -> Result<Option<Signed>, ServeError> {
+    let journal = Journal::open(&places.state).map_err(ServeError::Journal)?;
+    let signed = match journal.look_up(nonce, identity).map_err(ServeError::Journal)? {
+        Known::New => return Ok(None),
+        Known::Other => return Err(ServeError::Nonce),
+        Known::Same(signed) => *signed,
+    };
+    check_ordered(places, asker, request, now)?;
+    let log = SignedLog::new(&places.state);
+    if !log.holds(nonce).map_err(ServeError::Log)? {
+        log.append(nonce, asker.uid(), now, &signed).map_err(ServeError::Log)?;
+    }
+    Ok(Some(signed))
+}
+
+/// On a socket: checks that the control plane opened this Order for this user.
+fn check_ordered(
+    places: &Places,
+    asker: Asker,
+    request: &Request,
+    now: i64,
+) -> Result<(), ServeError> {
+    let (Asker::User { uid, .. }, Some(order)) = (asker, order(request)) else { return Ok(()) };
+    let orders = Orders::open(&places.state).map_err(ServeError::Ordered)?;
+    orders.check(order, uid, now).map_err(ServeError::Ordered)
+}
+
+/// Returns the Order that a request answers, where it answers one.
+fn order(request: &Request) -> Option<&Order> {
+    match request {
+        Request::Sign(record) => Some(&record.order),
+        Request::Attest(_)
+        | Request::Summarise(_)
+        | Request::Generate { .. }
+        | Request::Show
+        | Request::Import { .. }
+        | Request::Rotate { .. }
+        | Request::OpenOrder(_) => None,
+    }
 }
 
 fn nonce(request: &Request) -> Option<&Nonce> {
@@ -165,7 +319,8 @@ fn nonce(request: &Request) -> Option<&Nonce> {
         Request::Generate { .. }
         | Request::Show
         | Request::Import { .. }
-        | Request::Rotate { .. } => None,
+        | Request::Rotate { .. }
+        | Request::OpenOrder(_) => None,
     }
 }
 
@@ -180,7 +335,8 @@ fn check_time(request: &Request, now: i64) -> Result<(), Refused> {
         Request::Generate { .. }
         | Request::Show
         | Request::Import { .. }
-        | Request::Rotate { .. } => Ok(()),
+        | Request::Rotate { .. }
+        | Request::OpenOrder(_) => Ok(()),
     }
 }
 
@@ -204,7 +360,8 @@ fn derive(keyring: &Keyring, request: &Request, now: i64) -> Result<Derived, Ser
         Request::Generate { .. }
         | Request::Show
         | Request::Import { .. }
-        | Request::Rotate { .. } => Err(ServeError::Nonce),
+        | Request::Rotate { .. }
+        | Request::OpenOrder(_) => Err(ServeError::Nonce),
     }
 }
 
@@ -237,42 +394,4 @@ fn foreign(attest: &Attest) -> Result<Vec<u8>, ServeError> {
     }
     statement::write_foreign(&attest.subjects, &attest.predicate_type, raw)
         .map_err(ServeError::Record)
-}
-
-fn refused(error: &ServeError) -> RefusedAnswer {
-    let kind = match error {
-        ServeError::Protocol(_) => RefusedKind::Protocol,
-        ServeError::Nonce => RefusedKind::Nonce,
-        ServeError::Record(_) => RefusedKind::Record,
-        ServeError::Subject(_) | ServeError::Subjects => RefusedKind::Subject,
-        ServeError::Summary(_) => RefusedKind::Summary,
-        ServeError::Derived { .. }
-        | ServeError::PredicateType { .. }
-        | ServeError::Predicate
-        | ServeError::PredicateJson(_) => RefusedKind::Predicate,
-        ServeError::Lock(_)
-        | ServeError::Journal(_)
-        | ServeError::Write(_)
-        | ServeError::Manifest(_) => RefusedKind::Files,
-        ServeError::Key(error) => match error {
-            KeyringError::NoKey { .. } => RefusedKind::NoKey,
-            KeyringError::Exists { .. } => RefusedKind::KeyExists,
-            KeyringError::Config { .. } | KeyringError::Trust { .. } => RefusedKind::Configuration,
-            KeyringError::Key { .. } => RefusedKind::KeyUnreadable,
-            KeyringError::File(
-                FileError::NotPrivate { .. }
-                | FileError::NotPlain { .. }
-                | FileError::Open { .. }
-                | FileError::Read { .. },
-            ) => RefusedKind::KeyUnreadable,
-            KeyringError::File(_) | KeyringError::Random(_) => RefusedKind::Files,
-        },
-    };
-    let mut causes = Vec::new();
-    let mut cause: Option<&dyn std::error::Error> = Some(error);
-    while let Some(one) = cause {
-        causes.push(one.to_string());
-        cause = one.source();
-    }
-    RefusedAnswer { kind, causes }
 }

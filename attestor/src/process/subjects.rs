@@ -11,6 +11,9 @@ use model::digest::{Blob, Hasher};
 use rustix::fs::{FileType, OFlags};
 use rustix::io::Errno;
 
+/// File systems whose reads a user decides about, and so how long they take. Source: statfs(2).
+const SERVED_BY_USERS: [u64; 2] = [0x6573_5546, 0x9fa0];
+
 /// Bytes read at once.
 const PIECE_BYTES: usize = 256 << 10;
 
@@ -27,6 +30,8 @@ pub(super) enum SubjectError {
     },
     #[error("subject {index} is no regular file opened for reading only")]
     Kind { index: usize },
+    #[error("subject {index} lies on a file system that a user serves (FUSE) or in /proc")]
+    Served { index: usize },
     #[error("read subject {index}")]
     Read {
         index: usize,
@@ -49,6 +54,19 @@ pub(super) fn check(claimed: &[Blob], descriptors: &[OwnedFd]) -> Result<(), Sub
         let got = hash(index, descriptor, claimed.size)?;
         if got != *claimed {
             return Err(SubjectError::Differs { index, claimed: *claimed, got });
+        }
+    }
+    Ok(())
+}
+
+/// Refuses files that could keep the reader waiting for ever: on a socket, others wait behind it.
+pub(super) fn check_places(descriptors: &[OwnedFd]) -> Result<(), SubjectError> {
+    for (index, descriptor) in descriptors.iter().enumerate() {
+        let found = rustix::fs::fstatfs(descriptor)
+            .map_err(|source| SubjectError::Look { index, source })?;
+        let kind = u64::try_from(found.f_type).unwrap_or_default();
+        if SERVED_BY_USERS.contains(&kind) {
+            return Err(SubjectError::Served { index });
         }
     }
     Ok(())

@@ -63,6 +63,9 @@ pub struct Global {
     /// Behave as if started in DIR
     #[arg(short = 'C', global = true, value_name = "DIR")]
     pub folder: Option<PathBuf>,
+    /// Ask the attestor that listens at unix:PATH instead of starting one
+    #[arg(long, global = true, value_name = "unix:PATH", env = "KILN_ATTESTOR", value_parser = attestor)]
+    pub attestor: Option<PathBuf>,
     /// Steps at once [default: number of cores]
     #[arg(short, long, global = true, value_name = "N", env = "KILN_JOBS", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub jobs: Option<u16>,
@@ -217,6 +220,9 @@ pub struct BuildArgs {
     /// Do not sign
     #[arg(long)]
     pub no_sign: bool,
+    /// Orders that the control plane opened, for an attestor that listens
+    #[arg(long, value_name = "F", env = "KILN_ORDERS")]
+    pub orders: Option<PathBuf>,
     /// Sign although the source differs from its commit; the provenance says so
     #[arg(long)]
     pub allow_dirty: bool,
@@ -290,6 +296,9 @@ pub struct RunArgs {
     /// Do not sign
     #[arg(long)]
     pub no_sign: bool,
+    /// Orders that the control plane opened, for an attestor that listens
+    #[arg(long, value_name = "F", env = "KILN_ORDERS")]
+    pub orders: Option<PathBuf>,
     /// Sign although the source differs from its commit
     #[arg(long)]
     pub allow_dirty: bool,
@@ -368,7 +377,11 @@ pub enum KeyCommand {
         algorithm: Algorithm,
     },
     /// Say which key signs
-    Show,
+    Show {
+        /// Print its entry for trust.toml instead, at L1 from now on
+        #[arg(long)]
+        trust: bool,
+    },
     /// Print the public half as PEM
     Export,
     /// Take in a PKCS#8 PEM key
@@ -495,6 +508,12 @@ pub enum StoreCommand {
         #[arg(value_parser = digest)]
         digest: Digest,
     },
+}
+
+/// Reads the address of an attestor: a Unix socket of this host, never a place on a network.
+fn attestor(text: &str) -> Result<PathBuf, &'static str> {
+    let path = text.strip_prefix("unix:").map(PathBuf::from);
+    path.filter(|path| path.is_absolute()).ok_or("is not unix: and an absolute path")
 }
 
 /// Reads a digest, with or without `sha256:`.

@@ -9,12 +9,14 @@ use serde_json::json;
 use super::args::BuildArgs;
 use super::{Ended, Session, stop};
 use crate::diagnostic::{Code, Diagnostic, Exit, exit_code, nearest, one_of};
+use crate::orders::Orders;
 use crate::pipeline::{self, AskedFor, Failed, Finished, Mode, Signing, Source, Wish};
 use crate::report::{self, Talk};
 
 /// Builds, and tells what came of it.
 pub fn run(session: &Session, args: &BuildArgs) -> Ended {
     let project = session.project()?;
+    let orders = orders(session, args.orders.as_deref())?;
     let wish = Wish {
         from: Source::File,
         mode: match (args.plan, args.fetch_only) {
@@ -31,6 +33,7 @@ pub fn run(session: &Session, args: &BuildArgs) -> Ended {
         allow_dirty: args.allow_dirty,
         waived: waived(&args.allow_missing)?,
         inputs: args.inputs,
+        orders,
         asked: AskedFor::Target { overrides: String::new() },
     };
     let mut talk = Talk::new(&session.global, &session.context);
@@ -74,6 +77,15 @@ fn with_confined(session: &Session, wish: &Wish, errors: Vec<Diagnostic>) -> Vec
     let help = "or use other mechanisms, as the provenance will say:  --backend confined";
     let with = |one: Diagnostic| if refused(&one) { one.help(help) } else { one };
     errors.into_iter().map(with).collect()
+}
+
+/// Reads what the control plane ordered.
+pub(super) fn orders(
+    session: &Session,
+    path: Option<&std::path::Path>,
+) -> Result<Option<Orders>, Vec<Diagnostic>> {
+    let read = |path| Orders::read(&session.context.folder.join(path));
+    path.map(read).transpose().map_err(|diagnostic| vec![diagnostic])
 }
 
 /// Returns what the flags say of signing.

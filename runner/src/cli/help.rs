@@ -81,10 +81,14 @@ Variables that kiln reads. A flag goes before a variable. None of them enters a 
   KILN_OFFLINE    nothing is fetched               --offline
   KILN_LOCKED     fail if the lock would change    --locked
   KILN_JOBS       steps at once                    --jobs
+  KILN_ATTESTOR   the attestor that listens        --attestor
+  KILN_ORDERS     what was ordered of it           --orders
   XDG_CONFIG_HOME, XDG_CACHE_HOME, XDG_STATE_HOME, HOME
                   where configuration, store and the attestor's journal lie
   CI, NO_COLOR, CLICOLOR_FORCE, TERM, LC_ALL, LC_CTYPE, LANG
                   how progress is shown
+  SSH_AUTH_SOCK, SOFTHSM2_CONF, OPENSC_CONF, TPM2_PKCS11_STORE, KMS_PKCS11_CONFIG
+                  handed to the attestor, for keys that an agent or a token holds
 
 A step starts with exactly PATH, HOME=/build, TMPDIR=/tmp, LANG=C.UTF-8, TZ=UTC,
 SOURCE_DATE_EPOCH, PYTHONDONTWRITEBYTECODE=1, and what its `env` says.

@@ -1,20 +1,25 @@
 //! `kiln key`: every key operation happens in the attestor's own process.
 
+use attestor::builder::BuilderId;
 use attestor::pipe::{Answer, KeyInfo, Request};
 use attestor::public_key;
+use attestor::trust::{Entry, Level, SpeaksFor, Who};
 use serde_json::json;
 
 use super::args::{Algorithm, KeyCommand};
 use super::{Ended, Session};
-use crate::diagnostic::Exit;
+use crate::diagnostic::{Code, Diagnostic, Exit};
 use crate::{report, sign};
+
+/// What the key's entry is called.
+const OWN_NAME: &str = "the attestor's key";
 
 /// Runs one of the key commands.
 pub fn run(session: &Session, command: &KeyCommand) -> Ended {
     let request = match command {
         KeyCommand::Generate { algorithm } => Request::Generate { algorithm: kind(*algorithm) },
         KeyCommand::Rotate { algorithm } => Request::Rotate { algorithm: kind(*algorithm) },
-        KeyCommand::Show | KeyCommand::Export => Request::Show,
+        KeyCommand::Show { .. } | KeyCommand::Export => Request::Show,
         KeyCommand::Import { file } => Request::Import {
             path: session.context.folder.join(file).to_string_lossy().into_owned(),
         },
@@ -24,6 +29,10 @@ pub fn run(session: &Session, command: &KeyCommand) -> Ended {
             Answer::Key(info) => info,
             other => return Err(vec![sign::unexpected(other)]),
         };
+    if let KeyCommand::Show { trust: true } = command {
+        report::data(&entry(session, &info)?);
+        return Ok(Exit::Done);
+    }
     if session.global.json {
         report::document(
             "key",
@@ -33,7 +42,7 @@ pub fn run(session: &Session, command: &KeyCommand) -> Ended {
     }
     match command {
         KeyCommand::Export => report::data(&info.pem),
-        KeyCommand::Show => report::data(&format!(
+        KeyCommand::Show { .. } => report::data(&format!(
             "{}\n{}\nsigns for {}\n{}\n",
             info.fingerprint,
             name(&info),
@@ -50,6 +59,27 @@ pub fn run(session: &Session, command: &KeyCommand) -> Ended {
         }
     }
     Ok(Exit::Done)
+}
+
+/// Returns the key's entry for `trust.toml`, as a key file's is written when it is made: believed for
+/// its own builder, at level 1, from now on. A higher level is for people to write.
+fn entry(session: &Session, info: &KeyInfo) -> Result<String, Vec<Diagnostic>> {
+    let refuse = |error: &dyn std::error::Error| {
+        let told = "the attestor's public key cannot be read";
+        vec![Diagnostic::new(Code::KeyUnreadable, told).caused_by(error)]
+    };
+    let entry = Entry {
+        name: OWN_NAME.to_owned(),
+        who: Who::Key(public_key::PublicKey::from_pem(&info.pem).map_err(|error| refuse(&error))?),
+        speaks_for: SpeaksFor::Builder(
+            BuilderId::new(&info.builder_id).map_err(|error| refuse(&error))?,
+        ),
+        max_level: Level::L1,
+        from: Some(session.context.now()),
+        until: None,
+        revoked: None,
+    };
+    entry.to_toml().map_err(|error| refuse(&error))
 }
 
 fn name(info: &KeyInfo) -> &'static str {

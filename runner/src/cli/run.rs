@@ -35,6 +35,7 @@ pub fn run(session: &Session, args: &RunArgs) -> Ended {
         build_file: rendered.text.into_bytes(),
         lock: None,
     };
+    let orders = super::build::orders(session, args.orders.as_deref())?;
     let wish = Wish {
         from: Source::CommandLine,
         mode: Mode::Build,
@@ -47,6 +48,7 @@ pub fn run(session: &Session, args: &RunArgs) -> Ended {
         allow_dirty: args.allow_dirty,
         waived: std::collections::BTreeSet::new(),
         inputs: InputsLevel::Plan,
+        orders,
         asked: AskedFor::Command(asked(args)),
     };
     let mut talk = Talk::new(&session.global, &session.context);

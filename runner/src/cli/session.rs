@@ -29,8 +29,8 @@ impl Session {
     /// # Errors
     /// Says what is missing.
     pub fn open(global: Global) -> Result<Session, Diagnostic> {
-        let context =
-            Context::read(global.folder.as_deref(), global.store.as_deref()).map_err(|error| {
+        let mut context = Context::read(global.folder.as_deref(), global.store.as_deref())
+            .map_err(|error| {
                 refusal::with_causes(
                     Diagnostic::new(Code::StoreUnusable, error.to_string())
                         .help("set HOME, or XDG_CONFIG_HOME and XDG_CACHE_HOME"),
@@ -45,6 +45,7 @@ impl Session {
                 .help("name one that is there, or make it first"));
         }
         let config = config::load(&context.config).map_err(|error| error.told())?;
+        context.attestor = global.attestor.clone().or_else(|| config.attest.socket.clone());
         let style = Style::choose(&global, &context);
         Ok(Session { global, context, config, style, cancel: std::sync::OnceLock::new() })
     }

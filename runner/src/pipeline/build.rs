@@ -14,7 +14,7 @@ use super::hand_over::{self, Job};
 use super::prepare::{self, Prepared};
 use super::ready::Readiness;
 use super::select;
-use super::signing::Signing;
+use super::signing::{self, Signing};
 use super::survey::{Source, Surveyed, survey};
 use crate::cli::Session;
 use crate::cli::args::InputsLevel;
@@ -23,6 +23,7 @@ use crate::execute::local::{self, Workshop};
 use crate::export::Claim;
 use crate::history::{self, StepStory};
 use crate::live::{self, LiveLog};
+use crate::orders::Orders;
 use crate::plan::Plan;
 use crate::plan::action::Known;
 use crate::project::Project;
@@ -57,6 +58,8 @@ pub struct Wish {
     pub waived: BTreeSet<Guarantee>,
     /// What `NAME.inputs` holds.
     pub inputs: InputsLevel,
+    /// What the control plane ordered, where it did.
+    pub orders: Option<Orders>,
     /// Makes what was asked for of an artifact's name and matrix choice.
     pub asked: AskedFor,
 }
@@ -154,6 +157,7 @@ pub fn build(
     let ready = || ready.rehearsed(&store.run_path()).to_vec();
     let prepared =
         prepare::bring_in(session, project, wish, surveyed, looked, &ready, &store, talk)?;
+    signing::check_ordered(&signing, &prepared, wish)?;
     hand_over::write_lock(project, &prepared)?;
     if wish.mode != Mode::Build {
         return Ok(preview(&store, prepared, project, wish)?);

@@ -22,6 +22,7 @@ use crate::diagnostic::{Code, Diagnostic, Exit, StepKey};
 use crate::evidence::{self, Built, RunFacts};
 use crate::export::{Claim, Claimed, Landed, OutFolder, SUMS_NAME, sums_text};
 use crate::history::{self, ArtifactStory, Build};
+use crate::plan::Artifact;
 use crate::project::{BUILD_FILE, LOCK_FILE, OUTPUT_FOLDER, Project};
 use crate::report::{Event, State, Talk};
 use crate::schedule::Ends;
@@ -305,13 +306,14 @@ fn records(job: &Job<'_>, made: &[Made]) -> Result<Vec<Record>, Vec<Diagnostic>>
                     .caused_by(&error),
             ]
         })?;
-        Ok(evidence::record(
-            &source,
-            &made.artifact,
-            made.blob,
-            asked(&job.wish.asked, made),
-            Nonce::from_bytes(random),
-        ))
+        let asked = asked(&job.wish.asked, &made.artifact);
+        let nonce = Nonce::from_bytes(random);
+        let mut record = evidence::record(&source, &made.artifact, made.blob, asked, nonce);
+        if let Some(orders) = &job.wish.orders {
+            record.order = orders.answered_by(&record.order).map_err(|error| vec![error])?;
+            record.observed.nonce = record.order.nonce.clone();
+        }
+        Ok(record)
     };
     made.iter().map(one).collect()
 }
@@ -376,13 +378,14 @@ fn put(
     Ok(notes)
 }
 
-fn asked(how: &AskedFor, made: &Made) -> Asked {
-    let name = made.artifact.name.to_string();
+/// Returns the request for one artifact.
+pub(super) fn asked(how: &AskedFor, artifact: &Artifact) -> Asked {
+    let name = artifact.name.to_string();
     match how {
         AskedFor::Target { overrides } => Asked::Build {
             build_file: RelPath::new(BUILD_FILE).unwrap_or_default(),
             target: name,
-            matrix: made.artifact.choice_text(),
+            matrix: artifact.choice_text(),
             overrides: overrides.clone(),
         },
         AskedFor::Command(Asked::Run {

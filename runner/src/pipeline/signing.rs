@@ -3,8 +3,11 @@
 //! `--sign` without a key, or with a source that differs from its commit, ends the build here, so
 //! that nobody waits an hour for a refusal. Without `--sign` the build goes on unsigned and says so.
 
+use model::record::{Nonce, Order};
+
 use super::build::Wish;
-use super::prepare::Looked;
+use super::hand_over;
+use super::prepare::{Looked, Prepared};
 use crate::claims;
 use crate::cli::Session;
 use crate::diagnostic::{Code, Diagnostic};
@@ -71,10 +74,52 @@ impl Signing {
                 )))),
             };
         }
+        if wish.orders.is_none() && session.context.attestor.is_some() {
+            let reason = not_ordered();
+            return match self {
+                Signing::Must => Err(vec![reason]),
+                Signing::IfPossible | Signing::Never => {
+                    Ok(Decided::Without(Some(format!("{}: --orders FILE", reason.headline))))
+                }
+            };
+        }
         claims::check(&session.context, looked.commit.as_ref())
             .map_err(|diagnostic| vec![diagnostic])?;
         Ok(Decided::With(Box::new(signer)))
     }
+}
+
+/// Says why an attestor that listens would not sign; one that is started here takes orders from the
+/// build itself.
+fn not_ordered() -> Diagnostic {
+    Diagnostic::new(
+        Code::AttestorRefused,
+        "an attestor that listens signs only what the control plane ordered",
+    )
+    .help("name the orders that it opened for this build:  --orders FILE")
+}
+
+/// Compares what was ordered with what will be built, before the first step.
+///
+/// # Errors
+/// KILN-0706 for an artifact that is to be signed and is in none of the orders that were named.
+pub fn check_ordered(
+    decided: &Decided,
+    prepared: &Prepared,
+    wish: &Wish,
+) -> Result<(), Vec<Diagnostic>> {
+    let (Decided::With(_), Some(orders)) = (decided, &wish.orders) else { return Ok(()) };
+    for artifact in &prepared.plan.artifacts {
+        let own = Order {
+            asked: hand_over::asked(&wish.asked, artifact),
+            source: prepared.inputs.source.clone(),
+            waivers: wish.waived.clone(),
+            nonce: Nonce::from_bytes([0; 16]),
+            deadline: 0,
+        };
+        orders.answered_by(&own).map_err(|diagnostic| vec![diagnostic])?;
+    }
+    Ok(())
 }
 
 fn first(paths: &[String]) -> String {

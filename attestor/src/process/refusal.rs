@@ -1,0 +1,188 @@
+//! What a refused request is answered with: its kind, every cause, and what to do about it.
+//!
+//! The kinds become codes at the edge, in the build process. No cause holds a secret: the errors of
+//! this crate carry paths, labels and fingerprints.
+
+use super::files::FileError;
+use super::keyring::KeyringError;
+use super::orders::OrderError;
+use super::serve::ServeError;
+use crate::pipe::{RefusedAnswer, RefusedKind};
+#[cfg(feature = "pkcs11")]
+use crate::signer::TokenError;
+use crate::signer::{AgentError, SignError};
+
+/// Returns the answer to a request that is refused.
+pub(super) fn refused(error: &ServeError) -> RefusedAnswer {
+    let (kind, help) = match error {
+        ServeError::Protocol(_) => (RefusedKind::Protocol, None),
+        ServeError::Nonce => (RefusedKind::Nonce, None),
+        ServeError::Record(_) => (RefusedKind::Record, None),
+        ServeError::Subject(_) | ServeError::Subjects => (RefusedKind::Subject, None),
+        ServeError::Summary(_) => (RefusedKind::Summary, None),
+        ServeError::Derived { .. }
+        | ServeError::PredicateType { .. }
+        | ServeError::Predicate
+        | ServeError::PredicateJson(_) => (RefusedKind::Predicate, None),
+        ServeError::Lock(_)
+        | ServeError::Journal(_)
+        | ServeError::Log(_)
+        | ServeError::Write(_)
+        | ServeError::Manifest(_) => (RefusedKind::Files, None),
+        ServeError::Role { .. } | ServeError::NoSocket => (RefusedKind::Role, None),
+        ServeError::Open(error) => (order(error, RefusedKind::Order), None),
+        ServeError::Ordered(error) => (
+            order(error, RefusedKind::NoOrder),
+            Some("have the control plane open an order for this build: docs/signing.md"),
+        ),
+        ServeError::Sign(error) => sign(error),
+        ServeError::Key(error) => key(error),
+    };
+    RefusedAnswer { kind, causes: causes(error), help: help.map(str::to_owned) }
+}
+
+/// Returns an error and all below it.
+pub(super) fn causes(error: &dyn std::error::Error) -> Vec<String> {
+    let mut causes = Vec::new();
+    let mut cause: Option<&dyn std::error::Error> = Some(error);
+    while let Some(one) = cause {
+        causes.push(one.to_string());
+        cause = one.source();
+    }
+    causes
+}
+
+fn order(error: &OrderError, otherwise: RefusedKind) -> RefusedKind {
+    match error {
+        OrderError::File(_)
+        | OrderError::Sweep { .. }
+        | OrderError::Entry { .. }
+        | OrderError::Write(_) => RefusedKind::Files,
+        OrderError::TooLarge { .. }
+        | OrderError::Late
+        | OrderError::TooLong
+        | OrderError::Many
+        | OrderError::OtherOpen
+        | OrderError::Answered
+        | OrderError::None { .. }
+        | OrderError::Differs { .. } => otherwise,
+    }
+}
+
+fn key(error: &KeyringError) -> (RefusedKind, Option<&'static str>) {
+    match error {
+        KeyringError::NoKey { .. } => (RefusedKind::NoKey, None),
+        KeyringError::Exists { .. } => (RefusedKind::KeyExists, None),
+        KeyringError::Config { .. } | KeyringError::Trust { .. } => {
+            (RefusedKind::Configuration, None)
+        }
+        KeyringError::Key { .. } => (RefusedKind::KeyUnreadable, None),
+        KeyringError::Kept { .. } => (
+            RefusedKind::SignerKept,
+            Some("make the key with the token's or the agent's own tool: docs/signing.md"),
+        ),
+        KeyringError::File(
+            FileError::NotPrivate { .. }
+            | FileError::NotPlain { .. }
+            | FileError::Open { .. }
+            | FileError::Read { .. },
+        ) => (RefusedKind::KeyUnreadable, None),
+        KeyringError::File(FileError::Writable { .. }) => (RefusedKind::Configuration, None),
+        KeyringError::File(_) | KeyringError::Random(_) => (RefusedKind::Files, None),
+        #[cfg(feature = "pkcs11")]
+        KeyringError::Token(error) => token(error),
+        #[cfg(feature = "pkcs11")]
+        KeyringError::Pin(_) | KeyringError::NoPin { .. } => (
+            RefusedKind::SignerUnusable,
+            Some("put the PIN in a file of the attestor's user, mode 0600, and name it: pin-file"),
+        ),
+        #[cfg(not(feature = "pkcs11"))]
+        KeyringError::NotBuilt => (RefusedKind::SignerUnusable, None),
+        KeyringError::Agent(error) => agent(error),
+        KeyringError::NoAgent { .. } => (
+            RefusedKind::SignerAbsent,
+            Some("start an agent and set SSH_AUTH_SOCK:  eval \"$(ssh-agent)\""),
+        ),
+    }
+}
+
+fn sign(error: &SignError) -> (RefusedKind, Option<&'static str>) {
+    match error {
+        #[cfg(feature = "pkcs11")]
+        SignError::Token(error) => token(error),
+        SignError::Agent(error) => agent(error),
+        SignError::Wrong => (
+            RefusedKind::SignerUnusable,
+            Some("compare the two halves of the key in the token; they do not belong together"),
+        ),
+    }
+}
+
+#[cfg(feature = "pkcs11")]
+fn token(error: &TokenError) -> (RefusedKind, Option<&'static str>) {
+    let (kind, help) = match error {
+        TokenError::Load { .. } => {
+            (RefusedKind::SignerAbsent, "install the token's module, and name its file: module")
+        }
+        TokenError::NoToken { .. } => {
+            (RefusedKind::SignerAbsent, "insert the token, or name another:  token = \"LABEL\"")
+        }
+        TokenError::NoKey { .. } => (
+            RefusedKind::SignerAbsent,
+            "make the key in the token, or name another:  key = \"LABEL\"",
+        ),
+        TokenError::NoPublic { .. } => {
+            (RefusedKind::SignerAbsent, "write the public key into the token, under the same id")
+        }
+        TokenError::Tokens { .. } => {
+            (RefusedKind::SignerUnusable, "give each token a label of its own, or remove one")
+        }
+        TokenError::Keys { .. } => {
+            (RefusedKind::SignerUnusable, "say which one by its id too:  id = \"01\"")
+        }
+        TokenError::NoPin { .. } => {
+            (RefusedKind::SignerUnusable, "put the PIN in a file, mode 0600, and name it: pin-file")
+        }
+        TokenError::WrongPin { .. } => {
+            (RefusedKind::SignerUnusable, "put the user's PIN, not the officer's, into the file")
+        }
+        TokenError::Locked { .. } => {
+            (RefusedKind::SignerUnusable, "log in once, or unlock it, with the token's own tool")
+        }
+        TokenError::Kind { .. } => (
+            RefusedKind::SignerUnusable,
+            "make a key on P-256 or Ed25519: others verify only those",
+        ),
+        TokenError::Module { .. }
+        | TokenError::Public { .. }
+        | TokenError::Signature
+        | TokenError::Sign(_) => return (RefusedKind::SignerUnusable, None),
+    };
+    (kind, Some(help))
+}
+
+fn agent(error: &AgentError) -> (RefusedKind, Option<&'static str>) {
+    let (kind, help) = match error {
+        AgentError::Reach { .. } => {
+            (RefusedKind::SignerAbsent, "start the agent, or name its socket:  socket = \"PATH\"")
+        }
+        AgentError::NoKey { .. } => (
+            RefusedKind::SignerAbsent,
+            "add the key:  ssh-add FILE; see what it holds:  ssh-add -l",
+        ),
+        AgentError::Refused => {
+            (RefusedKind::SignerUnusable, "unlock it:  ssh-add -X; or confirm when it asks")
+        }
+        AgentError::Kind { .. } => (
+            RefusedKind::SignerUnusable,
+            "make one that is offered:  ssh-keygen -t ecdsa -b 256, or -t ed25519",
+        ),
+        AgentError::TooLarge { .. } => {
+            (RefusedKind::SignerUnusable, "sign with a key file or a token")
+        }
+        AgentError::Speak { .. } | AgentError::Protocol | AgentError::Key { .. } => {
+            return (RefusedKind::SignerUnusable, None);
+        }
+    };
+    (kind, Some(help))
+}

@@ -1,0 +1,205 @@
+//! `SignerConfig`: the table `[signer]` of `attestor.toml`, which says how this attestor signs.
+//!
+//! ```toml
+//! [signer]                     # without the table: the key file beside it
+//! kind = "file"
+//!
+//! [signer]
+//! kind = "pkcs11"
+//! module = "/usr/lib/softhsm/libsofthsm2.so"
+//! token = "release"            # the token's label
+//! key = "kiln"                 # the key's label; or id = "01", hex; or both
+//! pin-file = "/etc/kiln/pin"   # 0600; or pin-descriptor = 5; none where the token asks by itself
+//!
+//! [signer]
+//! kind = "ssh-agent"
+//! key = "SHA256:…"             # as `ssh-add -l` prints it
+//! socket = "/run/…/agent"      # without it: SSH_AUTH_SOCK
+//! ```
+//!
+//! A PIN is never part of this file, of the command line or of a variable: the file may be read by
+//! others, and the other two are visible to every process of the user.
+
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+/// Longest label or id, in bytes: PKCS#11 pads a token's label to 32, keys may have longer ones.
+const LABEL_BYTES_MAX: usize = 256;
+/// Highest descriptor that may hold a PIN: the first three are taken.
+const PIN_DESCRIPTORS: std::ops::RangeInclusive<u32> = 3..=1023;
+
+/// How this attestor signs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) enum SignerConfig {
+    /// With the key file beside the configuration.
+    #[default]
+    File,
+    /// With a key in a token.
+    Pkcs11(Pkcs11Config),
+    /// With a key that an agent of ssh holds.
+    SshAgent(SshAgentConfig),
+}
+
+/// A key in a token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Pkcs11Config {
+    /// The token's own library.
+    pub(crate) module: PathBuf,
+    /// The token's label.
+    pub(crate) token: String,
+    /// Which of its keys.
+    pub(crate) key: KeyName,
+    /// Where the PIN is; none for a token that asks by itself.
+    pub(crate) pin: Option<PinPlace>,
+}
+
+/// A key's names within its token; at least one is given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct KeyName {
+    /// Its label.
+    pub(crate) label: Option<String>,
+    /// Its id.
+    pub(crate) id: Option<Vec<u8>>,
+}
+
+/// Where a PIN is read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum PinPlace {
+    /// A file that nobody else can read.
+    File(PathBuf),
+    /// A descriptor that was handed over.
+    Descriptor(u32),
+}
+
+/// A key that an agent holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct SshAgentConfig {
+    /// Its fingerprint, `SHA256:` and base64 without padding.
+    pub(crate) key: String,
+    /// The agent's socket; without it the one of `SSH_AUTH_SOCK`.
+    pub(crate) socket: Option<PathBuf>,
+}
+
+/// Why a table is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum SignerConfigError {
+    /// A path that depends on where the process was started.
+    #[error("`{member}` is no absolute path")]
+    Relative {
+        /// The member.
+        member: &'static str,
+    },
+    /// An empty or overlong name.
+    #[error("`{member}` is empty or longer than {LABEL_BYTES_MAX} bytes")]
+    Label {
+        /// The member.
+        member: &'static str,
+    },
+    /// Neither a label nor an id.
+    #[error("which key of the token: give `key`, its label, or `id`, its hex id")]
+    NoName,
+    /// An id that is no hex.
+    #[error("`id` is no hex of whole bytes")]
+    Id,
+    /// Both places of a PIN.
+    #[error("`pin-file` and `pin-descriptor` exclude each other")]
+    TwoPins,
+    /// A descriptor that is taken.
+    #[error("`pin-descriptor` is none of 3 to 1023")]
+    Descriptor,
+    /// No fingerprint.
+    #[error("`key` is no fingerprint as `ssh-add -l` prints it: `SHA256:` and base64")]
+    Fingerprint,
+}
+
+/// The table as it stands in the file.
+#[derive(Deserialize)]
+#[serde(
+    tag = "kind",
+    rename_all = "kebab-case",
+    rename_all_fields = "kebab-case",
+    deny_unknown_fields
+)]
+pub(crate) enum SignerIn {
+    File {},
+    Pkcs11 {
+        module: PathBuf,
+        token: String,
+        key: Option<String>,
+        id: Option<String>,
+        pin_file: Option<PathBuf>,
+        pin_descriptor: Option<u32>,
+    },
+    SshAgent {
+        key: String,
+        socket: Option<PathBuf>,
+    },
+}
+
+impl SignerIn {
+    /// Checks what the format alone cannot say.
+    pub(crate) fn check(self) -> Result<SignerConfig, SignerConfigError> {
+        match self {
+            SignerIn::File {} => Ok(SignerConfig::File),
+            SignerIn::Pkcs11 { module, token, key, id, pin_file, pin_descriptor } => {
+                let pin = match (pin_file, pin_descriptor) {
+                    (Some(_), Some(_)) => return Err(SignerConfigError::TwoPins),
+                    (Some(path), None) => Some(PinPlace::File(absolute("pin-file", path)?)),
+                    (None, Some(number)) if !PIN_DESCRIPTORS.contains(&number) => {
+                        return Err(SignerConfigError::Descriptor);
+                    }
+                    (None, Some(number)) => Some(PinPlace::Descriptor(number)),
+                    (None, None) => None,
+                };
+                let id = id.map(|hex| bytes(&hex).ok_or(SignerConfigError::Id)).transpose()?;
+                let key = key.map(|label| named("key", label)).transpose()?;
+                if key.is_none() && id.is_none() {
+                    return Err(SignerConfigError::NoName);
+                }
+                Ok(SignerConfig::Pkcs11(Pkcs11Config {
+                    module: absolute("module", module)?,
+                    token: named("token", token)?,
+                    key: KeyName { label: key, id },
+                    pin,
+                }))
+            }
+            SignerIn::SshAgent { key, socket } => {
+                if !is_fingerprint(&key) {
+                    return Err(SignerConfigError::Fingerprint);
+                }
+                let socket = socket.map(|path| absolute("socket", path)).transpose()?;
+                Ok(SignerConfig::SshAgent(SshAgentConfig { key, socket }))
+            }
+        }
+    }
+}
+
+fn absolute(member: &'static str, path: PathBuf) -> Result<PathBuf, SignerConfigError> {
+    if path.is_absolute() { Ok(path) } else { Err(SignerConfigError::Relative { member }) }
+}
+
+fn named(member: &'static str, text: String) -> Result<String, SignerConfigError> {
+    if text.is_empty() || text.len() > LABEL_BYTES_MAX {
+        return Err(SignerConfigError::Label { member });
+    }
+    Ok(text)
+}
+
+/// Reads hex of at least one whole byte.
+fn bytes(hex: &str) -> Option<Vec<u8>> {
+    let digits: Vec<u32> =
+        hex.chars().map(|digit| digit.to_digit(16)).collect::<Option<Vec<u32>>>()?;
+    if digits.is_empty() || !digits.len().is_multiple_of(2) || digits.len() > 2 * LABEL_BYTES_MAX {
+        return None;
+    }
+    digits.chunks(2).map(|pair| u8::try_from(pair.first()? << 4 | pair.last()?).ok()).collect()
+}
+
+fn is_fingerprint(text: &str) -> bool {
+    use base64::Engine as _;
+    let decoded = text
+        .strip_prefix("SHA256:")
+        .and_then(|rest| base64::prelude::BASE64_STANDARD_NO_PAD.decode(rest).ok());
+    decoded.is_some_and(|digest| digest.len() == 32)
+}

@@ -1,0 +1,81 @@
+//! Orders that the control plane opened at an attestor which listens: `--orders FILE`.
+//!
+//! Such an attestor signs what was ordered and nothing else, so a build that is to be signed there
+//! answers these instead of ordering for itself. One Order is about one artifact; it is found by all
+//! that it asks for, so an Order for another source, target or parameter is none.
+
+use std::io::Read as _;
+use std::path::Path;
+
+use model::record::{Asked, Order};
+
+use crate::diagnostic::{Code, Diagnostic};
+
+/// Most bytes that are read: thousands of Orders.
+const BYTES_MAX: u64 = 8 << 20;
+
+/// The Orders of one file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Orders(Vec<Order>);
+
+impl Orders {
+    /// Reads a file of Orders, one JSON object after the other.
+    ///
+    /// # Errors
+    /// KILN-0105 for a file that cannot be read or holds something else.
+    pub fn read(path: &Path) -> Result<Orders, Diagnostic> {
+        let refuse = |error: &dyn std::error::Error| {
+            let shown = model::text::escape(path.as_os_str().as_encoded_bytes());
+            Diagnostic::new(Code::WrongValue, format!("cannot read the orders in {shown}"))
+                .caused_by(error)
+                .help("take the output of `kiln attestor order`")
+        };
+        let mut text = String::new();
+        std::fs::File::open(path)
+            .and_then(|file| file.take(BYTES_MAX).read_to_string(&mut text))
+            .map_err(|error| refuse(&error))?;
+        let orders: Result<Vec<Order>, _> =
+            serde_json::Deserializer::from_str(&text).into_iter().collect();
+        orders.map(Orders).map_err(|error| refuse(&error))
+    }
+
+    /// Returns the Order that asks for exactly this; `own` is what would be ordered without one.
+    ///
+    /// # Errors
+    /// KILN-0706 where none does, with what was ordered instead.
+    pub fn answered_by(&self, own: &Order) -> Result<Order, Diagnostic> {
+        let same = |order: &&Order| {
+            order.asked == own.asked && order.source == own.source && order.waivers == own.waivers
+        };
+        self.0.iter().find(same).cloned().ok_or_else(|| {
+            let ordered: Vec<String> = self.0.iter().map(told).collect();
+            let none = "no order at all".to_owned();
+            Diagnostic::new(Code::AttestorRefused, "no order of the control plane asks for this")
+                .expected(if ordered.is_empty() { none } else { ordered.join("; ") })
+                .got(told(own))
+                .help("have the control plane order it, or build what was ordered")
+        })
+    }
+}
+
+/// Tells an Order in words.
+fn told(order: &Order) -> String {
+    let (target, rest) = match &order.asked {
+        Asked::Build { build_file, target, matrix, overrides } => {
+            let more = [matrix, overrides].map(String::as_str).join(" ");
+            (target, format!("of {build_file} {}", more.trim()))
+        }
+        Asked::Run { command, target, .. } => (target, format!("of the command {command}")),
+    };
+    let commit = order.source.commit.as_ref().map_or("no commit", |commit| commit.as_str());
+    let dirty = if order.source.dirty { ", dirty" } else { "" };
+    let waivers: Vec<String> = order.waivers.iter().map(ToString::to_string).collect();
+    let waived = if waivers.is_empty() {
+        String::new()
+    } else {
+        format!(", without {}", waivers.join(", "))
+    };
+    let text =
+        format!("{target} {} from {} at {commit}{dirty}{waived}", rest.trim(), order.source.uri);
+    model::text::escape(text.as_bytes())
+}
