@@ -13,21 +13,65 @@ if ! cmp -s "$wanted" "$venv/installed"; then
   cp "$wanted" "$venv/installed"
 fi
 
+check_all() { # name: what openssl, securesystemslib and in-toto say of the build in the current folder
+  for tool in openssl securesystemslib in_toto; do
+    "$venv/bin/python" "$root/tests/interop/check_$tool.py" kiln-out hello "$scratch/$1.pem"
+  done
+}
+
+build_and_check() { # name: examples/hello, signed by whatever the home's attestor.toml names
+  mkdir "$scratch/$1"
+  cp "$root"/examples/hello/* "$scratch/$1"
+  cd "$scratch/$1"
+  commit_all hello
+  "$kiln" key export >"$scratch/$1.pem"
+  "$kiln" build --locked --sign
+  "$kiln" verify kiln-out/hello --key "$scratch/$1.pem"
+  heading "Other tools, $1"
+  check_all "$1"
+}
+
 heading "A signed build"
 build_kiln
 make_scratch
 export PYTHONDONTWRITEBYTECODE=1
 for algorithm in p256 ed25519; do
   own_home "home-$algorithm"
-  mkdir "$scratch/$algorithm"
-  cp "$root"/examples/hello/* "$scratch/$algorithm"
-  cd "$scratch/$algorithm"
-  commit_all hello
   "$kiln" -q key generate --algorithm "$algorithm"
-  "$kiln" key export >"$scratch/$algorithm.pem"
-  "$kiln" build --locked --sign
-  heading "Other tools, $algorithm"
-  "$venv/bin/python" "$root/tests/interop/check_openssl.py" kiln-out hello "$scratch/$algorithm.pem"
-  "$venv/bin/python" "$root/tests/interop/check_securesystemslib.py" kiln-out hello "$scratch/$algorithm.pem"
-  "$venv/bin/python" "$root/tests/interop/check_in_toto.py" kiln-out hello "$scratch/$algorithm.pem"
+  build_and_check "$algorithm"
+done
+
+heading "Keys in a token"
+module=$(dpkg -L libsofthsm2 2>/dev/null | grep '/libsofthsm2\.so$' | head -n 1)
+[ -n "$module" ] || module=/usr/lib64/pkcs11/libsofthsm2.so
+for kind in EC:prime256v1 EC:edwards25519; do
+  name=token-${kind#EC:}
+  own_home "home-$name"
+  mkdir -p "$home/tokens" "$XDG_CONFIG_HOME/kiln" && chmod 700 "$XDG_CONFIG_HOME/kiln"
+  printf 'directories.tokendir = %s\n' "$home/tokens" >"$home/softhsm2.conf"
+  export SOFTHSM2_CONF="$home/softhsm2.conf"
+  softhsm2-util --init-token --free --label release --so-pin 12345678 --pin 1234 >/dev/null
+  pkcs11-tool --module "$module" --token-label release --login --pin 1234 \
+    --keypairgen --key-type "$kind" --label kiln --id 01 >/dev/null 2>&1
+  (umask 077 && echo 1234 >"$home/pin")
+  printf '[signer]\nkind = "pkcs11"\nmodule = "%s"\ntoken = "release"\nkey = "kiln"\npin-file = "%s"\n' \
+    "$module" "$home/pin" >"$XDG_CONFIG_HOME/kiln/attestor.toml"
+  build_and_check "$name"
+done
+
+heading "Keys of an ssh agent"
+agents=
+# shellcheck disable=SC2154 # of project.sh
+trap 'kill $agents 2>/dev/null || :; chmod -R u+w "$scratch" 2>/dev/null || :; rm -rf "$scratch"' EXIT
+for kind in ecdsa ed25519; do
+  name=agent-$kind
+  own_home "home-$name"
+  mkdir -p "$XDG_CONFIG_HOME/kiln" && chmod 700 "$XDG_CONFIG_HOME/kiln"
+  ssh-keygen -q -t "$kind" -N '' -f "$home/id"
+  eval "$(ssh-agent -a "$home/agent")" >/dev/null
+  agents="$agents $SSH_AGENT_PID"
+  ssh-add -q "$home/id"
+  printf '[signer]\nkind = "ssh-agent"\nkey = "%s"\n' "$(ssh-keygen -l -f "$home/id" | cut -d' ' -f2)" \
+    >"$XDG_CONFIG_HOME/kiln/attestor.toml"
+  build_and_check "$name"
 done

@@ -24,11 +24,18 @@ test|make|-|runs inside the steps
 test|python3|-|attacks are written in it and run inside the steps
 test|util-linux|setpriv|runs kiln as an unprivileged user
 test|strace|strace|shows that verifying opens no socket
+test|openssl|openssl|checks signatures by itself
+test|openssh-client|ssh-agent|holds a key that signs
+test|softhsm2|softhsm2-util|is a token that holds a key
+test|opensc|pkcs11-tool|makes keys in that token
 real|apt|apt-get|fetches the upstream sources
 real|util-linux|setpriv|runs the unprivileged half
 real|python3|python3|compares the statements
 interop|openssl|openssl|checks the signature by itself
 interop|python3|python3|drives the other tools
+interop|openssh-client|ssh-agent|holds a key that signs
+interop|softhsm2|softhsm2-util|is a token that holds a key
+interop|opensc|pkcs11-tool|makes keys in that token
 interop|python3-venv|-|keeps them in a folder of their own
 bench|bubblewrap|bwrap|what the start of a step is compared with
 bench|openssl|openssl|what hashing is compared with
