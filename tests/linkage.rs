@@ -3,7 +3,8 @@
 //! Reads the dynamic section itself, since `ldd` runs what it looks at and `readelf` need not be there.
 //! It looks at the kiln of this build: `make release` asks again about the one that ships.
 //!
-//! Does not catch: what a program opens by name while it runs (dlopen); nothing of kiln does.
+//! Does not catch: what a program opens by name while it runs (dlopen). kiln does so in one place: the
+//! attestor loads the module of a token that `attestor.toml` names.
 //!
 //! Spec: System V ABI, gABI chapters 4 and 5 (ELF header, program header, dynamic section).
 
