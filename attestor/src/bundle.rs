@@ -10,8 +10,8 @@
 //! line refuses the whole file. Each envelope is judged alone.
 //!
 //! Of a bundle only the envelope is believed, and only after its signature holds. The hint says
-//! which key to try first and nothing else; log entries and timestamps are read past, since a check
-//! with a plain key cannot use them: [`Attestation::has_log_entry`] says that there are some.
+//! which key to try first and nothing else. Certificates, log entries and timestamps are not read
+//! here: a bundle that has some keeps its bytes, and [`crate::sigstore`] reads those.
 //!
 //! Source: Sigstore protobuf-specs, `sigstore_bundle.proto`; in-toto attestation, spec/v1/bundle.md.
 
@@ -38,6 +38,10 @@ pub struct Attestation {
     pub envelope: Envelope,
     /// Which key to try first, where a bundle says so. Unsigned.
     pub(crate) hint: Option<String>,
+    /// Whether a certificate names the signer, and no plain key does.
+    pub(crate) certificate: bool,
+    /// The bundle's bytes, where something in it is for [`crate::sigstore`] to read.
+    pub(crate) whole: Option<Vec<u8>>,
     logged: bool,
 }
 
@@ -56,8 +60,8 @@ pub enum EvidenceError {
         /// What it says, escaped.
         got: String,
     },
-    /// A bundle whose signer is not a plain key.
-    #[error("the bundle names no public key; certificates are not accepted here")]
+    /// A bundle whose signer is neither a plain key nor one certificate.
+    #[error("the bundle names neither one public key nor one certificate as its signer")]
     Material,
     /// The envelope is bad; in a line file, with its line.
     #[error("the envelope in line {line} is refused")]
@@ -108,9 +112,8 @@ struct MaterialIn {
     x509_certificate_chain: Option<Value>,
     #[serde(default)]
     tlog_entries: Vec<Value>,
-    /// A timestamp says when, and a plain key does not ask.
     #[serde(rename = "timestampVerificationData")]
-    _timestamps: Option<Value>,
+    timestamps: Option<Value>,
 }
 
 #[derive(Deserialize)]
@@ -146,8 +149,8 @@ pub fn to_bundle(envelope: &Envelope, key: &KeyId) -> Result<String, serde_json:
 /// Reads either file. Tells them apart by their content, not by their name.
 ///
 /// # Errors
-/// Refuses an empty file, any envelope that is not ours, a bundle without a plain key, a second
-/// document after a bundle, and more than [`LINES_MAX`] lines.
+/// Refuses an empty file, any envelope that is not ours, a bundle with neither one plain key nor one
+/// certificate, a second document after a bundle, and more than [`LINES_MAX`] lines.
 pub fn read(bytes: &[u8]) -> Result<Vec<Attestation>, EvidenceError> {
     if bytes.trim_ascii().is_empty() {
         return Err(EvidenceError::Empty);
@@ -157,25 +160,33 @@ pub fn read(bytes: &[u8]) -> Result<Vec<Attestation>, EvidenceError> {
         Err(error) => return read_lines(bytes, error),
     };
     if whole.get("mediaType").is_some() {
-        return read_bundle(whole).map(|attestation| vec![attestation]);
+        return read_bundle(whole, bytes).map(|attestation| vec![attestation]);
     }
     bare(whole, 1).map(|attestation| vec![attestation])
 }
 
-fn read_bundle(whole: Value) -> Result<Attestation, EvidenceError> {
+fn read_bundle(whole: Value, bytes: &[u8]) -> Result<Attestation, EvidenceError> {
     let wire: BundleIn = serde_json::from_value(whole)
         .map_err(|error| EvidenceError::Json(JsonError::Shape(error)))?;
     if wire.media_type != BUNDLE_MEDIA_TYPE && wire.media_type != BUNDLE_MEDIA_TYPE_OLD {
         return Err(EvidenceError::MediaType { got: escape(wire.media_type.as_bytes()) });
     }
     let material = wire.verification_material;
-    let Some(key) = material.public_key else { return Err(EvidenceError::Material) };
-    if material.certificate.is_some() || material.x509_certificate_chain.is_some() {
+    if material.x509_certificate_chain.is_some() {
         return Err(EvidenceError::Material);
     }
+    let (hint, certificate) = match (material.public_key, material.certificate) {
+        (Some(key), None) => (Some(key.hint), false),
+        (None, Some(_)) => (None, true),
+        (None, None) | (Some(_), Some(_)) => return Err(EvidenceError::Material),
+    };
     let mut attestation = bare(wire.dsse_envelope, 1)?;
-    attestation.hint = Some(key.hint);
-    attestation.logged = !material.tlog_entries.is_empty();
+    let logged = !material.tlog_entries.is_empty();
+    let vouched = certificate || logged || material.timestamps.is_some();
+    attestation.whole = vouched.then(|| bytes.to_vec());
+    attestation.hint = hint;
+    attestation.certificate = certificate;
+    attestation.logged = logged;
     Ok(attestation)
 }
 
@@ -201,7 +212,7 @@ fn read_lines(bytes: &[u8], error: JsonError) -> Result<Vec<Attestation>, Eviden
 fn bare(value: Value, line: usize) -> Result<Attestation, EvidenceError> {
     let envelope =
         Envelope::from_value(value).map_err(|source| EvidenceError::Envelope { line, source })?;
-    Ok(Attestation { envelope, hint: None, logged: false })
+    Ok(Attestation { envelope, hint: None, certificate: false, whole: None, logged: false })
 }
 
 #[cfg(test)]
@@ -261,12 +272,13 @@ mod tests {
     }
 
     #[test]
-    fn a_bundle_of_another_version_or_with_a_certificate_is_refused() {
+    fn a_bundle_of_another_version_or_with_two_signers_is_refused() {
         let text = bundle();
         for (from, to) in [
             ("v0.3+json", "v0.4+json"),
             ("\"publicKey\":{", "\"certificate\":{\"rawBytes\":\"AA==\"},\"publicKey\":{"),
-            ("\"publicKey\":{\"hint\"", "\"certificate\":{\"rawBytes\""),
+            ("\"publicKey\":{\"hint\"", "\"x509CertificateChain\":{\"rawBytes\""),
+            ("\"publicKey\":", "\"tlogEntries\":[],\"none\":"),
             ("\"mediaType\"", "\"mediaType\":\"x\",\"mediaType\""),
             ("\"dsseEnvelope\"", "\"messageSignature\":{},\"dsseEnvelope\""),
             ("[{\"sig\":\"AQID\"}]", "[{\"sig\":\"AQID\"},{\"sig\":\"AQID\"}]"),

@@ -18,7 +18,7 @@
 //!
 //! let artifact = Artifact { name: "hello", digest: model::Digest::of(b"hello") };
 //! let evidence = Evidence { bytes: b"", manifest: None };
-//! let expected = Expected { trust: &Trust::default(), key: None, source: None };
+//! let expected = Expected { trust: &Trust::default(), key: None, identity: None, root: None, source: None };
 //! // Nothing speaks for the file, so it is refused, with a reason.
 //! let refusal = verify(&artifact, &evidence, &expected, 0).unwrap_err();
 //! assert_eq!(refusal.reasons().next().unwrap().code().to_string(), "KILN-0805");
@@ -42,7 +42,9 @@ pub mod policy;
 pub mod predicate;
 pub mod process;
 pub mod public_key;
+mod signed_by;
 mod signer;
+pub mod sigstore;
 pub mod statement;
 pub mod story;
 mod strict_json;

@@ -305,6 +305,30 @@ impl Trust {
     pub fn of_key(&self, key: &KeyId) -> impl Iterator<Item = &Entry> {
         self.entries.iter().filter(move |one| one.key().is_some_and(|held| held.id() == *key))
     }
+
+    /// Says whether an entry names an identity, so that a certificate may be believed at all.
+    pub fn names_identities(&self) -> bool {
+        self.entries.iter().any(|one| matches!(one.who, Who::Identity(_)))
+    }
+
+    /// Returns the entries of one identity: all that an entry names must be the same, letter by letter.
+    pub fn of_identity(
+        &self,
+        subject: &str,
+        issuer: &str,
+        source_repository: Option<&str>,
+    ) -> Vec<&Entry> {
+        let is_of = |one: &&Entry| match &one.who {
+            Who::Key(_) => false,
+            Who::Identity(held) => {
+                held.identity == subject
+                    && held.issuer == issuer
+                    && (held.source_repository.is_none()
+                        || held.source_repository.as_deref() == source_repository)
+            }
+        };
+        self.entries.iter().filter(is_of).collect()
+    }
 }
 
 impl EntryIn {

@@ -8,6 +8,7 @@ use std::fmt;
 use crate::bundle::EvidenceError;
 use crate::claims::ClaimsError;
 use crate::policy::Broken;
+use crate::sigstore::{Kind, SigstoreError};
 
 /// What was looked at, in the order in which it is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -71,6 +72,8 @@ pub enum Code {
     NoStatement = 1,
     /// KILN-0802: the signer is not trusted, or not for this builder, or not now.
     SignerNotTrusted = 2,
+    /// KILN-0803: no log proves that the entry stands in it.
+    LogEntryMissing = 3,
     /// KILN-0804: a rule of the policy is not met.
     PolicyRefused = 4,
     /// KILN-0805: the evidence file is empty.
@@ -105,6 +108,33 @@ pub enum Reason {
         /// The key that the bundle names, unsigned, if it names one.
         named: Option<String>,
     },
+    /// It is signed with a certificate, and no identity was named.
+    #[error("it is signed with a certificate, and you named no identity to believe")]
+    NoIdentity,
+    /// The certificate is for an identity that no trust entry names.
+    #[error("it is signed by an identity you have not accepted")]
+    UnknownIdentity {
+        /// Whom the certificate names and who vouched, escaped.
+        got: String,
+    },
+    /// It is signed with a certificate, and there is no trusted root to check it with.
+    #[error("it is signed with a certificate, and there is no trusted root to check it with")]
+    NoRoot,
+    /// A key was named, and a certificate signed.
+    #[error("it is signed with a certificate, not with the key that was named")]
+    NoKey {
+        /// The key that was named.
+        wanted: String,
+    },
+    /// An identity was named, and a plain key signed.
+    #[error("it is signed with a plain key, which no certificate gives to an identity")]
+    NoCertificate {
+        /// The identity that was named, escaped.
+        wanted: String,
+    },
+    /// The certificate, the log or the timestamps do not hold.
+    #[error("what vouches for the signature is refused")]
+    Sigstore(#[source] SigstoreError),
     /// The bundle names an accepted key, but the signature is not over these bytes.
     #[error("the signature does not match the statement: one of them was changed")]
     Broken {
@@ -260,9 +290,21 @@ impl Reason {
             | Reason::BuildType { .. } => Code::WrongKind,
             Reason::Statement(_) | Reason::BadParameter { .. } => Code::EvidenceMalformed,
             Reason::Broken { .. } => Code::SignatureBroken,
+            Reason::Sigstore(error) => match error.kind {
+                Kind::Malformed => Code::EvidenceMalformed,
+                Kind::Signature => Code::SignatureBroken,
+                Kind::Artifact => Code::NoStatement,
+                Kind::Log => Code::LogEntryMissing,
+                Kind::Identity | Kind::Certificate | Kind::Time => Code::SignerNotTrusted,
+            },
             Reason::UnknownParameter { .. } => Code::UnknownParameter,
             Reason::Digest { .. } => Code::NoStatement,
             Reason::Signer { .. }
+            | Reason::NoIdentity
+            | Reason::UnknownIdentity { .. }
+            | Reason::NoRoot
+            | Reason::NoKey { .. }
+            | Reason::NoCertificate { .. }
             | Reason::Builder { .. }
             | Reason::NotYetValid { .. }
             | Reason::Expired { .. }
@@ -308,7 +350,13 @@ impl Reason {
             Reason::Revoked { since } => {
                 pair("a key in force", &format!("revoked {}", time(since)))
             }
+            Reason::Sigstore(error) => error.compared.clone(),
+            Reason::UnknownIdentity { got } => pair("an identity of trust.toml", got),
+            Reason::NoKey { wanted } => pair(wanted, "a certificate"),
+            Reason::NoCertificate { wanted } => pair(wanted, "a plain key"),
             Reason::Evidence(_)
+            | Reason::NoIdentity
+            | Reason::NoRoot
             | Reason::Broken { .. }
             | Reason::Statement(_)
             | Reason::UnknownParameter { .. }
@@ -328,6 +376,22 @@ impl Reason {
                 "get the builder's public key from its owner by another road and give it with --key, \
                  or add it to trust.toml",
             ),
+            Reason::NoIdentity | Reason::UnknownIdentity { .. } | Reason::NoKey { .. } => Some(
+                "name who may have signed, as its owner tells you by another road:  \
+                 --identity ID --issuer URL",
+            ),
+            Reason::NoRoot => Some("give the instance's trusted root:  --trusted-root F"),
+            Reason::NoCertificate { .. } => Some("give the builder's public key:  --key F"),
+            Reason::Sigstore(error) => match error.kind {
+                Kind::Identity => Some("it was signed by somebody else; ask who should have"),
+                Kind::Certificate | Kind::Log | Kind::Time => Some(
+                    "if it comes from another instance of Sigstore, give that one's root:  \
+                     --trusted-root F",
+                ),
+                Kind::Malformed | Kind::Signature | Kind::Artifact => {
+                    Some("get file and bundle again from where they were published")
+                }
+            },
             Reason::Builder { .. } => {
                 Some("add an entry for this key and this builder to trust.toml, if you mean it")
             }

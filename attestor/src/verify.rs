@@ -2,7 +2,8 @@
 //!
 //! 1. The evidence is read: a bundle or lines of envelopes, each with one signature.
 //! 2. A key of the verifier's own makes the signature hold; the key fixes the algorithm, the
-//!    bundle's hint only says which to try first.
+//!    bundle's hint only says which to try first. Or a certificate does, for an identity that the
+//!    verifier names, under the verifier's own trusted root ([`crate::sigstore`]).
 //! 3. The payload is a provenance statement of a build type that is known, and every external
 //!    parameter is known to it.
 //! 4. A subject has the file's digest.
@@ -10,7 +11,8 @@
 //!    level 1 at most, whatever the statement says.
 //! 6. The source is the expected one, if one is expected.
 //! 7. The network was off and every input is named by digest.
-//! 8. Whether it stands in a log; in key mode that is only told.
+//! 8. Whether it stands in a log. With a trusted root what a bundle says of logs and timestamps must
+//!    hold; without one it is only told that it says something.
 //!
 //! Each envelope is judged alone: all checks must hold for one and the same. From step 4 on all
 //! checks are made, so that a refusal names everything that is wrong. The statement is parsed from
@@ -32,7 +34,10 @@ use crate::expected_source::ExpectedSource;
 use crate::predicate::provenance::{
     BUILD_PARAMETERS, BUILD_TYPE_BUILD, BUILD_TYPE_RUN, RUN_PARAMETERS,
 };
-use crate::public_key::{KeyId, PublicKey};
+use crate::public_key::PublicKey;
+use crate::signed_by::ConfirmedBy;
+pub use crate::signed_by::SignedBy;
+use crate::sigstore::{self, Identity, Root, SigstoreError};
 use crate::trust::{Entry, Level, Trust};
 use crate::verdict::{Check, Outcome, Reason, Refusal, Subject};
 
@@ -61,6 +66,10 @@ pub struct Expected<'a> {
     pub trust: &'a Trust,
     /// A bare key: it alone is believed then, for any builder, at level 1.
     pub key: Option<&'a PublicKey>,
+    /// An identity: it alone is believed then, for any builder, at level 1.
+    pub identity: Option<&'a Identity>,
+    /// Whose certificates, logs and timestamps are believed.
+    pub root: Option<&'a Root>,
     /// The source, where one is expected.
     pub source: Option<&'a ExpectedSource>,
 }
@@ -70,7 +79,7 @@ pub struct Expected<'a> {
 pub struct Verified<T> {
     value: T,
     payload: Vec<u8>,
-    key: KeyId,
+    signer: SignedBy,
     level: Level,
     checks: Vec<Check>,
 }
@@ -86,9 +95,9 @@ impl<T> Verified<T> {
         &self.payload
     }
 
-    /// Returns the key that signed.
-    pub fn key(&self) -> &KeyId {
-        &self.key
+    /// Returns who signed.
+    pub fn signer(&self) -> &SignedBy {
+        &self.signer
     }
 
     /// Returns the level that is believed.
@@ -171,11 +180,11 @@ fn judge(
 ) -> Result<Verified<Statement>, Refusal> {
     let mut checks = Checks::default();
     // 2. The signature.
-    let key = match signer(attestation, expected) {
-        Ok(key) => key,
-        Err(reason) => return Err(checks.stop(Subject::Signature, reason)),
+    let confirmed = match confirm(artifact, attestation, expected) {
+        Ok(confirmed) => confirmed,
+        Err(reason) => return Err(checks.stop(subject_of(&reason), reason)),
     };
-    checks.ok(Subject::Signature, format!("confirmed, key {}", key.id()));
+    checks.ok(Subject::Signature, confirmed.to_string());
     // 3. The statement.
     let statement = match read_statement(&attestation.envelope) {
         Ok(statement) => statement,
@@ -185,7 +194,7 @@ fn judge(
     // 4. The digest.
     checks.add(Subject::Digest, check_digest(artifact, &statement));
     // 5. The builder.
-    let level = match check_builder(key, &statement, expected, now) {
+    let level = match check_builder(&confirmed, &statement, expected, now) {
         Ok((level, detail)) => {
             checks.ok(Subject::Builder, detail);
             level
@@ -203,17 +212,91 @@ fn judge(
     // 7. Hermetic.
     checks.add(Subject::Hermetic, check_hermetic(&statement, evidence.manifest));
     // 8. The log.
-    checks.skip(Subject::Log, log_detail(attestation));
+    match log_detail(&confirmed, attestation) {
+        Ok(detail) => checks.ok(Subject::Log, detail),
+        Err(detail) => checks.skip(Subject::Log, detail),
+    }
     if checks.any_failed {
         return Err(checks.refusal());
     }
     Ok(Verified {
         value: statement,
         payload: attestation.envelope.unverified_payload().to_vec(),
-        key: key.id(),
+        signer: confirmed.signer(),
         level,
         checks: checks.list,
     })
+}
+
+/// Step 2.
+fn confirm<'a>(
+    artifact: &Artifact<'_>,
+    attestation: &Attestation,
+    expected: &Expected<'a>,
+) -> Result<ConfirmedBy<'a>, Reason> {
+    if attestation.certificate {
+        return certificate(artifact, attestation, expected);
+    }
+    if let Some(identity) = expected.identity {
+        return Err(Reason::NoCertificate { wanted: escape(identity.subject.as_bytes()) });
+    }
+    let key = signer(attestation, expected)?;
+    let vouched = match (expected.root, &attestation.whole) {
+        (Some(root), Some(bundle)) => {
+            let signed = sigstore::Signed::Digest(artifact.digest);
+            let found = root.check(bundle, signed, sigstore::Wanted::Key(key));
+            Some(found.map_err(|error| sigstore_reason(artifact, error))?)
+        }
+        _ => None,
+    };
+    Ok(ConfirmedBy::Key(key, vouched))
+}
+
+/// Step 2, with a certificate: the identity is the verifier's, and so is the root.
+fn certificate<'a>(
+    artifact: &Artifact<'_>,
+    attestation: &Attestation,
+    expected: &Expected<'a>,
+) -> Result<ConfirmedBy<'a>, Reason> {
+    if let Some(key) = expected.key {
+        return Err(Reason::NoKey { wanted: key.id().to_string() });
+    }
+    if expected.identity.is_none() && !expected.trust.names_identities() {
+        return Err(Reason::NoIdentity);
+    }
+    let (Some(root), Some(bundle)) = (expected.root, &attestation.whole) else {
+        return Err(Reason::NoRoot);
+    };
+    let signed = sigstore::Signed::Digest(artifact.digest);
+    let found = match expected.identity {
+        Some(wanted) => root.check(bundle, signed, sigstore::Wanted::Identity(wanted)),
+        // Whose it is, is decided below, against every entry.
+        None => root.check_anyone(bundle, signed),
+    };
+    let found = found.map_err(|error| sigstore_reason(artifact, error))?;
+    let identity = found.identity.clone().ok_or(Reason::NoIdentity)?;
+    let by = ConfirmedBy::Certificate(identity, found);
+    if expected.identity.is_none() && by.entries(expected.trust).is_empty() {
+        return Err(Reason::UnknownIdentity { got: by.signer().to_string() });
+    }
+    Ok(by)
+}
+
+fn sigstore_reason(artifact: &Artifact<'_>, error: SigstoreError) -> Reason {
+    if error.kind == sigstore::Kind::Artifact {
+        let got = "subjects that all have another".to_owned();
+        return Reason::Digest { expected: artifact.digest.to_string(), got };
+    }
+    Reason::Sigstore(error)
+}
+
+/// Returns which check a reason of step 2 belongs to.
+fn subject_of(reason: &Reason) -> Subject {
+    match reason {
+        Reason::Digest { .. } => Subject::Digest,
+        Reason::Sigstore(error) if error.kind == sigstore::Kind::Log => Subject::Log,
+        _ => Subject::Signature,
+    }
 }
 
 /// Step 2: finds the key that made the signature among those that are believed.
@@ -285,40 +368,47 @@ fn check_digest(artifact: &Artifact<'_>, statement: &Statement) -> Result<String
 
 /// Step 5: returns the level that is believed and in whose name.
 fn check_builder(
-    key: &PublicKey,
+    confirmed: &ConfirmedBy<'_>,
     statement: &Statement,
     expected: &Expected<'_>,
     now: i64,
 ) -> Result<(Level, String), Reason> {
     let builder = escape(statement.builder.as_bytes());
-    let id = key.id();
-    let of_key: Vec<&Entry> = expected.trust.of_key(&id).collect();
-    if expected.key.is_some() {
-        // A key that is known to be bad stays bad, however it is given.
-        return match of_key.iter().find_map(|entry| entry.revoked) {
+    let of_signer = confirmed.entries(expected.trust);
+    let bare = match confirmed {
+        ConfirmedBy::Key(..) => expected.key.map(|_| "a bare key"),
+        ConfirmedBy::Certificate(..) => expected.identity.map(|_| "a bare identity"),
+    };
+    if let Some(bare) = bare {
+        // A signer that is known to be bad stays bad, however it is given.
+        return match of_signer.iter().find_map(|entry| entry.revoked) {
             Some(since) => Err(Reason::Revoked { since }),
-            None => Ok((Level::L1, format!("{builder}, by a bare key: L1 at most"))),
+            None => Ok((Level::L1, format!("{builder}, by {bare}: L1 at most"))),
         };
     }
     let of_pair = || {
-        of_key.iter().filter(|one| one.builder().is_some_and(|id| id.as_str() == statement.builder))
+        of_signer
+            .iter()
+            .filter(|one| one.builder().is_some_and(|id| id.as_str() == statement.builder))
     };
     if of_pair().next().is_none() {
-        let ids = of_key.iter().filter_map(|entry| entry.builder());
+        let ids = of_signer.iter().filter_map(|entry| entry.builder());
         let trusted: Vec<&str> = ids.map(crate::builder::BuilderId::as_str).collect();
         return Err(Reason::Builder { expected: trusted.join(", "), got: builder });
     }
     if let Some(since) = of_pair().find_map(|entry| entry.revoked) {
         return Err(Reason::Revoked { since });
     }
+    // At every trusted time of signing; a plain key has none, so now.
+    let (first, last) = confirmed.signed_between(now);
     let in_force = |entry: &&&Entry| {
-        entry.from.is_none_or(|from| from <= now) && entry.until.is_none_or(|until| now <= until)
+        entry.from.is_none_or(|from| from <= first) && entry.until.is_none_or(|until| last <= until)
     };
     if let Some(entry) = of_pair().filter(in_force).max_by_key(|entry| entry.max_level) {
         let name = escape(entry.name.as_bytes());
         return Ok((entry.max_level, format!("{builder} ({name}, {})", entry.max_level)));
     }
-    match of_pair().filter_map(|entry| entry.until).filter(|until| *until < now).max() {
+    match of_pair().filter_map(|entry| entry.until).filter(|until| *until < last).max() {
         Some(until) => Err(Reason::Expired { until }),
         None => Err(Reason::NotYetValid {
             from: of_pair().filter_map(|entry| entry.from).min().unwrap_or(i64::MAX),
@@ -363,14 +453,33 @@ fn check_hermetic(statement: &Statement, manifest: Option<&[u8]>) -> Result<Stri
     })
 }
 
-/// Step 8.
-fn log_detail(attestation: &Attestation) -> String {
-    let detail = if attestation.has_log_entry() {
-        "has a log entry, which a check with a plain key does not read"
-    } else {
-        "not recorded in a transparency log"
+/// Step 8. What was proven, or else why nothing was.
+fn log_detail(confirmed: &ConfirmedBy<'_>, attestation: &Attestation) -> Result<String, String> {
+    let vouched = match confirmed {
+        ConfirmedBy::Key(_, vouched) => vouched.as_ref(),
+        ConfirmedBy::Certificate(_, vouched) => Some(vouched),
     };
-    detail.to_owned()
+    let signed_at = |found: &sigstore::Confirmed| match found.times.first() {
+        None => String::new(),
+        Some(time) => match jiff::Timestamp::from_second(*time) {
+            Ok(time) => format!(", signed at {time}"),
+            Err(_) => format!(", signed {time} s after 1970"),
+        },
+    };
+    match vouched {
+        Some(found) if found.logs > 0 => Ok(format!(
+            "recorded in {}{}",
+            if found.logs == 1 { "a transparency log" } else { "transparency logs" },
+            signed_at(found)
+        )),
+        Some(found) if !found.times.is_empty() => {
+            Ok(format!("not recorded in a transparency log; time-stamped{}", signed_at(found)))
+        }
+        _ if attestation.has_log_entry() => {
+            Err("has a log entry, which needs --trusted-root to be checked".to_owned())
+        }
+        _ => Err("not recorded in a transparency log".to_owned()),
+    }
 }
 
 fn passed(refusal: &Refusal) -> usize {

@@ -391,7 +391,13 @@ pub fn says_the_same(
 ) -> bool {
     let subject = &record.observed.subject;
     let artifact = Artifact { name: &subject.name, digest: subject.blob.digest };
-    let expected = Expected { trust: &Trust::default(), key: Some(&signer.key), source: None };
+    let expected = Expected {
+        trust: &Trust::default(),
+        key: Some(&signer.key),
+        identity: None,
+        root: None,
+        source: None,
+    };
     let evidence = Evidence { bytes: evidence, manifest: None };
     let Ok(verified) =
         attestor::verify::verify(&artifact, &evidence, &expected, record.order.deadline)

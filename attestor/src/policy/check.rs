@@ -131,14 +131,16 @@ pub(super) fn check(policy: &Policy, facts: &Facts<'_>, out: &mut Findings<'_>) 
 
 fn builders(policy: &Policy, facts: &Facts<'_>, out: &mut Findings<'_>) -> Level {
     let builder = &facts.verified.value().builder;
-    let (key, trusted) = (facts.verified.key(), facts.verified.level());
+    let (signer, trusted) = (facts.verified.signer(), facts.verified.level());
     let mut level = trusted;
     if !policy.builders.is_empty() {
-        let meant = |signers: &[KeyId]| signers.is_empty() || signers.contains(key);
+        let meant = |signers: &[KeyId]| {
+            signers.is_empty() || signer.key().is_some_and(|key| signers.contains(key))
+        };
         let found = policy.builders.iter().filter(|one| one.id == *builder && meant(&one.signers));
         let Some(rule) = found.max_by_key(|one| one.max_level.min(trusted) >= one.min_level) else {
             let ids: Vec<String> = policy.builders.iter().map(|one| one.id.clone()).collect();
-            let got = format!("{}, signed by {key}", escape(builder.as_bytes()));
+            let got = format!("{}, signed by {signer}", escape(builder.as_bytes()));
             let help = "take a file of an allowed builder, or add this builder and its signer to the policy";
             out.broken("builders", policy.builders[0].span, ids.join(" or "), got, help);
             return level;
@@ -461,7 +463,7 @@ fn expressions(
     let dependencies = Value::Array(listed.iter().map(descriptor).collect());
     let parameters = json!(value.external_parameters);
     let artifact = json!({"name": facts.artifact, "digest": facts.digest.to_string()});
-    let (builder, signer) = (json!(value.builder), json!(facts.verified.key().to_string()));
+    let (builder, signer) = (json!(value.builder), json!(facts.verified.signer().to_string()));
     let (level, now) = (json!(level.number()), json!(facts.now));
     let all = [
         ("statement", &statement),

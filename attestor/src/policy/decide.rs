@@ -262,7 +262,7 @@ fn reproduced(sound: &[Sound<'_>], met: &[bool], index: usize) -> usize {
     }
     let alike = sound.iter().zip(met).filter(|(one, met)| **met && said(one) == wanted);
     let pairs: Vec<(String, String)> = alike
-        .map(|(one, _)| (one.verified.value().builder.clone(), one.verified.key().to_string()))
+        .map(|(one, _)| (one.verified.value().builder.clone(), one.verified.signer().to_string()))
         .collect();
     independent(&pairs)
 }

@@ -61,7 +61,9 @@ fn write_head(
     )?;
     writeln!(out, "builders:")?;
     writeln!(out, "  - id: {}", quoted(&verified.value().builder))?;
-    writeln!(out, "    signer: {}", quoted(&verified.key().to_string()))?;
+    if let Some(key) = verified.signer().key() {
+        writeln!(out, "    signer: {}", quoted(&key.to_string()))?;
+    }
     writeln!(out, "    max-level: {level}\n    min-level: {level}\n")?;
     writeln!(out, "build-type: {}\n", quoted(&verified.value().build_type))
 }

@@ -169,7 +169,7 @@ fn judge(
         }
         let Ok(line) = attestation.envelope.to_line() else { continue };
         let evidence = Evidence { bytes: line.as_bytes(), manifest: None };
-        let expected = Expected { trust, key: None, source: None };
+        let expected = Expected { trust, key: None, identity: None, root: None, source: None };
         match verify(&artifact, &evidence, &expected, now) {
             Ok(verified) => {
                 let outcome = Outcome::Verified { level: verified.level(), by_summary: false };

@@ -120,7 +120,7 @@ fn judge(
     let decision = decide(&Question {
         artifact: Artifact { name: &asked.subject.name, digest: asked.subject.blob.digest },
         evidence: &evidence,
-        expected: Expected { trust, key: None, source: None },
+        expected: Expected { trust, key: None, identity: None, root: None, source: None },
         policy: Some(policy),
         summary: None,
         now,

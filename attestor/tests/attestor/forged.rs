@@ -36,7 +36,7 @@ fn trusting(key: &PublicKey) -> Trust {
 
 fn check(bytes: &[u8], trust: &Trust) -> Result<Verified<attestor::claims::Statement>, Refusal> {
     let artifact = Artifact { name: "hello", digest: Digest::of(ARTIFACT) };
-    let expected = Expected { trust, key: None, source: None };
+    let expected = Expected { trust, key: None, identity: None, root: None, source: None };
     verify(&artifact, &Evidence { bytes, manifest: None }, &expected, NOW)
 }
 
@@ -440,7 +440,7 @@ fn a_bare_key_gives_level_one_and_no_way_round_a_revocation() {
     let bundle = forger.bundle(PAYLOAD_TYPE, statement.to_string().as_bytes()).to_string();
     let artifact = Artifact { name: "hello", digest: Digest::of(ARTIFACT) };
     let with = |trust: &Trust, key: &PublicKey| {
-        let expected = Expected { trust, key: Some(key), source: None };
+        let expected = Expected { trust, key: Some(key), identity: None, root: None, source: None };
         verify(&artifact, &Evidence { bytes: bundle.as_bytes(), manifest: None }, &expected, NOW)
     };
     assert_eq!(with(&Trust::default(), &key).unwrap().level(), Level::L1);
@@ -459,7 +459,13 @@ fn a_source_other_than_expected_is_refused() {
     let artifact = Artifact { name: "hello", digest: Digest::of(ARTIFACT) };
     let from = |bundle: &str, source: &str| {
         let source = ExpectedSource::parse(source);
-        let expected = Expected { trust: &trust, key: None, source: Some(&source) };
+        let expected = Expected {
+            trust: &trust,
+            key: None,
+            identity: None,
+            root: None,
+            source: Some(&source),
+        };
         verify(&artifact, &Evidence { bytes: bundle.as_bytes(), manifest: None }, &expected, NOW)
     };
     let bundle = good_bundle(&forger);
@@ -524,7 +530,8 @@ fn no_byte_of_a_bundle_can_be_changed_but_the_unsigned_and_unused() {
         let mut raw = *digest.as_bytes();
         raw[bit / 8] ^= 1 << (bit % 8);
         let artifact = Artifact { name: "hello", digest: Digest::from_bytes(raw) };
-        let expected = Expected { trust: &trust, key: None, source: None };
+        let expected =
+            Expected { trust: &trust, key: None, identity: None, root: None, source: None };
         let evidence = Evidence { bytes: &bundle, manifest: None };
         assert_eq!(code(verify(&artifact, &evidence, &expected, NOW)), Code::NoStatement);
     }
@@ -558,7 +565,8 @@ fn a_manifest_must_be_the_one_that_is_named_and_pins_every_input() {
             "mediaType": "application/vnd.kiln.dependencies.v1+json", "annotations": {"entries": "2"},
         }]);
         let bundle = forger.bundle(PAYLOAD_TYPE, statement.to_string().as_bytes()).to_string();
-        let expected = Expected { trust: &trust, key: None, source: None };
+        let expected =
+            Expected { trust: &trust, key: None, identity: None, root: None, source: None };
         let evidence = Evidence { bytes: bundle.as_bytes(), manifest: given.map(str::as_bytes) };
         verify(&artifact, &evidence, &expected, NOW).map(|verified| {
             let checks = verified.checks().iter();

@@ -48,7 +48,7 @@ fn ask(policy: &str, bundles: &[String]) -> Result<Decision, Refusal> {
     decide(&Question {
         artifact: Artifact { name: "hello", digest: Digest::of(ARTIFACT) },
         evidence: &evidence,
-        expected: Expected { trust: &trust(), key: None, source: None },
+        expected: Expected { trust: &trust(), key: None, identity: None, root: None, source: None },
         policy: Some(&policy),
         summary: None,
         now: NOW + DAY,
@@ -468,7 +468,7 @@ fn a_learned_policy_accepts_what_it_saw_and_refuses_its_like() {
     let good = bundle(&forger, &statement());
     let artifact = Artifact { name: "hello", digest: Digest::of(ARTIFACT) };
     let (evidence, trust) = (Evidence { bytes: good.as_bytes(), manifest: None }, trust());
-    let expected = Expected { trust: &trust, key: None, source: None };
+    let expected = Expected { trust: &trust, key: None, identity: None, root: None, source: None };
     let verified = verify(&artifact, &evidence, &expected, NOW).unwrap();
     let policy = learn("hello", &verified, None);
     assert_eq!(policy, learn("hello", &verified, None));

@@ -8,7 +8,7 @@ use attestor::dsse::PAYLOAD_TYPE;
 use attestor::pipe::{Answer, Attest, RefusedKind, Request, Signed};
 use attestor::public_key::{Algorithm, PublicKey};
 use attestor::trust::{Level, Trust};
-use attestor::verify::{Artifact, Evidence, Expected, verify};
+use attestor::verify::{Artifact, Evidence, Expected, SignedBy, verify};
 use model::Digest;
 use model::digest::Blob;
 use model::record::{Nonce, Record, Subject};
@@ -53,10 +53,11 @@ fn what_the_process_signs_verifies_by_the_trust_it_wrote() {
         for bytes in [signed.bundle.as_bytes(), signed.line.as_bytes()] {
             let evidence = Evidence { bytes, manifest: None };
             for key in [None, Some(&public)] {
-                let expected = Expected { trust: &trust, key, source: None };
+                let expected =
+                    Expected { trust: &trust, key, identity: None, root: None, source: None };
                 let verified = verify(&artifact, &evidence, &expected, NOW * 2).unwrap();
                 assert_eq!(verified.level(), Level::L1);
-                assert_eq!(verified.key(), &public.id());
+                assert_eq!(*verified.signer(), SignedBy::Key(public.id()));
             }
         }
     }
@@ -256,7 +257,7 @@ fn a_predicate_of_the_users_own_is_signed_but_none_that_the_attestor_derives() {
     let artifact = Artifact { name: "hello", digest: Digest::of(ARTIFACT) };
     for key in [None, Some(&public)] {
         let evidence = Evidence { bytes: signed.bundle.as_bytes(), manifest: None };
-        let expected = Expected { trust: &trust, key, source: None };
+        let expected = Expected { trust: &trust, key, identity: None, root: None, source: None };
         assert!(verify(&artifact, &evidence, &expected, NOW).is_err());
     }
 

@@ -66,7 +66,7 @@ fn ask(summary: &Value, trust: &Trust, wanted: Option<&Wanted>) -> Result<Decisi
     decide(&Question {
         artifact: Artifact { name: "hello", digest: Digest::of(ARTIFACT) },
         evidence: &evidence,
-        expected: Expected { trust, key: None, source: None },
+        expected: Expected { trust, key: None, identity: None, root: None, source: None },
         policy: None,
         summary: wanted,
         now: NOW,
@@ -177,7 +177,7 @@ fn a_builders_key_passes_no_judgement_and_a_verifiers_key_builds_nothing() {
     let trust = Trust::of(vec![verifier(&five, LOCAL_BUILDER_ID)]);
     let text = five.bundle(PAYLOAD_TYPE, statement().to_string().as_bytes()).to_string();
     let artifact = Artifact { name: "hello", digest: Digest::of(ARTIFACT) };
-    let expected = Expected { trust: &trust, key: None, source: None };
+    let expected = Expected { trust: &trust, key: None, identity: None, root: None, source: None };
     let evidence = Evidence { bytes: text.as_bytes(), manifest: None };
     let refusal = verify(&artifact, &evidence, &expected, NOW).unwrap_err();
     assert_eq!(refusal.reasons().next().unwrap().code(), Code::SignerNotTrusted);
@@ -378,7 +378,7 @@ fn dependencies_are_verified_by_the_same_trust_and_cut_by_summaries() {
     };
     let root = built("root", &["a", "b", "root"]);
     let artifact = Artifact { name: "root", digest: Digest::of(b"root") };
-    let expected = Expected { trust: &trust, key: None, source: None };
+    let expected = Expected { trust: &trust, key: None, identity: None, root: None, source: None };
     let bundle = text(&one, &root);
     let verified =
         verify(&artifact, &Evidence { bytes: bundle.as_bytes(), manifest: None }, &expected, NOW)

@@ -116,7 +116,7 @@ fn init(session: &Session, args: &PolicyInit) -> Ended {
     let bundles: Vec<_> = args.bundle.iter().cloned().collect();
     let found = verify::gather(session, &bundles, &path, &name, false).map_err(stop)?;
     let trust = trust::read(session)?;
-    let expected = Expected { trust: &trust, key: None, source: None };
+    let expected = Expected { trust: &trust, key: None, identity: None, root: None, source: None };
     let artifact = Artifact { name: &name, digest };
     let now = session.context.now();
     let first = found.first().map(verify::Found::evidence);
@@ -253,7 +253,7 @@ fn run_case(
     let decided = decide(&Question {
         artifact: Artifact { name: &case.name, digest },
         evidence: &evidence,
-        expected: Expected { trust, key: None, source: None },
+        expected: Expected { trust, key: None, identity: None, root: None, source: None },
         policy: Some(&loaded.policy),
         summary: None,
         now,

@@ -182,7 +182,8 @@ fn pin(session: &Session, args: &TrustPin) -> Ended {
     let bundles: Vec<PathBuf> = args.bundle.iter().cloned().collect();
     let found = verify::gather(session, &bundles, &path, &name, false).map_err(stop)?;
     let trust = read(session)?;
-    let expected = Expected { trust: &trust, key: Some(&key), source: None };
+    let expected =
+        Expected { trust: &trust, key: Some(&key), identity: None, root: None, source: None };
     let first = found.first().map(verify::Found::evidence);
     let given = first.unwrap_or(Evidence { bytes: b"", manifest: None });
     let artifact = Artifact { name: &name, digest };

@@ -9,6 +9,7 @@
 mod dependencies;
 mod evidence;
 mod oci;
+mod root;
 mod summary;
 
 use std::path::Path;
@@ -16,9 +17,10 @@ use std::path::Path;
 use attestor::claims::Statement;
 use attestor::expected_source::ExpectedSource;
 use attestor::policy::{Accepted, Decision, Question, decide};
+use attestor::sigstore::Identity;
 use attestor::trust::Level;
 use attestor::verdict::{self, Check, Outcome, Reason, Refusal};
-use attestor::verify::{Artifact, Evidence, Expected, Verified};
+use attestor::verify::{Artifact, Evidence, Expected, SignedBy, Verified};
 use attestor::vsa::{VerifiedSummary, Wanted};
 use model::text;
 use serde_json::{Value, json};
@@ -49,7 +51,20 @@ pub fn run(session: &Session, args: &VerifyArgs) -> Ended {
     let trust = trust::read(session)?;
     let key = args.key.as_deref().map(|path| trust::key(session, path)).transpose()?;
     let source = args.source.as_deref().map(ExpectedSource::parse);
-    let expected = Expected { trust: &trust, key: key.as_ref(), source: source.as_ref() };
+    let identity = match (&args.identity, &args.issuer) {
+        (Some(subject), Some(issuer)) => {
+            Some(Identity { subject: subject.clone(), issuer: issuer.clone() })
+        }
+        _ => None,
+    };
+    let root = root::read(session, args, &trust)?;
+    let expected = Expected {
+        trust: &trust,
+        key: key.as_ref(),
+        identity: identity.as_ref(),
+        root: root.as_ref(),
+        source: source.as_ref(),
+    };
     let loaded = args.policy.as_deref().map(|name| policy::load(session, name)).transpose()?;
     let dependencies = dependencies::read(session, args.deps.as_deref())?;
     if args.vsa.is_some() && args.files.len() != 1 {
@@ -223,9 +238,15 @@ impl Judge<'_> {
             let (name, value) = (text::escape(name.as_bytes()), text::escape(value.as_bytes()));
             out.push_str(&format!("   option {name}: {value}\n"));
         }
+        let (key, identity) = match verified.signer() {
+            SignedBy::Key(key) => (Some(key.to_string()), None),
+            SignedBy::Identity(Identity { subject, issuer }) => {
+                (None, Some(json!({"subject": subject, "issuer": issuer})))
+            }
+        };
         let mut json = json!({
             "options": options,
-            "file": target.name, "digest": target.digest, "verified": true, "level": decision.level.number(), "key": verified.key().to_string(),
+            "file": target.name, "digest": target.digest, "verified": true, "level": decision.level.number(), "key": key, "identity": identity,
             "builder": statement.builder, "backend": statement.run_details.get("kiln_backend"), "source": parameter("source"), "commit": parameter("commit"), "dirty": dirty, "checks": checks_json(verified.checks()),
         });
         if let Some(loaded) = self.policy {
@@ -324,6 +345,7 @@ fn diagnostic(name: &str, from: &str, file: Option<&FileText>, reason: &Reason) 
         verdict::Code::NoStatement => Code::NoStatement,
         verdict::Code::SignerNotTrusted => Code::SignerNotTrusted,
         verdict::Code::PolicyRefused => Code::PolicyRefused,
+        verdict::Code::LogEntryMissing => Code::LogEntryMissing,
         verdict::Code::EvidenceEmpty => Code::EvidenceEmpty,
         verdict::Code::EvidenceMalformed => Code::EvidenceMalformed,
         verdict::Code::SignatureBroken => Code::SignatureBroken,

@@ -1,0 +1,302 @@
+//! The checks themselves, over the organisation's crates.
+//!
+//! 1. The bundle is read strictly: no name twice, within caps of size, depth and count. The bytes that
+//!    were read so are the ones that the crates read.
+//! 2. Times, path, SCT, identity, log, signature, artifact, and the entry against the bundle.
+//! 3. With a plain key: the log and the timestamps where there are any, the signature, the artifact.
+
+use model::text::escape;
+use serde_json::Value;
+use sigstore_trust_root::{SigstoreInstance, TrustedRoot};
+use sigstore_types::{Artifact, Bundle, DerPublicKey, Sha256Hash};
+use sigstore_verify::{
+    Error, PublicKeyVerificationPolicy, VerificationPolicy, VerificationResult, Verifier,
+};
+
+use super::{
+    Confirmed, ENTRIES_MAX, Identity, Kind, ROOT_BYTES_MAX, RootError, Signed, SigstoreError,
+    Wanted,
+};
+use crate::dsse;
+use crate::public_key::PublicKey;
+use crate::strict_json::{self, Caps};
+
+/// Caps of a trusted root: few levels, few thousand values.
+const ROOT_CAPS: Caps = Caps { bytes: ROOT_BYTES_MAX, depth: 16, values: 1 << 16 };
+
+/// A trusted root, prepared: whose certificates, logs and timestamps are believed, and when.
+pub struct Root {
+    verifier: Verifier,
+    /// Logs of signatures that it lists.
+    logs: usize,
+    /// Their names.
+    names: Vec<Vec<u8>>,
+    /// Logs of certificates that it lists.
+    certificate_logs: usize,
+}
+
+impl std::fmt::Debug for Root {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("Root")
+            .field("logs", &self.logs)
+            .field("certificate_logs", &self.certificate_logs)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Root {
+    /// Reads `trusted_root.json` and prepares every key and certificate of it.
+    ///
+    /// # Errors
+    /// Refuses the whole root if one part of it is wrong: what is dropped could be what limits.
+    pub fn parse(bytes: &[u8]) -> Result<Root, RootError> {
+        strict_json::parse(bytes, &ROOT_CAPS).map_err(RootError::Json)?;
+        let text = String::from_utf8_lossy(bytes);
+        Self::prepare(&TrustedRoot::from_json(&text).map_err(|error| shape(&error))?)
+    }
+
+    /// Returns the root of Sigstore's public instance, as it was when this kiln was made.
+    ///
+    /// # Errors
+    /// None in practice: it is part of the program.
+    pub fn public() -> Result<Root, RootError> {
+        let root = TrustedRoot::from_embedded(SigstoreInstance::PublicGood);
+        Self::prepare(&root.map_err(|error| shape(&error))?)
+    }
+
+    fn prepare(root: &TrustedRoot) -> Result<Root, RootError> {
+        Ok(Root {
+            verifier: Verifier::new(root).map_err(|error| shape(&error))?,
+            logs: root.tlogs.len(),
+            names: root.tlogs.iter().map(|log| log.log_id.key_id.as_bytes().to_vec()).collect(),
+            certificate_logs: root.ctlogs.len(),
+        })
+    }
+
+    /// Reads a bundle whose log entries are all of logs that this root lists. The name of a log beside its
+    /// entry is signed by nobody; one that contradicts the checkpoint is refused all the same.
+    fn read(&self, bytes: &[u8]) -> Result<Bundle, SigstoreError> {
+        let read = read(bytes)?;
+        let strange = read.verification_material.tlog_entries.iter().any(|entry| {
+            let name = entry.log_id.key_id.as_bytes();
+            self.logs > 0 && !self.names.iter().any(|known| known == name)
+        });
+        match strange {
+            true => Err(plain(Kind::Log, "its log is none that the trusted root lists")),
+            false => Ok(read),
+        }
+    }
+
+    /// Decides whether a bundle is the wanted signer's and about what was signed.
+    ///
+    /// # Errors
+    /// The first check that does not hold.
+    pub fn check(
+        &self,
+        bundle: &[u8],
+        signed: Signed<'_>,
+        wanted: Wanted<'_>,
+    ) -> Result<Confirmed, SigstoreError> {
+        // 1. One reading of the bytes, for them and for us.
+        let read = self.read(bundle)?;
+        let artifact = artifact(signed);
+        match wanted {
+            // 2. A certificate.
+            Wanted::Identity(identity) => {
+                let policy = self.policy(identity);
+                let result = self.verifier.verify(artifact, &read, &policy);
+                let result = result.map_err(|error| told(&error))?;
+                let checked = result.identity_policy_checked();
+                self.confirm(&read, &result, checked)
+            }
+            // 3. A plain key.
+            Wanted::Key(key) => {
+                let key = der(key)?;
+                let mut policy = PublicKeyVerificationPolicy::new(key);
+                if read.verification_material.tlog_entries.is_empty() {
+                    policy = policy.skip_tlog_unsafe();
+                }
+                let result = self.verifier.verify(artifact, &read, &policy);
+                let result = result.map_err(|error| told(&error))?;
+                let logs = read.verification_material.tlog_entries.len();
+                Ok(Confirmed {
+                    identity: None,
+                    times: times(&result),
+                    logs: if result.tlog_verified() { logs } else { 0 },
+                    sct: false,
+                    claims: Vec::new(),
+                })
+            }
+        }
+    }
+
+    /// Checks everything but whose the signature is: [`Confirmed::identity`] says that, and whoever asks
+    /// has to decide about it.
+    ///
+    /// # Errors
+    /// The first check that does not hold.
+    pub fn check_anyone(
+        &self,
+        bundle: &[u8],
+        signed: Signed<'_>,
+    ) -> Result<Confirmed, SigstoreError> {
+        let read = self.read(bundle)?;
+        let policy = self.relaxed(VerificationPolicy::any_identity());
+        let result = self.verifier.verify(artifact(signed), &read, &policy);
+        let result = result.map_err(|error| told(&error))?;
+        self.confirm(&read, &result, true)
+    }
+
+    fn policy(&self, identity: &Identity) -> VerificationPolicy {
+        let (subject, issuer) = (identity.subject.as_str(), identity.issuer.as_str());
+        self.relaxed(VerificationPolicy::new(subject, issuer))
+    }
+
+    /// Leaves out what this root cannot be asked for.
+    fn relaxed(&self, mut policy: VerificationPolicy) -> VerificationPolicy {
+        if self.certificate_logs == 0 {
+            policy = policy.skip_sct();
+        }
+        if self.logs == 0 {
+            policy = policy.skip_tlog_unsafe();
+        }
+        policy
+    }
+
+    /// Says what held, and that everything that this root asks for did: a check that was left out
+    /// must not pass for one that held.
+    fn confirm(
+        &self,
+        read: &Bundle,
+        result: &VerificationResult,
+        identity_checked: bool,
+    ) -> Result<Confirmed, SigstoreError> {
+        let complete = identity_checked
+            && result.certificate_verified()
+            && !result.verified_timestamps().is_empty()
+            && (result.sct_verified() || self.certificate_logs == 0)
+            && (result.tlog_verified() || self.logs == 0);
+        let entries = read.verification_material.tlog_entries.len();
+        let (Some(subject), Some(issuer), true) = (result.identity(), result.issuer(), complete)
+        else {
+            return Err(plain(Kind::Certificate, "not every check was made"));
+        };
+        if self.logs > 0 && entries == 0 {
+            return Err(plain(Kind::Log, "it stands in no transparency log"));
+        }
+        Ok(Confirmed {
+            identity: Some(Identity {
+                subject: escape(subject.as_str().as_bytes()),
+                issuer: escape(issuer.as_bytes()),
+            }),
+            times: times(result),
+            logs: if result.tlog_verified() { entries } else { 0 },
+            sct: result.sct_verified(),
+            claims: claims(result),
+        })
+    }
+}
+
+/// Reads a bundle within caps, once strictly and once into the crates' own form.
+fn read(bytes: &[u8]) -> Result<Bundle, SigstoreError> {
+    let malformed = |reason: String| SigstoreError {
+        kind: Kind::Malformed,
+        reason: escape(reason.as_bytes()),
+        compared: None,
+    };
+    let value = strict_json::parse(bytes, &dsse::CAPS).map_err(|error| {
+        let cause = std::error::Error::source(&error).map(ToString::to_string);
+        malformed(format!("{error}{}", cause.map(|one| format!(": {one}")).unwrap_or_default()))
+    })?;
+    let material = value.get("verificationMaterial");
+    let count = |path: &[&str]| {
+        let found = path.iter().try_fold(material?, |at, name| at.get(name));
+        found.and_then(Value::as_array).map(Vec::len)
+    };
+    let entries = count(&["tlogEntries"]).unwrap_or_default();
+    let stamps = count(&["timestampVerificationData", "rfc3161Timestamps"]).unwrap_or_default();
+    if entries > ENTRIES_MAX || stamps > ENTRIES_MAX {
+        return Err(malformed(format!(
+            "{entries} log entries and {stamps} timestamps, more than {ENTRIES_MAX}"
+        )));
+    }
+    let text = String::from_utf8_lossy(bytes);
+    Bundle::from_json(&text).map_err(|error| malformed(error.to_string()))
+}
+
+fn der(key: &PublicKey) -> Result<DerPublicKey, SigstoreError> {
+    let pem = key.to_pem().map_err(|error| plain(Kind::Signature, &error.to_string()))?;
+    DerPublicKey::from_pem(&pem).map_err(|error| plain(Kind::Signature, &error.to_string()))
+}
+
+fn artifact(signed: Signed<'_>) -> Artifact<'_> {
+    match signed {
+        Signed::Bytes(bytes) => Artifact::from_blob(bytes),
+        Signed::Digest(digest) => Artifact::from(Sha256Hash::new(*digest.as_bytes())),
+    }
+}
+
+fn times(result: &VerificationResult) -> Vec<i64> {
+    let mut times: Vec<i64> =
+        result.verified_timestamps().iter().map(|time| time.as_second()).collect();
+    times.sort_unstable();
+    times.dedup();
+    times
+}
+
+/// Returns what the certificate says of its job, each claim by the name of its extension.
+fn claims(result: &VerificationResult) -> Vec<(&'static str, String)> {
+    let Some(certificate) = result.certificate() else { return Vec::new() };
+    let claims = &certificate.ci_claims;
+    let all = [
+        ("buildSignerURI", &claims.build_signer_uri),
+        ("buildSignerDigest", &claims.build_signer_digest),
+        ("runnerEnvironment", &claims.runner_environment),
+        ("sourceRepositoryURI", &claims.source_repository_uri),
+        ("sourceRepositoryDigest", &claims.source_repository_digest),
+        ("sourceRepositoryRef", &claims.source_repository_ref),
+        ("sourceRepositoryIdentifier", &claims.source_repository_identifier),
+        ("sourceRepositoryOwnerURI", &claims.source_repository_owner_uri),
+        ("buildConfigURI", &claims.build_config_uri),
+        ("buildConfigDigest", &claims.build_config_digest),
+        ("buildTrigger", &claims.build_trigger),
+        ("runInvocationURI", &claims.run_invocation_uri),
+        ("deploymentEnvironment", &claims.deployment_environment),
+    ];
+    all.into_iter()
+        .filter_map(|(name, value)| Some((name, escape(value.as_ref()?.as_bytes()))))
+        .collect()
+}
+
+fn plain(kind: Kind, reason: &str) -> SigstoreError {
+    SigstoreError { kind, reason: reason.to_owned(), compared: None }
+}
+
+fn shape(error: &dyn std::fmt::Display) -> RootError {
+    RootError::Shape { reason: escape(error.to_string().as_bytes()) }
+}
+
+/// Turns the crates' error into ours. A kind of theirs that is not known counts as malformed.
+fn told(error: &Error) -> SigstoreError {
+    let reason = escape(error.to_string().as_bytes());
+    let none = || "none".to_owned();
+    let pair = |expected: String, got: Option<String>| {
+        let got = got.map_or_else(none, |got| escape(got.as_bytes()));
+        Some((escape(expected.as_bytes()), got))
+    };
+    let (kind, compared) = match error {
+        Error::IdentityMismatch { expected, actual } => {
+            (Kind::Identity, pair(expected.to_string(), actual.as_ref().map(ToString::to_string)))
+        }
+        Error::IssuerMismatch { expected, actual } => {
+            (Kind::Identity, pair(expected.clone(), actual.clone()))
+        }
+        Error::SignatureInvalid(_) | Error::Crypto(_) => (Kind::Signature, None),
+        Error::ArtifactMismatch(_) => (Kind::Artifact, None),
+        Error::Certificate(_) | Error::TrustedCertificate(_) => (Kind::Certificate, None),
+        Error::TransparencyLog(_) => (Kind::Log, None),
+        Error::Timestamp(_) => (Kind::Time, None),
+        _ => (Kind::Malformed, None),
+    };
+    SigstoreError { kind, reason, compared }
+}
