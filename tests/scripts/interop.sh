@@ -3,33 +3,9 @@
 # refuse changed ones. The tools live in target/tools, in the versions of requirements.txt.
 set -eu
 . "$(dirname "$0")/project.sh"
+. "$(dirname "$0")/python-tools.sh"
 
-venv=$target/tools/venv
-wanted=$root/tests/interop/requirements.txt
-if ! cmp -s "$wanted" "$venv/installed"; then
-  heading "Tools, in $venv"
-  python3 -m venv --clear "$venv"
-  "$venv/bin/pip" install --quiet --disable-pip-version-check --requirement "$wanted"
-  cp "$wanted" "$venv/installed"
-fi
-
-check_all() { # name: what openssl, securesystemslib and in-toto say of the build in the current folder
-  for tool in openssl securesystemslib in_toto; do
-    "$venv/bin/python" "$root/tests/interop/check_$tool.py" kiln-out hello "$scratch/$1.pem"
-  done
-}
-
-build_and_check() { # name: examples/hello, signed by whatever the home's attestor.toml names
-  mkdir "$scratch/$1"
-  cp "$root"/examples/hello/* "$scratch/$1"
-  cd "$scratch/$1"
-  commit_all hello
-  "$kiln" key export >"$scratch/$1.pem"
-  "$kiln" build --locked --sign
-  "$kiln" verify kiln-out/hello --key "$scratch/$1.pem"
-  heading "Other tools, $1"
-  check_all "$1"
-}
+python_tools
 
 heading "A signed build"
 build_kiln

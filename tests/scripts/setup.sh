@@ -1,7 +1,7 @@
 #!/bin/sh
 # Makes sure that what the named groups need is installed.
 #
-#   setup.sh build [example] [test] [real] [interop] [bench] [vm]
+#   setup.sh build [example] [test] [real] [interop] [interop-go] [bench] [vm]
 #
 # As root on a Debian-like host it installs what is missing; anybody else is told the names and gets
 # exit 2. A package is needed as a package where a host environment is made of it (groups `example`
@@ -37,6 +37,7 @@ interop|openssh-client|ssh-agent|holds a key that signs
 interop|softhsm2|softhsm2-util|is a token that holds a key
 interop|opensc|pkcs11-tool|makes keys in that token
 interop|python3-venv|-|keeps them in a folder of their own
+interop-go|golang-go|go|builds the verifiers and servers that are written in Go; it has to be 1.26 or later
 bench|bubblewrap|bwrap|what the start of a step is compared with
 bench|openssl|openssl|what hashing is compared with
 bench|git|git|what a no-op build is compared with
