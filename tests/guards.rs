@@ -157,3 +157,18 @@ fn damage_is_told_by_the_report_alone() {
     assert!(ran.says("KILN-0601"), "{}", ran.stderr);
     assert!(!ran.says("WARN"), "{}", ran.stderr);
 }
+
+/// How many threads hash is no variable's to say: a hundred thousand of them stop a whole host.
+#[test]
+fn a_variable_of_the_caller_makes_no_threads() {
+    for who in Who::all() {
+        let world = World::warm(who);
+        let (kiln, heard) = (world.path("bin/kiln"), world.path("home/threads"));
+        let (kiln, heard) = (kiln.to_str().expect("UTF-8"), heard.to_str().expect("UTF-8"));
+        let traced = ["strace", "-f", "-qq", "-e", "trace=clone,clone3", "-o", heard, kiln];
+        let command = [&traced[..], &["store", "verify", "--deep"]].concat();
+        world.run(&command, &[("RAYON_NUM_THREADS", "500")]).exits(0);
+        let threads = std::fs::read_to_string(heard).expect("a trace").lines().count();
+        assert!((1..400).contains(&threads), "{threads} threads");
+    }
+}

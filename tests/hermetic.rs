@@ -176,8 +176,8 @@ fn a_blocked_network_is_told_with_process_and_remedy() {
  9 |       cp /usr/bin/python3 /tmp/cargo
    |       ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
   expected: all inputs present before the step starts
-  got:      a TCP connection to 192.0.2.1:443 by process `cargo`; then exit status
-            101
+  got:      a TCP connection to 192.0.2.1:443 by process `cargo`; then exit
+            status 101
 why: it looks like a crate download, and the network is off in every step
 help: add under `sources`:   crates: {lockfile: Cargo.lock}
       and to the step:       mount: {src: ., crates: .crates}

@@ -9,6 +9,9 @@ use crate::store::{self, Store};
 use crate::{interrupt, project, refusal};
 use sandbox::{Backend, Cancel, Engine, Slots};
 
+/// Stack of a thread that hashes and copies, in bytes; only what is used of it is taken.
+const STACK_BYTES: usize = 8 << 20;
+
 /// The start of a command.
 #[derive(Debug)]
 pub struct Session {
@@ -70,6 +73,7 @@ impl Session {
     /// # Errors
     /// Says why it cannot be used.
     pub fn store(&self) -> Result<Store, Vec<Diagnostic>> {
+        bound_threads();
         store::open(&self.context.store).map_err(|error| vec![refusal::store(&error)])
     }
 
@@ -116,4 +120,13 @@ impl Session {
     pub fn speaks(&self) -> bool {
         !self.global.json && self.global.quiet == 0
     }
+}
+
+/// Has as many threads hash and copy as there are processors: left alone, the library takes the number
+/// from a variable of whoever calls.
+fn bound_threads() {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).stack_size(STACK_BYTES);
+    // It was made before, then: by the first store that this process opened.
+    let _ = pool.build_global();
 }
