@@ -25,6 +25,7 @@ mod provenance;
 mod ready;
 mod reproducible;
 mod signers;
+mod statements;
 mod support;
 mod telling;
 mod tidy;

@@ -19,6 +19,7 @@ use model::text::escape;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::claims;
 use crate::dsse::{self, Envelope, EnvelopeError};
 use crate::public_key::KeyId;
 use crate::strict_json::{self, JsonError};
@@ -127,6 +128,11 @@ impl Attestation {
     /// Says whether the bundle carries a log entry. A check with a plain key does not read it.
     pub fn has_log_entry(&self) -> bool {
         self.logged
+    }
+
+    /// Says whether the payload claims to be a statement of this predicate type. Nothing is checked.
+    pub fn claims_type(&self, predicate_type: &'static str) -> bool {
+        claims::read_subjects(self.envelope.unverified_payload(), predicate_type).is_ok()
     }
 }
 

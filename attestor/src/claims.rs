@@ -288,6 +288,20 @@ impl Dependency {
     }
 }
 
+/// Reads the subjects of a statement of a given predicate type, and nothing of its predicate.
+///
+/// # Errors
+/// As [`Statement::read`].
+pub fn read_subjects(
+    bytes: &[u8],
+    predicate_type: &'static str,
+) -> Result<Vec<Subject>, ClaimsError> {
+    let wire: StatementIn = strict_json::parse_as(bytes, &CAPS).map_err(ClaimsError::Json)?;
+    expect("_type", STATEMENT_TYPE, &wire.statement_type)?;
+    expect("predicateType", predicate_type, &wire.predicate_type)?;
+    subjects(wire.subject)
+}
+
 /// Reads a dependency manifest: the whole list of inputs.
 ///
 /// # Errors

@@ -36,6 +36,7 @@ pub mod dsse;
 mod envelope;
 pub mod expected_source;
 mod keys;
+pub mod links;
 mod order;
 pub mod pipe;
 pub mod policy;

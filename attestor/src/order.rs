@@ -106,6 +106,30 @@ pub enum Refused {
         /// The step.
         step: StepId,
     },
+    /// A report that contradicts itself, or is of no test.
+    #[error("the report of step `{step}` counts otherwise than a report can")]
+    Cases {
+        /// The step.
+        step: StepId,
+    },
+    /// A test result of a build without tests.
+    #[error("no test is told, so there is no test result")]
+    NoTest,
+    /// A trace of a step that was not watched.
+    #[error("step `{step}` was not watched, so nothing is known of what it wanted of a network")]
+    NotHeard {
+        /// The step.
+        step: StepId,
+    },
+    /// A classic link by another key than Ed25519.
+    #[error("a classic link is signed by an Ed25519 key, and the signer's is another")]
+    LinkKey,
+    /// A classic link that could not be written.
+    #[error("write the classic link: {0}")]
+    Link(String),
+    /// An attestor without classic links.
+    #[error("this attestor was built without classic links")]
+    NoLinks,
     /// A step failed.
     #[error("step `{step}` ended with {exit_code}")]
     StepFailed {
@@ -171,7 +195,7 @@ const CLOCK_SLACK_SECONDS: i64 = 300;
 /// How long after its end a run is still signed for, in seconds: one day.
 const AGE_SECONDS_MAX: i64 = 24 * 60 * 60;
 /// The byproduct that is the plan.
-const PLAN: &str = "plan.json";
+pub(crate) const PLAN: &str = "plan.json";
 /// The file of kiln's own that lists the artifacts.
 const SUMS: &str = "SHA256SUMS";
 
@@ -359,6 +383,9 @@ fn check_step(record: &Record, step: &StepRecord) -> Result<(), Refused> {
     if step.exit_code != 0 {
         return Err(Refused::StepFailed { step: step.id.clone(), exit_code: step.exit_code });
     }
+    if !check_cases(step) {
+        return Err(Refused::Cases { step: step.id.clone() });
+    }
     let missing = Guarantee::ALL
         .into_iter()
         .filter(|guarantee| guarantee.is_core() && !record.order.waivers.contains(guarantee))
@@ -367,6 +394,15 @@ fn check_step(record: &Record, step: &StepRecord) -> Result<(), Refused> {
         Some(guarantee) => Err(Refused::NotEnforced { guarantee, step: step.id.clone() }),
         None => Ok(()),
     }
+}
+
+/// Says whether the counts of a report are such as one can have.
+fn check_cases(step: &StepRecord) -> bool {
+    let Some(cases) = &step.cases else { return true };
+    let bad = cases.failures.checked_add(cases.errors);
+    let sum = bad.and_then(|bad| bad.checked_add(cases.skipped));
+    let named = u64::try_from(cases.not_passed.len()).ok();
+    step.test && sum.is_some_and(|sum| sum <= cases.tests) && named <= bad && named.is_some()
 }
 
 fn check_dependencies(record: &Record) -> Result<(), Refused> {

@@ -15,6 +15,7 @@ use model::digest::Blob;
 use model::record::{Nonce, Order, RECORD_BYTES_MAX, Record, Subject};
 use serde::{Deserialize, Serialize};
 
+use crate::predicate::Further;
 use crate::public_key::Algorithm;
 use crate::strict_json::{self, Caps, JsonError};
 
@@ -37,12 +38,41 @@ const REQUEST_CAPS: Caps = Caps { bytes: REQUEST_BYTES_MAX, depth: 32, values: 1
 pub(crate) const SHARED_REQUEST_BYTES_MAX: usize = SHARED_REQUEST_CAPS.bytes;
 const ANSWER_CAPS: Caps = Caps { bytes: ANSWER_BYTES_MAX, depth: 8, values: 4096 };
 
+/// A further statement about the artifact of a Record.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct State {
+    /// The Record, as its provenance is signed from.
+    pub record: Record,
+    /// What is to be stated of it.
+    pub further: Further,
+}
+
+impl State {
+    /// Returns the nonce of this statement: one Order has one envelope of each predicate, and so each
+    /// has a nonce of its own, which the Order's fixes.
+    pub fn nonce(&self) -> Option<Nonce> {
+        further_nonce(&self.record, self.further.as_str())
+    }
+}
+
+/// Returns the nonce of what else is signed for a Record's Order.
+pub(crate) fn further_nonce(record: &Record, what: &str) -> Option<Nonce> {
+    let text = format!("kiln further statement {what} {}", record.order.nonce.as_str());
+    Nonce::parse(Digest::of(text.as_bytes()).hex().get(..32)?).ok()
+}
+
 /// What the build process may ask for.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Request {
     /// Derive and sign the provenance of one artifact. One descriptor: the artifact.
     Sign(Box<Record>),
+    /// Derive and sign a further statement about one artifact. One descriptor: the artifact.
+    State(Box<State>),
+    /// Derive and sign the classic link of one artifact. One descriptor: the artifact. The answer's line is
+    /// its envelope.
+    ClassicLink(Box<Record>),
     /// Sign a predicate that the user wrote. One descriptor for each subject, in their order.
     Attest(Attest),
     /// Verify one file and sign the verdict. One descriptor: the file.
@@ -332,7 +362,10 @@ impl Request {
     /// Returns what the request says its descriptors are.
     pub fn blobs(&self) -> Vec<Blob> {
         match self {
-            Request::Sign(record) => vec![record.observed.subject.blob],
+            Request::Sign(record) | Request::ClassicLink(record) => {
+                vec![record.observed.subject.blob]
+            }
+            Request::State(state) => vec![state.record.observed.subject.blob],
             Request::Attest(attest) => attest.subjects.iter().map(|one| one.blob).collect(),
             Request::Summarise(summarise) => vec![summarise.subject.blob],
             Request::Generate { .. }

@@ -106,6 +106,23 @@ impl PublicKey {
         .map_err(|_| KeyError::Public)
     }
 
+    /// Reads the hex of an Ed25519 key's 32 bytes.
+    pub(crate) fn from_ed25519_hex(hex: &str) -> Option<PublicKey> {
+        let bytes = model::Digest::from_hex(&hex.to_ascii_lowercase()).ok()?;
+        let key = ed25519_dalek::VerifyingKey::from_bytes(bytes.as_bytes()).ok()?;
+        PublicKey::from_ed25519(&key).ok()
+    }
+
+    /// Returns the hex of an Ed25519 key's 32 bytes; none of another key.
+    pub(crate) fn ed25519_hex(&self) -> Option<String> {
+        match &self.point {
+            Point::P256(_) => None,
+            Point::Ed25519(key) => {
+                Some(key.as_bytes().iter().map(|byte| format!("{byte:02x}")).collect())
+            }
+        }
+    }
+
     /// Returns its name.
     pub fn id(&self) -> KeyId {
         KeyId(Digest::of(&self.spki))

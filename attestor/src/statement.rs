@@ -18,7 +18,7 @@ use crate::builder::BuilderConfig;
 use crate::credentials;
 use crate::order::{self, Refused};
 use crate::predicate::dependencies::{DependencyManifest, DigestSet, sha256};
-use crate::predicate::provenance;
+use crate::predicate::{Further, link, provenance, runtime_trace, scai, test_result};
 
 /// The type of every statement.
 pub const STATEMENT_TYPE: &str = "https://in-toto.io/Statement/v1";
@@ -70,6 +70,31 @@ pub fn derive(record: &Record, config: &BuilderConfig) -> Result<Derived, Refuse
     Ok(Derived { statement_bytes, dependency_manifest })
 }
 
+/// Derives a further statement about one artifact.
+///
+/// # Errors
+/// As [`derive`], and where the Record does not say what it would have to.
+pub fn derive_further(
+    record: &Record,
+    config: &BuilderConfig,
+    further: Further,
+) -> Result<Vec<u8>, Refused> {
+    // The provenance of the same Record is what the further statement leans on: where that is refused,
+    // nothing else is said either.
+    let provenance = derive(record, config)?.statement_bytes;
+    let builder = provenance::builder(record, config)?;
+    let subject = std::slice::from_ref(&record.observed.subject);
+    let kind = further.predicate_type();
+    match further {
+        Further::TestResult => write(subject, kind, test_result::test_result(record)?),
+        Further::Scai => write(subject, kind, scai::scai(record, builder, &provenance)),
+        Further::Link => write(subject, kind, link::link(record)?),
+        Further::RuntimeTrace => {
+            write(subject, kind, runtime_trace::runtime_trace(record, builder)?)
+        }
+    }
+}
+
 /// Writes a statement about files with a predicate that somebody else wrote (`kiln attest`). The
 /// predicate's bytes stand in it as they came. That its type is none that the attestor derives is
 /// the caller's check.
@@ -101,7 +126,7 @@ fn write<P: Serialize>(
     Ok(bytes)
 }
 
-fn refuse_credentials(bytes: &[u8]) -> Result<(), Refused> {
+pub(crate) fn refuse_credentials(bytes: &[u8]) -> Result<(), Refused> {
     let value = serde_json::from_slice(bytes).map_err(Refused::Write)?;
     match credentials::find(&value) {
         Some(place) => Err(Refused::Credential { place }),

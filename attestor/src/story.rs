@@ -15,6 +15,7 @@ use serde_json::Value;
 use crate::bundle::{self, Attestation, EvidenceError};
 use crate::claims::{self, ClaimsError, Dependency, Statement};
 use crate::dsse;
+use crate::predicate;
 use crate::strict_json::{self, Caps};
 
 /// Tools worth naming in one sentence: the name in a purl up to its version suffix, and what people
@@ -48,6 +49,8 @@ pub enum Told {
         predicate_type: Option<String>,
         /// The subjects' names and digests, as they stand.
         subjects: Vec<ToldSubject>,
+        /// What a predicate of ours says, each line with its name; empty for any other.
+        says: Vec<(String, String)>,
     },
 }
 
@@ -214,6 +217,10 @@ fn tell(attestation: &Attestation, manifest: Option<&[u8]>) -> Result<Told, Insp
         }
         Err(ClaimsError::Kind { .. }) => Ok(other(attestation)),
         Err(_) if attestation.envelope.payload_type() != dsse::PAYLOAD_TYPE => {
+            Ok(other(attestation))
+        }
+        // Classic metadata of in-toto has the same payload type and is no statement.
+        Err(_) if matches!(other(attestation), Told::Other { ref says, .. } if !says.is_empty()) => {
             Ok(other(attestation))
         }
         Err(error) => Err(InspectError::Statement(error)),
@@ -383,6 +390,12 @@ fn other(attestation: &Attestation) -> Told {
         payload_type: attestation.envelope.payload_type().to_owned(),
         predicate_type: value.get("predicateType").and_then(Value::as_str).map(str::to_owned),
         subjects: subjects.map(|all| all.iter().map(told).collect()).unwrap_or_default(),
+        says: value
+            .get("predicateType")
+            .and_then(Value::as_str)
+            .and_then(|kind| predicate::told::told(kind, value.get("predicate")?))
+            .or_else(|| predicate::told::classic(&value))
+            .unwrap_or_default(),
     }
 }
 

@@ -170,6 +170,22 @@ pub(crate) fn further(best: Option<Refusal>, other: Refusal) -> Refusal {
     }
 }
 
+/// Says whether an envelope holds a statement of this type about this digest, signed by this key. It is
+/// no trust decision: of what the statement says nothing is looked at.
+pub fn names(
+    envelope: &Envelope,
+    key: &PublicKey,
+    predicate_type: &'static str,
+    digest: &Digest,
+) -> bool {
+    let signed = key.check(&envelope.signed_bytes(), envelope.signature()).is_ok();
+    let is_statement = envelope.payload_type() == dsse::PAYLOAD_TYPE;
+    signed
+        && is_statement
+        && claims::read_subjects(envelope.unverified_payload(), predicate_type)
+            .is_ok_and(|subjects| subjects.iter().any(|one| one.digest == Some(*digest)))
+}
+
 /// Judges one envelope alone.
 fn judge(
     artifact: &Artifact<'_>,

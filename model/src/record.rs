@@ -256,6 +256,28 @@ pub struct StepRecord {
     pub left_processes: u32,
     /// Where it wanted to go in vain: `HOST` or `ADDRESS:PORT`, and ` by PROCESS` where that is known.
     pub network_attempts: Vec<String>,
+    /// Whether it was heard where it wanted to go; else `network_attempts` says nothing.
+    #[serde(default)]
+    pub network_heard: bool,
+    /// What the report of a test says. It is told and decides nothing: that is the exit code's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cases: Option<Cases>,
+}
+
+/// What the cases of a test came to, counted one by one from its report.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Cases {
+    /// All of them.
+    pub tests: u64,
+    /// Those whose check did not hold.
+    pub failures: u64,
+    /// Those that could not be run to their end.
+    pub errors: u64,
+    /// Those that were left out.
+    pub skipped: u64,
+    /// The first that failed or erred, in the order of the report.
+    pub not_passed: Vec<String>,
 }
 
 /// One output of a step.
@@ -311,6 +333,27 @@ pub struct GitId(String);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("is not lower-case hex of the right length")]
 pub struct NotHex;
+
+impl Cases {
+    /// Returns the counts in a few words: `12 tests, 1 failure, 2 skipped`.
+    pub fn words(&self) -> String {
+        let one = |count: u64, word: &str| {
+            let many = if count == 1 || word == "skipped" { "" } else { "s" };
+            format!("{count} {word}{many}")
+        };
+        let mut words = vec![one(self.tests, "test")];
+        let more = [(self.failures, "failure"), (self.errors, "error"), (self.skipped, "skipped")];
+        words.extend(
+            more.iter().filter(|(count, _)| *count > 0).map(|(count, word)| one(*count, word)),
+        );
+        words.join(", ")
+    }
+
+    /// Returns how many failed or erred and are not among the named.
+    pub fn unnamed(&self) -> u64 {
+        (self.failures + self.errors).saturating_sub(self.not_passed.len() as u64)
+    }
+}
 
 impl Nonce {
     /// Returns the nonce of these random bits.

@@ -334,6 +334,8 @@ fn step_record(step: &Step, ran: &Ran) -> StepRecord {
         limits: limits_in_force(step),
         left_processes: result.left_processes,
         network_attempts: result.network_attempts.clone(),
+        network_heard: result.network_heard,
+        cases: ran.cases.clone().filter(|_| step.test),
     }
 }
 

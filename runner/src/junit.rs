@@ -11,9 +11,9 @@
 //!
 //! Does no I/O.
 
+pub use model::record::Cases;
 use quick_xml::events::{BytesStart, Event};
 use quick_xml::{Reader, XmlVersion};
-use serde::{Deserialize, Serialize};
 
 /// Largest report that is read, in bytes: some 50,000 cases with their output.
 pub const BYTES_MAX: u64 = 32 << 20;
@@ -27,22 +27,6 @@ const ATTRIBUTES_MAX: usize = 32;
 const NAMED_MAX: usize = 10;
 /// Longest name of a case that is kept, in characters.
 const NAME_CHARS_MAX: usize = 200;
-
-/// What the cases of a test came to.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Cases {
-    /// All of them.
-    pub tests: u64,
-    /// Those whose check did not hold.
-    pub failures: u64,
-    /// Those that could not be run to their end.
-    pub errors: u64,
-    /// Those that were left out.
-    pub skipped: u64,
-    /// The first that failed or erred, in the order of the report.
-    pub not_passed: Vec<String>,
-}
 
 /// Why a report is not read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -220,27 +204,6 @@ fn name(element: &BytesStart<'_>) -> String {
         (_, true) => "a case without a name".to_owned(),
         (true, false) => name,
         (false, false) => format!("{class}.{name}"),
-    }
-}
-
-impl Cases {
-    /// Returns the counts in a few words: `12 tests, 1 failure, 2 skipped`.
-    pub fn words(&self) -> String {
-        let one = |count: u64, word: &str| {
-            let many = if count == 1 || word == "skipped" { "" } else { "s" };
-            format!("{count} {word}{many}")
-        };
-        let mut words = vec![one(self.tests, "test")];
-        let more = [(self.failures, "failure"), (self.errors, "error"), (self.skipped, "skipped")];
-        words.extend(
-            more.iter().filter(|(count, _)| *count > 0).map(|(count, word)| one(*count, word)),
-        );
-        words.join(", ")
-    }
-
-    /// Returns how many failed or erred and are not among the named.
-    pub fn unnamed(&self) -> u64 {
-        (self.failures + self.errors).saturating_sub(self.not_passed.len() as u64)
     }
 }
 

@@ -13,7 +13,7 @@
     reason = "the attestor's process is started here and nowhere else"
 )]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
@@ -22,7 +22,9 @@ use std::process::{Child, Command, Stdio};
 
 use attestor::builder::BuilderConfig;
 use attestor::client::{self, ClientError};
-use attestor::pipe::{Answer, KeyInfo, RefusedAnswer, RefusedKind, Request};
+use attestor::links::classic;
+use attestor::pipe::{self, Answer, KeyInfo, RefusedAnswer, RefusedKind, Request, State};
+use attestor::predicate::Further;
 use attestor::public_key::PublicKey;
 use attestor::trust::Trust;
 use attestor::verify::{Artifact, Evidence, Expected};
@@ -59,8 +61,12 @@ pub struct Signer {
 pub struct Signed {
     /// The content of `X.sigstore.json`.
     pub bundle: Vec<u8>,
-    /// The content of `X.intoto.jsonl`.
-    pub line: Vec<u8>,
+    /// The content of `X.intoto.jsonl`: the provenance, then each further statement.
+    pub lines: Vec<u8>,
+    /// The name of the classic link and its content, where one is wanted.
+    pub link: Option<(String, Vec<u8>)>,
+    /// The content of each `X.PREDICATE.sigstore.json`.
+    pub further: Vec<(Further, Vec<u8>)>,
     /// The content of `X.dependencies.json`, where there is one.
     pub dependencies: Option<Vec<u8>>,
 }
@@ -144,7 +150,8 @@ fn stamp(config: &Path) -> Option<Vec<u64>> {
     Some(numbers)
 }
 
-/// Has the attestor sign one statement for each Record, about the bytes of its artifact.
+/// Has the attestor sign the provenance of each Record, about the bytes of its artifact, and each
+/// further statement.
 ///
 /// # Errors
 /// What the attestor refused, or why it could not be asked.
@@ -152,6 +159,8 @@ pub fn sign(
     context: &Context,
     store: &Store,
     wanted: &[(&Record, &Made)],
+    attest: &BTreeSet<Further>,
+    link_by: Option<&PublicKey>,
 ) -> Result<Vec<Signed>, Diagnostic> {
     if wanted.is_empty() {
         return Ok(Vec::new());
@@ -169,14 +178,31 @@ pub fn sign(
                 .caused_by(&error)
         })?;
         let request = Request::Sign(Box::new((*record).clone()));
-        match process.ask(&request, &[opened.as_fd()])? {
-            Answer::Signed(signed) => all.push(Signed {
-                bundle: signed.bundle.into_bytes(),
-                line: signed.line.into_bytes(),
-                dependencies: signed.manifest.map(|manifest| manifest.text.into_bytes()),
-            }),
-            other => return Err(unexpected(other)),
+        let provenance = process.signed(&request, &opened)?;
+        let mut signed = Signed {
+            bundle: provenance.bundle.into_bytes(),
+            lines: provenance.line.into_bytes(),
+            link: None,
+            further: Vec::with_capacity(attest.len()),
+            dependencies: provenance.manifest.map(|manifest| manifest.text.into_bytes()),
+        };
+        for further in attest {
+            let state = State { record: (*record).clone(), further: *further };
+            let one = process.signed(&Request::State(Box::new(state)), &opened)?;
+            signed.lines.extend_from_slice(one.line.as_bytes());
+            signed.further.push((*further, one.bundle.into_bytes()));
         }
+        if let Some(key) = link_by {
+            let request = Request::ClassicLink(Box::new((*record).clone()));
+            let line = process.signed(&request, &opened)?.line;
+            let name = classic::file_name(&record.observed.subject.name, key);
+            let file = classic::file(&line, key).map_err(|error| {
+                Diagnostic::new(Code::Internal, "the attestor's link cannot be read")
+                    .caused_by(&error)
+            })?;
+            signed.link = Some((name, file.into_bytes()));
+        }
+        all.push(signed);
     }
     process.end()?;
     Ok(all)
@@ -364,6 +390,14 @@ impl Process {
             Diagnostic::new(Code::AttestorRefused, "cannot speak with the attestor's process")
                 .caused_by(&error)
         })
+    }
+
+    /// Asks for one signature about one file.
+    fn signed(&self, request: &Request, file: &std::fs::File) -> Result<pipe::Signed, Diagnostic> {
+        match self.ask(request, &[file.as_fd()])? {
+            Answer::Signed(signed) => Ok(signed),
+            other => Err(unexpected(other)),
+        }
     }
 
     fn end(self) -> Result<(), Diagnostic> {

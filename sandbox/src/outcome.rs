@@ -125,6 +125,9 @@ pub struct Outcome {
     pub limits_hit: Vec<LimitName>,
     /// Where it wanted to go, sorted, each once.
     pub network_attempts: Vec<NetworkAttempt>,
+    /// Whether it was heard where it wanted to go, from its first call to its last; else
+    /// `network_attempts` says nothing.
+    pub network_heard: bool,
     /// The work folder `/build` and each view, parents before children.
     pub views: Vec<Writable>,
     /// What the views lie in, where it has to outlive the step; it goes when this is dropped.

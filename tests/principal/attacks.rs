@@ -253,3 +253,24 @@ fn one_user_cannot_keep_others_waiting() {
     assert!(flat.contains("5 requests in a minute; try again in"), "{flat}");
     host.kiln_as(ADMIN, &["key", "show"]).exits(0);
 }
+
+#[test]
+fn further_statements_are_only_of_what_was_ordered() {
+    if !can_be_others() {
+        return;
+    }
+    let host = Host::new();
+    let request = host.signed_request();
+    let artifact = host.artifact();
+    let both = ["order", "observed"];
+    let other = with(&request, &both, "/nonce", &json!("ab".repeat(16)));
+    let state = |request: &Value| json!({"state": {"record": request["sign"], "further": "link"}});
+    let link = |request: &Value| json!({"classic-link": request["sign"]});
+    for wrap in [&state as &dyn Fn(&Value) -> Value, &link] {
+        host.refuses(BUILDER, &wrap(&other), &[&artifact], "no-order");
+        host.refuses(CONTROL, &wrap(&request), &[&artifact], "role");
+    }
+    let signed = host.ask(BUILDER, &state(&request), &[&artifact]);
+    assert!(signed["signed"]["line"].is_string(), "{signed}");
+    assert!(host.check_log().exits(0).says("2 lines, the chain holds"));
+}

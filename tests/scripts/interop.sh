@@ -51,3 +51,19 @@ for kind in ecdsa ed25519; do
     >"$XDG_CONFIG_HOME/kiln/attestor.toml"
   build_and_check "$name"
 done
+
+heading "Further statements and a classic link"
+own_home home-further
+mkdir "$scratch/further"
+cp "$root"/examples/hello/* "$scratch/further"
+cd "$scratch/further"
+printf 'tests:\n  - {name: greets, from: {build.hello: hello}, run: ./hello}\n' >>kiln.yaml
+commit_all hello
+"$kiln" -q key generate --algorithm ed25519
+"$kiln" key export >"$scratch/further.pem"
+"$kiln" build --locked --attest test-result,scai,link,runtime-trace,in-toto-link
+"$venv/bin/python" "$root/tests/interop/check_statements.py" kiln-out hello "$scratch/further.pem"
+"$venv/bin/python" "$root/tests/interop/check_in_toto_verify.py" kiln-out hello "$scratch/further.pem"
+
+heading "Layouts, judged by in-toto-verify and by kiln"
+"$venv/bin/python" "$root/tests/interop/check_layouts.py" "$kiln"

@@ -21,6 +21,8 @@ pub(crate) const LIST_BYTES_MAX: usize = 256 << 10;
 
 /// The media type of the dependency manifest.
 pub const MANIFEST_MEDIA_TYPE: &str = "application/vnd.kiln.dependencies.v1+json";
+/// The role that the manifest's entry has.
+pub(crate) const MANIFEST_ROLE: &str = "manifest";
 /// What follows the artifact's name in the manifest's.
 pub const MANIFEST_SUFFIX: &str = ".dependencies.json";
 
@@ -91,7 +93,7 @@ pub(crate) fn list(record: &Record) -> Result<Listed, serde_json::Error> {
         digest: sha256(&Digest::of(&bytes)),
         media_type: Some(MANIFEST_MEDIA_TYPE.to_owned()),
         annotations: BTreeMap::from([
-            ("role".to_owned(), "manifest".to_owned()),
+            ("role".to_owned(), MANIFEST_ROLE.to_owned()),
             ("entries".to_owned(), all.len().to_string()),
         ]),
     });

@@ -3,18 +3,72 @@
 //! | Predicate | Type | File |
 //! |---|---|---|
 //! | SLSA provenance | [`provenance::PREDICATE_TYPE`] | `provenance.rs`, with `run_details.rs` and `dependencies.rs` |
+//! | Test result | [`test_result::PREDICATE_TYPE`] | `test_result.rs` |
+//! | SCAI | [`scai::PREDICATE_TYPE`] | `scai.rs` |
+//! | Link | [`link::PREDICATE_TYPE`] | `link.rs` |
+//! | Runtime trace | [`runtime_trace::PREDICATE_TYPE`] | `runtime_trace.rs` |
+//!
+//! The first is made of every signed build; the others where they are asked for: [`Further`].
 //!
 //! Types that are derived here, now or later, are never signed on somebody else's word:
 //! [`is_derived`] lists them.
 
 pub mod dependencies;
+pub mod link;
 pub mod provenance;
 pub(crate) mod run_details;
+pub mod runtime_trace;
+pub mod scai;
+pub mod test_result;
+pub(crate) mod told;
+
+use serde::{Deserialize, Serialize};
+
+/// A predicate that is derived besides the provenance, where it is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Further {
+    /// What the tests came to.
+    TestResult,
+    /// Which guarantees held.
+    Scai,
+    /// Materials and product.
+    Link,
+    /// Where the steps wanted to go on a network.
+    RuntimeTrace,
+}
+
+impl Further {
+    /// All of them, in the order in which they are written.
+    pub const ALL: [Further; 4] =
+        [Further::TestResult, Further::Scai, Further::Link, Further::RuntimeTrace];
+
+    /// Returns its name, as the command line and file names have it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Further::TestResult => "test-result",
+            Further::Scai => "scai",
+            Further::Link => "link",
+            Further::RuntimeTrace => "runtime-trace",
+        }
+    }
+
+    /// Returns its predicate type.
+    pub fn predicate_type(self) -> &'static str {
+        match self {
+            Further::TestResult => test_result::PREDICATE_TYPE,
+            Further::Scai => scai::PREDICATE_TYPE,
+            Further::Link => link::PREDICATE_TYPE,
+            Further::RuntimeTrace => runtime_trace::PREDICATE_TYPE,
+        }
+    }
+}
 
 /// The predicate types that only the attestor itself states, of any version (decision 31).
 /// Lower case, without scheme: what people write otherwise is compared after folding both away.
-const DERIVED: [&str; 7] = [
+const DERIVED: [&str; 8] = [
     "in-toto.io/attestation/link/",
+    "in-toto.io/attestation/runtime-trace/",
     "in-toto.io/attestation/scai/",
     "in-toto.io/attestation/test-result/",
     "in-toto.io/link/",
@@ -59,7 +113,11 @@ mod tests {
             "https://in-toto.io/attestation/test-result/v0.1",
             "https://in-toto.io/attestation/scai/attribute-report/v0.2",
             "https://in-toto.io/attestation/scai/v0.3",
-        ] {
+            "https://in-toto.io/attestation/runtime-trace/v0.1",
+        ]
+        .into_iter()
+        .chain(Further::ALL.map(Further::predicate_type))
+        {
             assert!(is_derived(derived), "{derived}");
         }
         for own in

@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use super::dependencies::{self, DependencyManifest, Descriptor, DigestSet};
 use super::run_details::{self, Details};
-use crate::builder::BuilderConfig;
+use crate::builder::{BuilderConfig, BuilderId};
 use crate::order::Refused;
 
 /// The predicate type, matched as a text by every verifier.
@@ -87,10 +87,7 @@ pub(crate) fn provenance(
         .iter()
         .map(|(name, root)| (name.clone(), dependencies::sha256(root)))
         .collect();
-    let backend = &observed.run.backend;
-    let builder = config
-        .id(backend, !record.order.waivers.is_empty())
-        .ok_or_else(|| Refused::Backend { backend: model::text::escape(backend.as_bytes()) })?;
+    let builder = builder(record, config)?;
     let predicate = Provenance {
         build_definition: BuildDefinition {
             build_type,
@@ -107,6 +104,28 @@ pub(crate) fn provenance(
         run_details: run_details::details(&observed.run, builder)?,
     };
     Ok((predicate, listed.manifest))
+}
+
+/// Returns the builder.id that the attestor has for what ran the steps.
+///
+/// # Errors
+/// A backend that `config` has no id for.
+pub(crate) fn builder<'c>(
+    record: &Record,
+    config: &'c BuilderConfig,
+) -> Result<&'c BuilderId, Refused> {
+    let backend = &record.observed.run.backend;
+    config
+        .id(backend, !record.order.waivers.is_empty())
+        .ok_or_else(|| Refused::Backend { backend: model::text::escape(backend.as_bytes()) })
+}
+
+/// Returns the build type of a request.
+pub(crate) fn build_type(asked: &Asked) -> &'static str {
+    match asked {
+        Asked::Build { .. } => BUILD_TYPE_BUILD,
+        Asked::Run { .. } => BUILD_TYPE_RUN,
+    }
 }
 
 /// Returns the build type and its external parameters: the Order, without nonce and deadline, which

@@ -135,7 +135,7 @@ pub(crate) fn details(run: &RunDetails, builder: &BuilderId) -> Result<Details, 
 }
 
 /// Returns what held in every step; where steps differ in the detail only, the detail is left empty.
-fn everywhere_enforced(steps: &[StepRecord]) -> Vec<Mechanism> {
+pub(crate) fn everywhere_enforced(steps: &[StepRecord]) -> Vec<Mechanism> {
     let Some((first, others)) = steps.split_first() else { return Vec::new() };
     let held = |enforced: &Enforced, wanted: &Mechanism, exactly: bool| {
         enforced.mechanisms.iter().any(|one| {
@@ -199,7 +199,7 @@ fn byproduct(one: &Byproduct) -> Descriptor {
     }
 }
 
-fn plain(name: &str, digest: DigestSet) -> Descriptor {
+pub(crate) fn plain(name: &str, digest: DigestSet) -> Descriptor {
     Descriptor {
         name: name.to_owned(),
         uri: None,
@@ -210,7 +210,7 @@ fn plain(name: &str, digest: DigestSet) -> Descriptor {
 }
 
 /// Writes seconds since 1970 as RFC 3339 in UTC with `Z`, whole seconds.
-fn time(seconds: i64) -> Result<String, Refused> {
+pub(crate) fn time(seconds: i64) -> Result<String, Refused> {
     match Timestamp::from_second(seconds) {
         Ok(time) => Ok(time.to_string()),
         Err(_) => Err(Refused::Calendar { seconds }),

@@ -17,7 +17,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use model::Digest;
-use model::record::{Nonce, Order};
+use model::record::{Nonce, Order, Record};
 use serde_json::value::RawValue;
 
 use super::channel::Received;
@@ -35,9 +35,10 @@ use crate::envelope;
 use crate::order::{Refused, check_clock, check_deadline, check_name};
 use crate::pipe::{
     Answer, Attest, ManifestFile, OpenOrder, OpenedOrder, PREDICATE_BYTES_MAX, PipeError, Request,
-    Signed,
+    Signed, further_nonce,
 };
 use crate::predicate;
+use crate::public_key::PublicKey;
 use crate::signer::SignError;
 use crate::statement::{self, Derived};
 use crate::strict_json::{self, Caps, JsonError};
@@ -153,13 +154,22 @@ fn serve(
         let (claimed, came) = (request.blobs().len(), descriptors.len());
         return Err(ServeError::Subject(SubjectError::Count { claimed, came }));
     }
-    if let Request::Sign(_) | Request::Attest(_) | Request::Summarise(_) = request {
+    if let Request::Sign(_)
+    | Request::State(_)
+    | Request::ClassicLink(_)
+    | Request::Attest(_)
+    | Request::Summarise(_) = request
+    {
         return sign(places, asker, &keyring, &request, descriptors, now).map(Answer::Signed);
     }
     let _lock = places.lock()?;
     let key = |result: Result<_, KeyringError>| result.map(Answer::Key).map_err(ServeError::Key);
     match request {
-        Request::Sign(_) | Request::Attest(_) | Request::Summarise(_) => Err(ServeError::Nonce),
+        Request::Sign(_)
+        | Request::State(_)
+        | Request::ClassicLink(_)
+        | Request::Attest(_)
+        | Request::Summarise(_) => Err(ServeError::Nonce),
         Request::Generate { algorithm } => key(keyring.generate(algorithm, now)),
         Request::Rotate { algorithm } => key(keyring.rotate(algorithm, now)),
         Request::Import { path } => key(keyring.import(Path::new(&path), now)),
@@ -178,7 +188,9 @@ impl Places {
 fn check_role(asker: Asker, request: &Request) -> Result<(), ServeError> {
     let (needed, what) = match request {
         Request::Show => return Ok(()),
-        Request::Sign(_) => (Role::Build, "sign what a build observed"),
+        Request::Sign(_) | Request::State(_) | Request::ClassicLink(_) => {
+            (Role::Build, "sign what a build observed")
+        }
         Request::OpenOrder(_) => (Role::Control, "open an order"),
         Request::Attest(_) => (Role::Control, "attest"),
         Request::Summarise(_) => (Role::Control, "pass judgement"),
@@ -217,7 +229,7 @@ fn sign(
     let identity = Digest::of(&serde_json::to_vec(request).map_err(ServeError::Write)?);
     // 2. What was answered before, to this user.
     let lock = places.lock()?;
-    if let Some(signed) = known(places, asker, request, nonce, &identity, now)? {
+    if let Some(signed) = known(places, asker, request, &nonce, &identity, now)? {
         return Ok(signed);
     }
     // 3. In time, by our own clock, and ordered.
@@ -231,7 +243,7 @@ fn sign(
     subjects::check(&request.blobs(), descriptors).map_err(ServeError::Subject)?;
     // 5. One at a time; another one may have come first.
     let _lock = places.lock()?;
-    if let Some(signed) = known(places, asker, request, nonce, &identity, now)? {
+    if let Some(signed) = known(places, asker, request, &nonce, &identity, now)? {
         return Ok(signed);
     }
     // 6. What is claimed.
@@ -255,9 +267,9 @@ fn sign(
     // 8. Durable, then out.
     let journal = Journal::open(&places.state).map_err(ServeError::Journal)?;
     journal.sweep().map_err(ServeError::Journal)?;
-    journal.append(nonce, identity, &signed).map_err(ServeError::Journal)?;
+    journal.append(&nonce, identity, &signed).map_err(ServeError::Journal)?;
     let log = SignedLog::new(&places.state);
-    log.append(nonce, asker.uid(), now, &signed).map_err(ServeError::Log)?;
+    log.append(&nonce, asker.uid(), now, &signed).map_err(ServeError::Log)?;
     Ok(signed)
 }
 
@@ -300,7 +312,8 @@ fn check_ordered(
 /// Returns the Order that a request answers, where it answers one.
 fn order(request: &Request) -> Option<&Order> {
     match request {
-        Request::Sign(record) => Some(&record.order),
+        Request::Sign(record) | Request::ClassicLink(record) => Some(&record.order),
+        Request::State(state) => Some(&state.record.order),
         Request::Attest(_)
         | Request::Summarise(_)
         | Request::Generate { .. }
@@ -311,11 +324,13 @@ fn order(request: &Request) -> Option<&Order> {
     }
 }
 
-fn nonce(request: &Request) -> Option<&Nonce> {
+fn nonce(request: &Request) -> Option<Nonce> {
     match request {
-        Request::Sign(record) => Some(&record.order.nonce),
-        Request::Attest(attest) => Some(&attest.nonce),
-        Request::Summarise(summarise) => Some(&summarise.nonce),
+        Request::Sign(record) => Some(record.order.nonce.clone()),
+        Request::State(state) => state.nonce(),
+        Request::ClassicLink(record) => further_nonce(record, "classic-link"),
+        Request::Attest(attest) => Some(attest.nonce.clone()),
+        Request::Summarise(summarise) => Some(summarise.nonce.clone()),
         Request::Generate { .. }
         | Request::Show
         | Request::Import { .. }
@@ -326,10 +341,8 @@ fn nonce(request: &Request) -> Option<&Nonce> {
 
 fn check_time(request: &Request, now: i64) -> Result<(), Refused> {
     match request {
-        Request::Sign(record) => {
-            check_deadline(record.order.deadline, now)?;
-            check_clock(record, now)
-        }
+        Request::Sign(record) | Request::ClassicLink(record) => check_record_time(record, now),
+        Request::State(state) => check_record_time(&state.record, now),
         Request::Attest(attest) => check_deadline(attest.deadline, now),
         Request::Summarise(summarise) => check_deadline(summarise.deadline, now),
         Request::Generate { .. }
@@ -340,11 +353,27 @@ fn check_time(request: &Request, now: i64) -> Result<(), Refused> {
     }
 }
 
+fn check_record_time(record: &Record, now: i64) -> Result<(), Refused> {
+    check_deadline(record.order.deadline, now)?;
+    check_clock(record, now)
+}
+
 fn derive(keyring: &Keyring, request: &Request, now: i64) -> Result<Derived, ServeError> {
     match request {
         Request::Sign(record) => {
             let builder = keyring.builder().map_err(ServeError::Key)?;
             statement::derive(record, &builder).map_err(ServeError::Record)
+        }
+        Request::State(state) => {
+            let builder = keyring.builder().map_err(ServeError::Key)?;
+            let derived = statement::derive_further(&state.record, &builder, state.further);
+            let statement_bytes = derived.map_err(ServeError::Record)?;
+            Ok(Derived { statement_bytes, dependency_manifest: None })
+        }
+        Request::ClassicLink(record) => {
+            let signer = keyring.signer().map_err(ServeError::Key)?;
+            let statement_bytes = classic_link(record, signer.public())?;
+            Ok(Derived { statement_bytes, dependency_manifest: None })
         }
         Request::Attest(attest) => {
             let statement_bytes = foreign(attest)?;
@@ -363,6 +392,16 @@ fn derive(keyring: &Keyring, request: &Request, now: i64) -> Result<Derived, Ser
         | Request::Rotate { .. }
         | Request::OpenOrder(_) => Err(ServeError::Nonce),
     }
+}
+
+#[cfg(feature = "classic-links")]
+fn classic_link(record: &Record, key: &PublicKey) -> Result<Vec<u8>, ServeError> {
+    crate::links::derive::link(record, key).map_err(ServeError::Record)
+}
+
+#[cfg(not(feature = "classic-links"))]
+fn classic_link(_: &Record, _: &PublicKey) -> Result<Vec<u8>, ServeError> {
+    Err(ServeError::Record(Refused::NoLinks))
 }
 
 /// Writes a statement around a predicate that the user wrote, if its type is none of ours.

@@ -145,6 +145,8 @@ fn run_details() -> RunDetails {
             limits: BTreeMap::from([("memory".into(), "4Gi".into())]),
             left_processes: 0,
             network_attempts: Vec::new(),
+            network_heard: true,
+            cases: None,
         }],
         byproducts: vec![
             byproduct("build.log", b"log", "text/plain"),

@@ -220,6 +220,15 @@ pub struct BuildArgs {
     /// Do not sign
     #[arg(long)]
     pub no_sign: bool,
+    /// What to state besides the provenance; signs or fails
+    #[arg(
+        long,
+        value_enum,
+        value_delimiter = ',',
+        value_name = "WHAT",
+        conflicts_with = "no_sign"
+    )]
+    pub attest: Vec<AttestName>,
     /// Orders that the control plane opened, for an attestor that listens
     #[arg(long, value_name = "F", env = "KILN_ORDERS")]
     pub orders: Option<PathBuf>,
@@ -229,6 +238,21 @@ pub struct BuildArgs {
     /// A guarantee that may be absent: files, processes, identity, syscalls, limits
     #[arg(long, value_name = "LAYER")]
     pub allow_missing: Vec<String>,
+}
+
+/// What is stated of an artifact besides its provenance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum AttestName {
+    /// What the tests came to.
+    TestResult,
+    /// Which guarantees held, and by which mechanisms.
+    Scai,
+    /// Materials and product, in the words of in-toto layouts.
+    Link,
+    /// Where the steps wanted to go on a network.
+    RuntimeTrace,
+    /// A classic in-toto link, STEP.KEYID.link; the key must be Ed25519.
+    InTotoLink,
 }
 
 /// What runs the steps. None ever stands in for another.
@@ -296,6 +320,15 @@ pub struct RunArgs {
     /// Do not sign
     #[arg(long)]
     pub no_sign: bool,
+    /// What to state besides the provenance; signs or fails
+    #[arg(
+        long,
+        value_enum,
+        value_delimiter = ',',
+        value_name = "WHAT",
+        conflicts_with = "no_sign"
+    )]
+    pub attest: Vec<AttestName>,
     /// Orders that the control plane opened, for an attestor that listens
     #[arg(long, value_name = "F", env = "KILN_ORDERS")]
     pub orders: Option<PathBuf>,
@@ -346,6 +379,15 @@ pub struct VerifyArgs {
     /// Write the verdict, signed, as a bare line and as a bundle
     #[arg(long, value_name = "OUT", requires = "policy", requires = "resource_uri", conflicts_with_all = ["key", "source", "level"])]
     pub vsa: Option<PathBuf>,
+    /// A layout of in-toto that the files must have followed, instead of provenance
+    #[arg(long, value_name = "F", requires = "layout_key", conflicts_with_all = ["bundle", "key", "source", "policy", "level", "deps", "vsa"])]
+    pub layout: Option<PathBuf>,
+    /// A key of the layout's owner; all that are given must have signed it
+    #[arg(long, value_name = "F", requires = "layout")]
+    pub layout_key: Vec<PathBuf>,
+    /// Where the links of the layout's steps lie [default: the current folder]
+    #[arg(long, value_name = "DIR", requires = "layout")]
+    pub link_dir: Option<PathBuf>,
     /// Print each check
     #[arg(long)]
     pub explain: bool,

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeSet;
 
+use attestor::predicate::Further;
 use model::isolation::Guarantee;
 use model::text;
 use serde_json::json;
 
-use super::args::BuildArgs;
+use super::args::{AttestName, BuildArgs};
 use super::{Ended, Session, stop};
 use crate::diagnostic::{Code, Diagnostic, Exit, exit_code, nearest, one_of};
 use crate::orders::Orders;
@@ -29,10 +30,12 @@ pub fn run(session: &Session, args: &BuildArgs) -> Ended {
         output: args.output.clone(),
         backend: session.backend(args.backend),
         use_cache: !args.no_cache,
-        signing: signing(args.sign, args.no_sign),
+        signing: signing(args.sign || !args.attest.is_empty(), args.no_sign),
         allow_dirty: args.allow_dirty,
         waived: waived(&args.allow_missing)?,
         inputs: args.inputs,
+        attest: attest(&args.attest),
+        classic_link: args.attest.contains(&AttestName::InTotoLink),
         orders,
         asked: AskedFor::Target { overrides: String::new() },
     };
@@ -77,6 +80,18 @@ fn with_confined(session: &Session, wish: &Wish, errors: Vec<Diagnostic>) -> Vec
     let help = "or use other mechanisms, as the provenance will say:  --backend confined";
     let with = |one: Diagnostic| if refused(&one) { one.help(help) } else { one };
     errors.into_iter().map(with).collect()
+}
+
+/// Returns what is stated besides the provenance.
+pub(super) fn attest(named: &[AttestName]) -> BTreeSet<Further> {
+    let one = |name: &AttestName| match name {
+        AttestName::TestResult => Some(Further::TestResult),
+        AttestName::Scai => Some(Further::Scai),
+        AttestName::Link => Some(Further::Link),
+        AttestName::RuntimeTrace => Some(Further::RuntimeTrace),
+        AttestName::InTotoLink => None,
+    };
+    named.iter().filter_map(one).collect()
 }
 
 /// Reads what the control plane ordered.

@@ -43,15 +43,19 @@ pub fn run(session: &Session, args: &InspectArgs) -> Ended {
     for one in &told {
         report::told(&match one {
             Told::Provenance(story) => tell(story),
-            Told::Other { payload_type, predicate_type, subjects } => {
+            Told::Other { payload_type, predicate_type, subjects, says } => {
                 let names: Vec<String> =
                     subjects.iter().map(|subject| safe(&subject.name)).collect();
-                format!(
+                let mut out = format!(
                     "A statement of another kind\n  payload    {}\n  predicate  {}\n  about      {}\n",
                     safe(payload_type),
                     safe(predicate_type.as_deref().unwrap_or("none")),
                     names.join(", ")
-                )
+                );
+                for (name, text) in says {
+                    out.push_str(&format!("  {:<10} {}\n", safe(name), safe(text)));
+                }
+                out
             }
         });
     }

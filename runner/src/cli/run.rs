@@ -11,7 +11,7 @@ use model::RelPath;
 use model::record::Asked;
 use model::text;
 
-use super::args::{InputsLevel, RunArgs};
+use super::args::{AttestName, InputsLevel, RunArgs};
 use super::command_line::CommandLine;
 use super::{Ended, Session, build};
 use crate::diagnostic::{Code, Diagnostic, Exit};
@@ -44,10 +44,12 @@ pub fn run(session: &Session, args: &RunArgs) -> Ended {
         output: None,
         backend: session.backend(args.backend),
         use_cache: !args.no_cache,
-        signing: build::signing(args.sign, args.no_sign),
+        signing: build::signing(args.sign || !args.attest.is_empty(), args.no_sign),
         allow_dirty: args.allow_dirty,
         waived: std::collections::BTreeSet::new(),
         inputs: InputsLevel::Plan,
+        attest: build::attest(&args.attest),
+        classic_link: args.attest.contains(&AttestName::InTotoLink),
         orders,
         asked: AskedFor::Command(asked(args)),
     };

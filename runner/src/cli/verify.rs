@@ -8,6 +8,7 @@
 
 mod dependencies;
 mod evidence;
+mod layout;
 mod oci;
 mod root;
 mod summary;
@@ -48,6 +49,9 @@ const COMMIT_CHARS: usize = 12;
 
 /// Decides about each file; all must be verified.
 pub fn run(session: &Session, args: &VerifyArgs) -> Ended {
+    if let Some(layout) = &args.layout {
+        return layout::run(session, args, layout);
+    }
     let trust = trust::read(session)?;
     let key = args.key.as_deref().map(|path| trust::key(session, path)).transpose()?;
     let source = args.source.as_deref().map(ExpectedSource::parse);

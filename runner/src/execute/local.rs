@@ -412,6 +412,7 @@ fn result(
         enforced: outcome.enforced.clone(),
         left_processes: outcome.left_processes,
         network_attempts: outcome.network_attempts.iter().map(ToString::to_string).collect(),
+        network_heard: outcome.network_heard,
     }
 }
 

@@ -48,6 +48,10 @@ pub struct StepResult {
     pub left_processes: u32,
     /// Where it wanted to go in vain: `HOST` or `ADDRESS:PORT`, and ` by PROCESS` where that is known.
     pub network_attempts: Vec<String>,
+    /// Whether it was heard where it wanted to go; else `network_attempts` says nothing. Results of
+    /// earlier versions do not say so.
+    #[serde(default)]
+    pub network_heard: bool,
 }
 
 /// A step with a result.

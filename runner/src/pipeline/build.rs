@@ -4,12 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use attestor::predicate::Further;
 use model::digest::Blob;
 use model::isolation::Guarantee;
 use model::record::Asked;
 use model::step::StepId;
 use sandbox::Backend;
 
+use super::further;
 use super::hand_over::{self, Job};
 use super::prepare::{self, Prepared};
 use super::ready::Readiness;
@@ -58,6 +60,10 @@ pub struct Wish {
     pub waived: BTreeSet<Guarantee>,
     /// What `NAME.inputs` holds.
     pub inputs: InputsLevel,
+    /// What is stated besides the provenance.
+    pub attest: BTreeSet<Further>,
+    /// Whether a classic link is written as well.
+    pub classic_link: bool,
     /// What the control plane ordered, where it did.
     pub orders: Option<Orders>,
     /// Makes what was asked for of an artifact's name and matrix choice.
@@ -148,10 +154,12 @@ pub fn build(
     let begun = begin(session, project, wish, talk)?;
     let project = begun.project.as_ref().unwrap_or(project);
     let (surveyed, ready) = (begun.surveyed, begun.ready);
+    further::check(wish, &surveyed.sketch)?;
     let store = session.store()?;
     // 2. Look at the sources, and decide about signing.
     let looked = prepare::look(session, project, &surveyed, &wish.waived, &store)?;
     let signing = wish.signing.decide(session, &store, &looked, wish)?;
+    further::check_link(wish, &signing)?;
     // 3. Bring in, and plan.
     let owner = || ready.owner(&store.run_path());
     let ready = || ready.rehearsed(&store.run_path()).to_vec();

@@ -12,24 +12,27 @@ use model::record::Record;
 use model::relpath::Name;
 
 use crate::artifacts::Made;
-use crate::cli::args::InputsLevel;
 use crate::export::OutFolder;
 use crate::sign;
 use crate::store;
 
+use super::build::Wish;
+use super::further;
 use super::signing::Decided;
 
 /// Largest evidence file that is read, in bytes.
 const EVIDENCE_BYTES_MAX: u64 = 64 << 20;
 
 /// Returns the artifacts whose evidence is absent or not what would be signed now, by position.
-/// Nothing is stale where nothing is signed.
+/// Nothing is stale where nothing is signed. `further` says whether that is asked of what is stated
+/// besides the provenance as well.
 pub fn stale(
     out: &OutFolder,
     made: &[Made],
     records: &[Record],
     signing: &Decided,
-    inputs: InputsLevel,
+    wish: &Wish,
+    further: bool,
 ) -> Vec<usize> {
     let Decided::With(signer) = signing else { return Vec::new() };
     let fresh = |made: &Made, record: &Record| -> bool {
@@ -39,8 +42,8 @@ pub fn stale(
         };
         let listed = read(".dependencies.json");
         [bundle, line].iter().all(|evidence| {
-            sign::says_the_same(signer, record, evidence, listed.as_deref(), inputs.as_str())
-        })
+            sign::says_the_same(signer, record, evidence, listed.as_deref(), wish.inputs.as_str())
+        }) && (!further || further::is_fresh(out, made, wish, signer))
     };
     let pairs = made.iter().zip(records).enumerate();
     pairs.filter(|(_, (made, record))| !fresh(made, record)).map(|(index, _)| index).collect()
@@ -57,7 +60,7 @@ pub fn digest(out: &OutFolder, name: &Name) -> Option<Digest> {
 }
 
 /// Returns a plain file of the output folder; a link, or anything else, is none.
-fn read(out: &OutFolder, name: &str) -> Option<Vec<u8>> {
+pub(super) fn read(out: &OutFolder, name: &str) -> Option<Vec<u8>> {
     let path = out.path_of(&Name::new(name).ok()?);
     if !path.symlink_metadata().ok()?.is_file() {
         return None;

@@ -12,8 +12,10 @@ use model::relpath::{Name, RelPath};
 use model::step::StepId;
 
 use super::before::Before;
+use super::beside;
 use super::build::{AskedFor, FinishedArtifact, Wish, project_key, stories};
 use super::freshness;
+use super::further;
 use super::prepare::Prepared;
 use super::signing::Decided;
 use crate::artifacts::{self, Made};
@@ -26,7 +28,7 @@ use crate::plan::Artifact;
 use crate::project::{BUILD_FILE, LOCK_FILE, OUTPUT_FOLDER, Project};
 use crate::report::{Event, State, Talk};
 use crate::schedule::Ends;
-use crate::sign::{self, Signed};
+use crate::sign;
 use crate::source::SourceContent;
 use crate::store::Store;
 use crate::{claims, context, inputs, interrupt, refusal};
@@ -231,12 +233,14 @@ pub fn hand_over(job: &Job<'_>) -> Result<Handed, Vec<Diagnostic>> {
     let mut records = records(job, &made)?;
     // 2. Whose evidence is stale.
     let before = Before::read(job.store, &project_key(job.project));
-    let stale = freshness::stale(&out, &made, &records, job.signing, job.wish.inputs);
+    let stale = freshness::stale(&out, &made, &records, job.signing, job.wish, true);
     let done = job.ends.ran.values().any(|ran| !ran.cached) || !stale.is_empty();
     // 3. Evidence.
     let mut notes = Vec::new();
     if done {
-        notes.extend(signed_anew(job, &out, &records, &stale, &before));
+        // A further statement that is asked for now is no change of what was there.
+        let changed = freshness::stale(&out, &made, &records, job.signing, job.wish, false);
+        notes.extend(signed_anew(job, &out, &records, &changed, &before));
         sign_and_write(job, &out, &made, &mut records, &stale)?;
     } else if let Some(record) = records.first() {
         notes.extend(restore_inputs(job, &out, record, &before)?);
@@ -260,7 +264,10 @@ pub fn hand_over(job: &Job<'_>) -> Result<Handed, Vec<Diagnostic>> {
     if done {
         keep(job, &made, records, signed_by.as_deref()).map_err(|error| vec![error])?;
     }
-    let artifacts = made.iter().map(|made| finished(&folder, made, signed_by.as_deref())).collect();
+    let artifacts = made
+        .iter()
+        .map(|made| beside::finished(&folder, made, job, signed_by.as_deref()))
+        .collect();
     Ok(Handed { artifacts, notes })
 }
 
@@ -323,24 +330,6 @@ fn shown(out: &OutFolder, name: &Name) -> String {
     model::text::escape(folder.as_os_str().as_encoded_bytes())
 }
 
-/// Takes away statements about earlier bytes of an artifact that is now unsigned: beside the new ones
-/// they would only be refused.
-fn forget_evidence(out: &OutFolder, artifact: &Name) -> Vec<String> {
-    let suffixes = [".sigstore.json", ".intoto.jsonl", ".dependencies.json"];
-    let paths = suffixes
-        .iter()
-        .filter_map(|suffix| Name::new(&format!("{artifact}{suffix}")).ok())
-        .map(|name| out.path_of(&name));
-    let removed = paths.filter(|path| std::fs::remove_file(path).is_ok()).count();
-    if removed == 0 {
-        Vec::new()
-    } else {
-        vec![format!(
-            "{artifact} has new bytes and is unsigned: the statement about the old ones is removed"
-        )]
-    }
-}
-
 /// Lands the artifacts and the list of their digests.
 fn put(
     job: &Job<'_>,
@@ -360,7 +349,7 @@ fn put(
             notes.push(format!("{name} was changed in {} and is restored", shown(out, name)));
         }
         if landed == Landed::Written && matches!(job.signing, Decided::Without(_)) {
-            notes.extend(forget_evidence(out, name));
+            notes.extend(beside::forget_evidence(out, name));
         }
     }
     if !made.is_empty() {
@@ -443,16 +432,22 @@ fn sign_and_write(
     }
     // The objects are on the disk before anything speaks of them.
     job.store.sync().map_err(|error| vec![refusal::store(&error)])?;
-    if let Decided::With(_) = job.signing {
+    if let Decided::With(signer) = job.signing {
         let wanted: Vec<(&Record, &Made)> = stale
             .iter()
             .filter_map(|index| Some((records.get(*index)?, made.get(*index)?)))
             .collect();
-        let signed = sign::sign(&job.session.context, job.store, &wanted)
-            .map_err(|diagnostic| vec![diagnostic])?;
+        let link_by = job.wish.classic_link.then_some(&signer.key);
+        let signed =
+            sign::sign(&job.session.context, job.store, &wanted, &job.wish.attest, link_by)
+                .map_err(|diagnostic| vec![diagnostic])?;
         for ((_, made), signed) in wanted.iter().zip(&signed) {
-            for (suffix, bytes) in evidence_files(signed) {
+            further::forget(out, &made.artifact.name, &job.wish.attest);
+            for (suffix, bytes) in beside::evidence_files(signed) {
                 land_bytes(out, &format!("{}{suffix}", made.artifact.name), bytes)?;
+            }
+            if let Some((name, bytes)) = &signed.link {
+                land_bytes(out, name, bytes)?;
             }
         }
     }
@@ -551,15 +546,6 @@ fn land_bytes(out: &OutFolder, name: &str, bytes: &[u8]) -> Result<Landed, Vec<D
     out.land_bytes(&name, bytes, None).map_err(|error| vec![refusal::export(&error)])
 }
 
-fn evidence_files(signed: &Signed) -> Vec<(&'static str, &[u8])> {
-    let mut files = vec![
-        (".sigstore.json", signed.bundle.as_slice()),
-        (".intoto.jsonl", signed.line.as_slice()),
-    ];
-    files.extend(signed.dependencies.as_deref().map(|bytes| (".dependencies.json", bytes)));
-    files
-}
-
 fn keep(
     job: &Job<'_>,
     made: &[Made],
@@ -585,16 +571,4 @@ fn keep(
     history::keep(job.store, &project_key(job.project), &build, job.facts.ended)
         .and_then(|()| job.store.sync())
         .map_err(|error| refusal::store(&error))
-}
-
-fn finished(folder: &Path, made: &Made, signed_by: Option<&str>) -> FinishedArtifact {
-    let path = folder.join(made.artifact.name.as_str());
-    let beside =
-        |suffix: &str| -> PathBuf { folder.join(format!("{}{suffix}", made.artifact.name)) };
-    let evidence = if signed_by.is_some() {
-        vec![beside(".sigstore.json"), beside(".intoto.jsonl")]
-    } else {
-        Vec::new()
-    };
-    FinishedArtifact { path, blob: made.blob, signed_by: signed_by.map(str::to_owned), evidence }
 }

@@ -11,8 +11,10 @@
 //! Each step has a type of its own and none goes back.
 
 mod before;
+mod beside;
 mod build;
 mod freshness;
+mod further;
 mod hand_over;
 mod pins;
 mod prepare;

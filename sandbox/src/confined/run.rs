@@ -62,6 +62,7 @@ pub fn run(
         log_cut: seen.log_cut,
         limits_hit,
         network_attempts: Vec::new(),
+        network_heard: false,
         views,
         // 7.
         staging: None,

@@ -73,6 +73,7 @@ fn live(order: &Order, socket: &OwnedFd, mut given: apply::Given) -> Result<(), 
     let (mut facts, listener) = seal::seal(order)?;
     (facts.views_copied, facts.own_inodes) = (built.copied, !built.shared);
     facts.own_devices = built.own_devices;
+    facts.network_heard = resolver.is_some() && listener.is_some();
     check(order, &facts)?;
     say(socket.as_fd(), &Word::Sealed(facts), &[]).or_fail(Doing::Talk, "")?;
     // 6.

@@ -180,6 +180,7 @@ fn outcome(parts: &Parts, host: &Host, ordered: Ordered, done: Done) -> Result<O
     let exit = exit(&done)?;
     let limits_hit = limits_hit(&done);
     let Done { seen, memory_peak, .. } = done;
+    let network_heard = seen.facts.as_ref().is_some_and(|facts| facts.network_heard);
     // Stopped before the seal: nothing ran, and nothing is claimed.
     let held = seen.facts.map(|facts| enforced(&facts, parts, host, &ordered));
     let views = ordered.places.into_iter().zip(seen.places);
@@ -191,6 +192,7 @@ fn outcome(parts: &Parts, host: &Host, ordered: Ordered, done: Done) -> Result<O
         log_cut: seen.log_cut,
         limits_hit,
         network_attempts: seen.attempts.into_iter().collect(),
+        network_heard,
         views: views.map(|(at, dir)| Writable { at, dir }).collect(),
         staging: None,
         _place: None,

@@ -155,6 +155,8 @@ pub struct Facts {
     pub no_more_namespaces: bool,
     /// Whether addresses are random, because a filter around kiln forbids fixed ones.
     pub random_addresses: bool,
+    /// Whether both what is asked for by name and what is connected to is heard.
+    pub network_heard: bool,
 }
 
 /// What comes with the order of a step in namespaces of its own.

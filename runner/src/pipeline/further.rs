@@ -1,0 +1,128 @@
+//! The statements that are asked for besides the provenance: `--attest`.
+//!
+//! What a build can never say is refused before anything runs. Each statement has a bundle of its own,
+//! `X.PREDICATE.sigstore.json`, and a line in `X.intoto.jsonl` after the provenance's.
+
+use std::collections::BTreeSet;
+
+use attestor::bundle;
+use attestor::links::classic;
+use attestor::predicate::Further;
+use attestor::public_key::Algorithm;
+use attestor::verify::names;
+use model::relpath::Name;
+
+use super::build::Wish;
+use super::freshness;
+use super::signing::Decided;
+use crate::artifacts::Made;
+use crate::diagnostic::{Code, Diagnostic};
+use crate::export::OutFolder;
+use crate::plan::Plan;
+use crate::sign::{Signed, Signer};
+
+/// Refuses what this build could never say.
+///
+/// # Errors
+/// KILN-0114 for a test result without a test, and for a trace by a backend that does not listen.
+pub fn check(wish: &Wish, plan: &Plan) -> Result<(), Vec<Diagnostic>> {
+    let mut wrong = Vec::new();
+    let has_test = plan.steps.values().any(|step| step.test);
+    if wish.attest.contains(&Further::TestResult) && !has_test {
+        let told = "there is no test, so there is no test result to attest";
+        wrong.push(
+            Diagnostic::new(Code::WrongValue, told)
+                .help("write a test under `tests`, or leave it out of:  --attest"),
+        );
+    }
+    if wish.attest.contains(&Further::RuntimeTrace) && wish.backend != sandbox::Backend::Native {
+        let told = format!(
+            "backend `{}` does not hear where a step wants to go, so there is no trace to attest",
+            wish.backend.name()
+        );
+        wrong.push(
+            Diagnostic::new(Code::WrongValue, told)
+                .help("use kiln's own sandbox:  --backend native")
+                .help("or leave runtime-trace out of:  --attest"),
+        );
+    }
+    if wrong.is_empty() { Ok(()) } else { Err(wrong) }
+}
+
+/// Refuses a classic link by a key that makes none.
+///
+/// # Errors
+/// KILN-0114.
+pub fn check_link(wish: &Wish, signing: &Decided) -> Result<(), Vec<Diagnostic>> {
+    match signing {
+        Decided::With(signer) if wish.classic_link => match signer.key.algorithm() {
+            Algorithm::Ed25519 => Ok(()),
+            Algorithm::EcdsaP256 => Err(vec![
+                Diagnostic::new(Code::WrongValue, "a classic in-toto link needs an Ed25519 key")
+                    .got("an ECDSA P-256 key")
+                    .help("make one:  kiln key rotate --algorithm ed25519")
+                    .help("or have the same stated in a bundle:  --attest link"),
+            ]),
+        },
+        Decided::With(_) | Decided::Without(_) => Ok(()),
+    }
+}
+
+/// Returns the name of the classic link, where one is wanted.
+pub fn link_name(wish: &Wish, signing: &Decided, artifact: &Name) -> Option<String> {
+    match signing {
+        Decided::With(signer) if wish.classic_link => {
+            Some(classic::file_name(artifact.as_str(), &signer.key))
+        }
+        Decided::With(_) | Decided::Without(_) => None,
+    }
+}
+
+/// Says whether the classic link that is wanted lies beside the artifact.
+fn has_link(out: &OutFolder, made: &Made, signer: &Signer) -> bool {
+    let name = made.artifact.name.as_str();
+    freshness::read(out, &classic::file_name(name, &signer.key))
+        .is_some_and(|bytes| classic::speaks(&bytes, &signer.key, name, &made.blob.digest))
+}
+
+/// Returns what follows the artifact's name in the name of a statement's bundle.
+pub fn suffix(further: Further) -> String {
+    format!(".{}.sigstore.json", further.as_str())
+}
+
+/// Says whether each wanted statement lies beside the artifact, signed by `signer` about its bytes, and
+/// stands in the line file as well.
+pub fn is_fresh(out: &OutFolder, made: &Made, wish: &Wish, signer: &Signer) -> bool {
+    if wish.classic_link && !has_link(out, made, signer) {
+        return false;
+    }
+    let read = |suffix: &str| freshness::read(out, &format!("{}{suffix}", made.artifact.name));
+    let Some(lines) = read(".intoto.jsonl").and_then(|bytes| bundle::read(&bytes).ok()) else {
+        return false;
+    };
+    wish.attest.iter().all(|further| {
+        let kept = read(&suffix(*further)).and_then(|bytes| bundle::read(&bytes).ok());
+        let Some([kept]) = kept.as_deref() else { return false };
+        names(&kept.envelope, &signer.key, further.predicate_type(), &made.blob.digest)
+            && lines.iter().any(|line| line.envelope == kept.envelope)
+    })
+}
+
+/// Returns the bundles of the further statements: what follows the artifact's name, and the bytes.
+pub fn files(signed: &Signed) -> impl Iterator<Item = (String, &[u8])> {
+    signed.further.iter().map(|(further, bundle)| (suffix(*further), bundle.as_slice()))
+}
+
+/// Takes away the further statements about earlier bytes of an artifact, but for those in `but`.
+/// Returns how many there were. A file of that name that says something else is left alone.
+pub fn forget(out: &OutFolder, artifact: &Name, but: &BTreeSet<Further>) -> usize {
+    let gone = |further: &&Further| {
+        let name = format!("{artifact}{}", suffix(**further));
+        let read = freshness::read(out, &name).and_then(|bytes| bundle::read(&bytes).ok());
+        let ours =
+            read.is_some_and(|all| all.iter().all(|one| one.claims_type(further.predicate_type())));
+        let path = Name::new(&name).ok().map(|name| out.path_of(&name));
+        ours && path.is_some_and(|path| std::fs::remove_file(path).is_ok())
+    };
+    Further::ALL.iter().filter(|further| !but.contains(further)).filter(gone).count()
+}

@@ -1,0 +1,166 @@
+//! What is stated besides the provenance says what was seen, stands for nothing else, and is refused
+//! where nothing is known.
+
+use std::fs;
+
+use serde_json::Value;
+
+use crate::support::{Who, World, build_file, unbase64};
+
+/// A step that wants to go out in vain and passes, and two tests, one of whose report tells of a failure.
+fn project(who: Who) -> World {
+    let world = World::warm(who);
+    world.write("src/input", "the input\n");
+    let script = "cp input out\npython3 -c 'import socket\ns = socket.socket()\ns.settimeout(1)\n\
+                  print(s.connect_ex((\"192.0.2.1\", 443)))'";
+    let file = build_file(script, "{out: out}", "[{file: attack.out}]");
+    let tests = "tests:\n  - {name: unit, from: {attack.out: it}, run: 'test -s it'}\n  - {name: odd, run: \
+                 'cp report r.xml', reports: {junit: r.xml}}\n";
+    let failing =
+        "<testsuite><testcase name='good'/><testcase name='bad'><failure/></testcase></testsuite>";
+    world.write("src/report", failing);
+    world.write("kiln.yaml", &format!("{file}{tests}"));
+    world.kiln(&["lock"]).exits(0);
+    world.commit();
+    world.key();
+    world
+}
+
+const ALL: &str = "test-result,scai,link,runtime-trace";
+
+/// Returns the statements of a line file, in its order.
+fn statements(world: &World) -> Vec<Value> {
+    let lines = world.read("kiln-out/out.intoto.jsonl");
+    let one = |line: &str| {
+        let envelope: Value = serde_json::from_str(line).expect("a JSON line");
+        let payload = unbase64(envelope["payload"].as_str().expect("a payload"));
+        serde_json::from_slice(&payload).expect("a statement")
+    };
+    lines.lines().map(one).collect()
+}
+
+#[test]
+fn further_statements_say_what_was_seen() {
+    for who in Who::all() {
+        let world = project(who);
+        world.kiln(&["build", "--attest", ALL]).exits(0);
+        let all = statements(&world);
+        let digest = model::Digest::of(b"the input\n").hex();
+        let types: Vec<&str> =
+            all.iter().map(|one| one["predicateType"].as_str().expect("a type")).collect();
+        assert_eq!(
+            types,
+            [
+                "https://slsa.dev/provenance/v1",
+                "https://in-toto.io/attestation/test-result/v0.1",
+                "https://in-toto.io/attestation/scai/v0.3",
+                "https://in-toto.io/attestation/link/v0.3",
+                "https://in-toto.io/attestation/runtime-trace/v0.1",
+            ]
+        );
+        for one in &all {
+            let subject = serde_json::json!([{"name": "out", "digest": {"sha256": digest}}]);
+            assert_eq!(one["subject"], subject, "{one}");
+        }
+        let result = &all[1]["predicate"];
+        assert_eq!(result["result"], "WARNED", "{result}");
+        assert_eq!(result["passedTests"], serde_json::json!(["unit"]));
+        assert_eq!(result["warnedTests"], serde_json::json!(["odd", "odd: bad"]));
+        let attributes = all[2]["predicate"]["attributes"].as_array().expect("a list");
+        let off = attributes.iter().find(|one| one["attribute"] == "KILN_NETWORK_OFF");
+        let mechanism = &off.expect("the network is off")["conditions"]["mechanisms"][0];
+        assert_eq!(mechanism["mechanism"], "net-namespace");
+        assert_eq!(all[3]["predicate"]["command"], serde_json::json!(["kiln", "build", "out"]));
+        let network = &all[4]["predicate"]["monitorLog"]["network"];
+        assert_eq!(network.as_array().map(Vec::len), Some(1), "{network}");
+        assert_eq!(network[0]["step"], "attack");
+        let place = network[0]["attempted"].as_str().expect("a text");
+        assert!(place.starts_with("192.0.2.1:443"), "{place}");
+    }
+}
+
+#[test]
+fn further_statements_stand_for_no_provenance_and_hurt_none() {
+    let world = project(Who::all()[0]);
+    world.kiln(&["build", "--attest", ALL]).exits(0);
+    world.kiln(&["verify", "kiln-out/out"]).exits(0);
+    let lines = world.read("kiln-out/out.intoto.jsonl");
+    let turned: Vec<&str> = lines.lines().rev().collect();
+    world.write("turned.intoto.jsonl", &turned.join("\n"));
+    world.kiln(&["verify", "kiln-out/out", "--bundle", "kiln-out/out.intoto.jsonl"]).exits(0);
+    world.kiln(&["verify", "kiln-out/out", "--bundle", "turned.intoto.jsonl"]).exits(0);
+    world.write("without.intoto.jsonl", &turned[..4].join("\n"));
+    world.kiln(&["verify", "kiln-out/out", "--bundle", "without.intoto.jsonl"]).exits(4);
+    for one in ALL.split(',') {
+        let bundle = format!("kiln-out/out.{one}.sigstore.json");
+        let refused = world.kiln(&["verify", "kiln-out/out", "--bundle", &bundle]).exits(4);
+        assert!(refused.says("predicateType"), "{}{}", refused.stdout, refused.stderr);
+    }
+    let told = world.kiln(&["inspect", "kiln-out/out.intoto.jsonl"]).exits(0);
+    for words in ["result     WARNED", "warned     odd: bad", "KILN_NETWORK_OFF", "attempts   1"] {
+        assert!(told.says(words), "{words}: {}", told.stdout);
+    }
+    world.write("forged.json", "{}");
+    for kind in ["test-result/v0.1", "scai/v0.3", "link/v0.3", "runtime-trace/v0.1"] {
+        let kind = format!("https://in-toto.io/attestation/{kind}");
+        let by_hand = ["attest", "kiln-out/out", "--predicate", "forged.json", "--type", &kind];
+        assert!(world.kiln(&by_hand).code != 0, "{kind}");
+    }
+}
+
+#[test]
+fn further_statements_are_made_once_and_follow_the_bytes() {
+    let world = project(Who::all()[0]);
+    world.kiln(&["build", "--sign"]).exits(0);
+    let bundle = "kiln-out/out.link.sigstore.json";
+    let there = |at: &str| fs::symlink_metadata(world.path(&format!("project/{at}"))).is_ok();
+    assert!(!there(bundle));
+    world.kiln(&["build", "--attest", "link"]).exits(0);
+    let (first, lines) = (world.read(bundle), world.read("kiln-out/out.intoto.jsonl"));
+    assert_eq!(lines.lines().count(), 2);
+    // A build that changes nothing signs nothing, and one that asks for less takes nothing away.
+    for arguments in [&["build", "--attest", "link"][..], &["build", "--sign"]] {
+        world.kiln(arguments).exits(0);
+        assert_eq!(
+            (world.read(bundle), world.read("kiln-out/out.intoto.jsonl")),
+            (first.clone(), lines.clone())
+        );
+    }
+    // What was changed there is made anew.
+    for (at, bytes) in
+        [(bundle, "{}"), ("kiln-out/out.intoto.jsonl", lines.lines().next().expect("a line"))]
+    {
+        world.write(at, bytes);
+        world.kiln(&["build", "--attest", "link"]).exits(0);
+        assert_eq!(world.read("kiln-out/out.intoto.jsonl").lines().count(), 2, "{at}");
+        assert!(world.read(bundle).contains("dsseEnvelope"), "{at}");
+    }
+    // New bytes: the link of the old ones goes, a file of that name that is somebody else's stays.
+    let own = "kiln-out/out.scai.sigstore.json";
+    world.write(own, "mine");
+    world.write("src/input", "other input\n");
+    world.commit();
+    world.kiln(&["build", "--sign"]).exits(0);
+    assert!(!there(bundle));
+    assert_eq!(world.read(own), "mine");
+}
+
+#[test]
+fn what_a_build_can_never_say_is_refused_before_it_runs() {
+    let world = World::warm(Who::all()[0]);
+    world.write("src/input", "the input\n");
+    world.write("kiln.yaml", &build_file("cp input out", "{out: out}", "[{file: attack.out}]"));
+    world.kiln(&["lock"]).exits(0);
+    world.commit();
+    world.key();
+    for (arguments, words) in [
+        (&["build", "--attest", "in-toto-link"][..], "needs an Ed25519 key"),
+        (&["build", "--attest", "test-result"][..], "no test"),
+        (&["build", "--attest", "runtime-trace", "--backend", "confined"], "does not hear"),
+        (&["build", "--attest", "link", "--no-sign"], "cannot stand beside"),
+    ] {
+        let refused = world.kiln(arguments).exits(2);
+        assert!(refused.says(words), "{words}: {}", refused.stderr);
+        assert!(!world.path("project/kiln-out").exists(), "{words}");
+    }
+}
