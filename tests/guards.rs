@@ -172,3 +172,43 @@ fn a_variable_of_the_caller_makes_no_threads() {
         assert!((1..400).contains(&threads), "{threads} threads");
     }
 }
+
+/// A named pipe in a file's place is not waited for: nobody writes into it.
+#[test]
+fn a_pipe_in_a_files_place_is_not_waited_for() {
+    for who in Who::all() {
+        let world = World::cold(who);
+        let pipe = |at: &str| {
+            let path = world.path(at);
+            let path = path.to_str().expect("UTF-8").to_owned();
+            let folder = path.rsplit_once('/').expect("a folder").0.to_owned();
+            world.run(&["mkdir", "-p", &folder], &[]).exits(0);
+            world.run(&["mkfifo", &path], &[]).exits(0);
+        };
+        pipe("project/Makefile");
+        pipe("project/.gitignore");
+        world.kiln(&["init", "--template", "blank"]).exits(0);
+        pipe("config/kiln/config.toml");
+        let ran = world.kiln(&["doctor"]);
+        assert!(ran.code == 2 && ran.says("config.toml"), "{} {}", ran.code, ran.stderr);
+    }
+}
+
+/// An answer that nobody could read is no success, whatever it would have been.
+#[test]
+fn an_answer_that_is_lost_is_no_success() {
+    let world = World::warm(Who::User);
+    world.write("src/input", "x\n");
+    world.write("kiln.yaml", &copying());
+    world.kiln(&["lock"]).exits(0);
+    let kiln = world.path("bin/kiln");
+    let kiln = kiln.to_str().expect("UTF-8");
+    for (rest, code) in [("graph --json >/dev/full", 70), ("verify kiln.yaml >/dev/full", 4)] {
+        let ran = world.run(&["sh", "-c", &format!("{kiln} {rest}")], &[]);
+        assert!(ran.code == code || ran.code == 70, "{rest}: {}", ran.code);
+    }
+    // The reader is gone before anything is written.
+    let closed = format!("{kiln} graph --json | true; exit ${{PIPESTATUS[0]}}");
+    let ran = world.run(&["bash", "-c", &format!("trap '' PIPE; sleep 0; {closed}")], &[]);
+    assert_ne!(ran.code, 70, "{}", ran.stderr);
+}

@@ -132,7 +132,12 @@ impl ConfigError {
 /// Gives up on a file that cannot be read or understood.
 pub fn load(folder: &Path) -> Result<Config, ConfigError> {
     let path = folder.join("config.toml");
-    let file = match std::fs::File::open(&path) {
+    // A named pipe or a device in its place is not waited for.
+    let plain = |path: &Path| match std::fs::metadata(path)?.is_file() {
+        true => std::fs::File::open(path),
+        false => Err(std::io::Error::other("not a plain file")),
+    };
+    let file = match plain(&path) {
         Ok(file) => file,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Config::default()),
         Err(error) => return Err(ConfigError::Read(path, error)),

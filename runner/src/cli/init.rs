@@ -4,7 +4,7 @@ use model::{AbsPath, Ident};
 use serde_json::json;
 
 use super::args::{InitArgs, TemplateName};
-use super::{Ended, Session, lasting, stop};
+use super::{Ended, Session, files, lasting, stop};
 use crate::diagnostic::{Code, Diagnostic, Exit};
 use crate::lock::Lock;
 use crate::manifest::{Starter, ident_of};
@@ -70,7 +70,8 @@ pub fn run(session: &Session, args: &InitArgs) -> Ended {
 
 /// Puts what the Makefile makes in the place of the guess that it is named like the folder.
 fn with_target(text: &str, name: &Ident, folder: &std::path::Path) -> String {
-    let makefile = std::fs::read_to_string(folder.join("Makefile")).unwrap_or_default();
+    let makefile = files::read(&folder.join("Makefile")).ok().flatten().unwrap_or_default();
+    let makefile = String::from_utf8_lossy(&makefile);
     let Some(target) = first_target(&makefile) else { return text.to_owned() };
     let Some(output) = ident_of(target.rsplit('/').next().unwrap_or(target)) else {
         return text.to_owned();
@@ -122,14 +123,23 @@ fn ignore(session: &Session) -> Result<bool, Vec<Diagnostic>> {
     let folder = &session.context.folder;
     let in_git = folder.ancestors().any(|above| above.join(".git").symlink_metadata().is_ok());
     let path = folder.join(IGNORE_FILE);
-    let old = std::fs::read_to_string(&path).unwrap_or_default();
+    // Whatever is not read whole is not written either.
+    let is_link = path.symlink_metadata().is_ok_and(|seen| seen.is_symlink());
+    let Ok(old) = files::read(&path) else { return Ok(false) };
+    let old = old.unwrap_or_default();
+    if is_link {
+        return Ok(false);
+    }
     let wanted = format!("/{OUTPUT_FOLDER}/");
-    let there = old.lines().any(|line| line.trim().trim_matches('/') == OUTPUT_FOLDER);
+    let there = String::from_utf8_lossy(&old)
+        .lines()
+        .any(|line| line.trim().trim_matches('/') == OUTPUT_FOLDER);
     if !in_git || there {
         return Ok(false);
     }
-    let newline = if old.is_empty() || old.ends_with('\n') { "" } else { "\n" };
-    lasting::write(folder, IGNORE_FILE, format!("{old}{newline}{wanted}\n").as_bytes())?;
+    let newline: &[u8] = if old.is_empty() || old.ends_with(b"\n") { b"" } else { b"\n" };
+    let new = [&old, newline, wanted.as_bytes(), b"\n"].concat();
+    lasting::write(folder, IGNORE_FILE, &new)?;
     Ok(true)
 }
 

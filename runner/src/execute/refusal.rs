@@ -187,7 +187,8 @@ pub fn missing(guarantee: Guarantee, cause: &Cause, headline: String) -> Diagnos
             .help("install the profile:  sudo kiln doctor --fix apparmor"),
         Cause::OuterSeccomp => Diagnostic::new(Code::NamespacesSeccomp, headline)
             .why("a seccomp filter around kiln, as in a container with the default profile, refuses it")
-            .help("start the container with  --security-opt seccomp=unconfined --security-opt apparmor=unconfined --security-opt systempaths=unconfined"),
+            .help("start the container with  --security-opt seccomp=unconfined --security-opt apparmor=unconfined --security-opt systempaths=unconfined")
+            .help("and where kiln is root in it:  --cap-add SYS_ADMIN"),
         Cause::KernelSetting { setting, value } => {
             Diagnostic::new(Code::NamespacesKernel, headline).got(format!("/proc/sys/{setting} = {value}")).help(setting_fix(setting))
         }
@@ -195,6 +196,10 @@ pub fn missing(guarantee: Guarantee, cause: &Cause, headline: String) -> Diagnos
             .why("the host's own /proc is partly masked, as in a container, so no fresh one may be mounted")
             .help("start the container with  --security-opt systempaths=unconfined"),
         Cause::NotInKernel => Diagnostic::new(Code::NamespacesKernel, headline).why(format!("the kernel lacks what `{guarantee}` needs")).help("use a newer kernel"),
+        Cause::NoRight { right: "SYS_ADMIN" } => Diagnostic::new(Code::NamespacesSeccomp, headline)
+            .why("root lacks CAP_SYS_ADMIN here, as in a container, and opens a step's inputs by it")
+            .help("start the container with  --cap-add SYS_ADMIN")
+            .help("or run kiln in it as an ordinary user"),
         Cause::NotRoot | Cause::NoRight { .. } | Cause::OldLandlock { .. } | Cause::NoDevices => {
             confined(cause, headline)
         }

@@ -22,7 +22,10 @@ pub use style::Style;
 
 use std::io::Write;
 
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, Exit};
+
+/// What a shell says of a program that SIGPIPE ended.
+const EXIT_BROKEN_PIPE: i32 = 141;
 
 /// Lines of a failed step that are shown at once.
 pub const TAIL_LINES: usize = 40;
@@ -35,9 +38,20 @@ pub fn data(text: &str) {
 /// Prints bytes to stdout as they are: only for what the user asked to see raw, into a file or pipe.
 pub fn raw(bytes: &[u8]) {
     let mut out = std::io::stdout().lock();
-    if out.write_all(bytes).and_then(|()| out.flush()).is_err() {
-        std::process::exit(0);
+    if let Err(error) = out.write_all(bytes).and_then(|()| out.flush()) {
+        lost(&error);
     }
+}
+
+/// Ends the program when its answer cannot be written: as other programs do where the reader went away,
+/// with a word where the disk is full. Never with success, which nobody could tell from an answer.
+fn lost(error: &std::io::Error) -> ! {
+    if error.kind() == std::io::ErrorKind::BrokenPipe {
+        std::process::exit(EXIT_BROKEN_PIPE);
+    }
+    // Nobody is left to be told if this fails too.
+    let _ = writeln!(std::io::stderr(), "kiln: the answer cannot be written: {error}");
+    std::process::exit(i32::from(Exit::Internal.number()));
 }
 
 /// Prints text for people to stdout, none of whose lines is a command of a CI system.

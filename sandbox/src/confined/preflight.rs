@@ -58,7 +58,7 @@ fn judge(root: bool, held: CapabilitySet, running: i32) -> Result<(), Error> {
 
 /// Returns what a right is for.
 pub fn purpose(right: &str) -> &'static str {
-    RIGHTS.iter().find(|(name, _, _)| *name == right).map_or("", |(_, _, purpose)| purpose)
+    RIGHTS.iter().find(|(name, _, _)| *name == right).map_or("mount", |(_, _, purpose)| purpose)
 }
 
 #[cfg(test)]

@@ -214,8 +214,9 @@ impl Job<'_> {
             let pid = state.pid.and_then(|pid| u32::try_from(pid).ok());
             return Err(Error::StillAlive { pids: pid.into_iter().collect() });
         }
-        let full = self.staging.is_over(self.layout, asked.limits.work)?;
         let code = state.exit_code.or(seen.code);
+        let full =
+            code == Some(FILE_TOO_LARGE) || self.staging.is_over(self.layout, asked.limits.work)?;
         let exit = match seen.stop {
             Some(Stop::Cancelled) => Exit::Cancelled,
             Some(Stop::TimeOut) => Exit::TimedOut { idle: false },
@@ -232,6 +233,9 @@ impl Job<'_> {
         Ok(Done { seen, exit, enforced, limits_hit })
     }
 }
+
+/// The status of a command that wrote a file beyond the limit on disk, which is that of one file too.
+const FILE_TOO_LARGE: i64 = 128 + libc::SIGXFSZ as i64;
 
 /// Returns the limits that refused the step something, as far as an engine tells: of memory it does, of
 /// a process that could not be started it does not.

@@ -7,23 +7,28 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use model::AbsPath;
-use model::isolation::Enforced;
+use model::isolation::{Enforced, Guarantee};
 use model::limits::{Limits, Millis};
+use rustix::thread::{CapabilitySet, capabilities};
 
 use super::cgroup::Host;
 use super::enforced::enforced;
 use super::error::Doing;
 use super::order::order_without_environment;
+use super::outer::outer_owner;
 use super::run::{carry_out_order, explain};
 use super::setup::place;
 use crate::cancel::Cancel;
-use crate::error::Error;
+use crate::error::{Cause, Error};
 use crate::spec::{Mount, MountMode, Parts, Widen};
 
 /// Longest time of a rehearsal, which takes milliseconds.
 const TIMEOUT: Millis = Millis(10_000);
 /// A program that no empty root holds.
 const NO_PROGRAM: &str = "/kiln/rehearsal";
+
+/// The right to mount, without `CAP_`.
+pub const MOUNT_RIGHT: &str = "SYS_ADMIN";
 
 /// Rehearses, with a view of a folder of the host if one is named; returns what held.
 pub fn rehearse(over: Option<&Path>) -> Result<Enforced, Error> {
@@ -40,11 +45,24 @@ pub fn rehearse(over: Option<&Path>) -> Result<Enforced, Error> {
     let done = carry_out_order(&parts, host, &ordered, &cancel, &mut |_, _| {})?;
     match (done.seen.failure, done.seen.facts) {
         (Some(failure), Some(facts)) if failure.doing == Doing::Execute => {
+            has_right()?;
             Ok(enforced(&facts, &parts, host, &ordered))
         }
         (Some(failure), _) => Err(explain(failure)),
         (None, _) => Err(Error::ChildLost),
     }
+}
+
+/// Refuses a root that may not mount: it opens a step's inputs before it gives up being root.
+fn has_right() -> Result<(), Error> {
+    let held =
+        capabilities(None).is_ok_and(|sets| sets.effective.contains(CapabilitySet::SYS_ADMIN));
+    if held || outer_owner().is_none() {
+        return Ok(());
+    }
+    let source = std::io::Error::from_raw_os_error(libc::EPERM);
+    let (doing, cause) = (Doing::OpenSource, Cause::NoRight { right: MOUNT_RIGHT });
+    Err(Error::Missing { guarantee: Guarantee::Files, doing, cause, source })
 }
 
 /// A request for a step without an environment and without a program.

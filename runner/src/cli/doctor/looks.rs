@@ -22,7 +22,7 @@ const CLOCK_SECONDS_MIN: i64 = 1_767_225_600;
 /// Free space below which the store's file system is called nearly full, in bytes: 1 GiB.
 const FREE_BYTES_MIN: u64 = 1 << 30;
 /// What lets namespaces be made inside a container.
-pub const OPEN_CONTAINER: &str = "start the container with  --security-opt seccomp=unconfined --security-opt apparmor=unconfined --security-opt systempaths=unconfined";
+pub const OPEN_CONTAINER: &str = "start the container with  --security-opt seccomp=unconfined --security-opt apparmor=unconfined --security-opt systempaths=unconfined, and where kiln is root in it --cap-add SYS_ADMIN";
 
 /// One thing that was looked at.
 pub struct Look {

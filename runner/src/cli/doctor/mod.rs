@@ -32,17 +32,37 @@ struct Found {
     wrong: Vec<Diagnostic>,
 }
 
+impl Found {
+    /// Says whether a build of this project, or of any where there is none, could begin here.
+    fn is_ready(&self) -> bool {
+        self.native.is_ready() && self.wrong.is_empty()
+    }
+}
+
 /// Looks at the host and says what holds.
 pub fn run(session: &Session, args: &DoctorArgs) -> Ended {
     if let Some(name) = &args.fix {
         return fix::run(name, &host::look());
     }
-    let (native, facts) = (probe::probe(), host::look());
-    // The store first: confined steps have their roots in it.
+    let facts = host::look();
+    // The store first: steps are rehearsed over it, and confined ones have their roots in it.
     let store = session.store();
+    let native = match &store {
+        Ok(store) => probe::probe_in(&store.run_path()),
+        Err(_) => probe::probe(),
+    };
     let confined = probe::confined(&session.slots());
     let mut looks = looks::all(session, &facts, &native, &store);
     let mut wrong = diagnostics(session, &native, &confined);
+    let views = looks.iter().filter(|look| look.name == "views" && look.verdict == Some(false));
+    wrong.extend(views.map(|look| {
+        Diagnostic::new(Code::SandboxFailed, "the store cannot be shown to a step")
+            .why(look.detail.clone())
+            .help("put the store on another file system:  --store DIR")
+    }));
+    if let Err(refused) = store {
+        wrong.extend(refused);
+    }
     if let Some((look, asked)) = looks::project(session) {
         looks.push(look);
         wrong.extend(asked);
@@ -86,12 +106,12 @@ fn told(session: &Session, found: &Found) -> String {
     for note in &found.native.notes {
         line(&mut out, None, "note", &note_text(note));
     }
-    if found.native.is_ready() {
+    if found.is_ready() {
         let who = if session.context.root { "as root" } else { "without root" };
         let full = |finding: &probe::Finding| matches!(finding.state, State::Kept(_));
         let which = if found.native.findings.iter().all(full) { "all" } else { "all core" };
         out.push_str(&format!(" ready, {who}: {which} guarantees hold\n"));
-    } else if found.confined.is_ready() {
+    } else if !found.native.is_ready() && found.confined.is_ready() {
         out.push_str(
             " not ready; the backend for such a place is:  kiln build --backend confined\n",
         );
@@ -160,7 +180,7 @@ fn document(found: &Found) -> Value {
         .map(|lack| json!({"name": lack.name(), "instead": lack.instead()}))
         .collect();
     json!({
-        "ready": found.native.is_ready(),
+        "ready": found.is_ready(),
         "kernel": found.native.kernel,
         "host": facts(&found.facts),
         "guarantees": guarantees(&found.native),
