@@ -135,6 +135,7 @@ fn doctor_in_a_container_says_what_refuses_and_what_to_change() {
         "KILN-0502",
         "inside a container (docker), a seccomp filter around kiln, parts of /proc covered",
         "--security-opt seccomp=unconfined",
+        "--cap-add SYS_ADMIN",
         "--backend confined works here",
         "pid-numbers",
     ] {
@@ -146,7 +147,11 @@ fn doctor_in_a_container_says_what_refuses_and_what_to_change() {
     let options = ["seccomp", "apparmor", "systempaths"].map(|name| format!("{name}=unconfined"));
     let options: Vec<&str> =
         options.iter().flat_map(|option| ["--security-opt", option.as_str()]).collect();
-    container.run(&options, "kiln doctor").exits(0);
+    let ran = container.run(&options, "kiln doctor").exits(7);
+    assert!(ran.says("root lacks CAP_SYS_ADMIN") && !ran.says(" ready, "), "{}", ran.stdout);
+    let may_mount = [&options[..], &["--cap-add", "SYS_ADMIN"]].concat();
+    let ran = container.run(&may_mount, "kiln doctor").exits(0);
+    assert!(ran.says(" ready, as root"), "{}", ran.stdout);
     let ran = container.run(&[], "kiln doctor --json").exits(7);
     let told: serde_json::Value = serde_json::from_str(&ran.stdout).expect("JSON");
     assert_eq!(told["ready"], false, "{told}");

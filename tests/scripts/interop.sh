@@ -7,6 +7,24 @@ set -eu
 
 python_tools
 
+check_all() { # name: what openssl, securesystemslib and in-toto say of the build in the current folder
+  for tool in openssl securesystemslib in_toto; do
+    "$venv/bin/python" "$root/tests/interop/check_$tool.py" kiln-out hello "$scratch/$1.pem"
+  done
+}
+
+build_and_check() { # name: examples/hello, signed by whatever the home's attestor.toml names
+  mkdir "$scratch/$1"
+  cp "$root"/examples/hello/* "$scratch/$1"
+  cd "$scratch/$1"
+  commit_all hello
+  "$kiln" key export >"$scratch/$1.pem"
+  "$kiln" build --locked --sign
+  "$kiln" verify kiln-out/hello --key "$scratch/$1.pem"
+  heading "Other tools, $1"
+  check_all "$1"
+}
+
 heading "A signed build"
 build_kiln
 make_scratch
