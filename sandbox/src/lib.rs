@@ -33,6 +33,7 @@ mod confined;
 mod docker;
 mod error;
 pub mod host;
+mod id_map;
 mod native;
 mod outcome;
 pub mod probe;

@@ -15,6 +15,7 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 
+use crate::id_map::{holds, ranges};
 use serde::{Deserialize, Serialize};
 
 /// How many steps can run at once: far above the processors of any machine that builds.
@@ -86,20 +87,6 @@ fn first(uids: &str, gids: &str, namespace: u64) -> Option<u32> {
         .into_iter()
         .flatten()
         .find(|first| *first >= LEAST && both(*first))
-}
-
-fn ranges(map: &str) -> impl Iterator<Item = (u64, u64)> {
-    map.lines().filter_map(|line| {
-        let mut fields = line.split_whitespace();
-        let first: u64 = fields.next()?.parse().ok()?;
-        let count: u64 = fields.nth(1)?.parse().ok()?;
-        (count > 0).then(|| (first, first + count - 1))
-    })
-}
-
-fn holds(map: &str, first: u32, count: u32) -> bool {
-    let (first, last) = (u64::from(first), u64::from(first) + u64::from(count) - 1);
-    ranges(map).any(|(from, to)| from <= first && last <= to)
 }
 
 #[cfg(test)]

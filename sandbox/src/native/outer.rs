@@ -28,6 +28,7 @@ use rustix::fs::{FlockOperation, Mode, OFlags, flock, fstat, mkdir, open, openat
 use serde::{Deserialize, Serialize};
 
 use super::error::{Doing, Failure, Naming};
+use crate::id_map::{holds, ranges};
 
 /// The fixed id, if the host maps it: beyond what distributions and container engines hand out.
 const PREFERRED: u32 = 1_879_100_000;
@@ -135,20 +136,6 @@ fn pick(map: &str) -> Option<u32> {
     [highest, highest.checked_sub(1)?]
         .into_iter()
         .find(|id| *id != 0 && *id != NOBODY && holds(map, *id, 1))
-}
-
-fn ranges(map: &str) -> impl Iterator<Item = (u64, u64)> {
-    map.lines().filter_map(|line| {
-        let mut fields = line.split_whitespace();
-        let first: u64 = fields.next()?.parse().ok()?;
-        let count: u64 = fields.nth(1)?.parse().ok()?;
-        (count > 0).then(|| (first, first + count - 1))
-    })
-}
-
-fn holds(map: &str, first: u32, count: u32) -> bool {
-    let (first, last) = (u64::from(first), u64::from(first) + u64::from(count) - 1);
-    ranges(map).any(|(from, to)| from <= first && last <= to)
 }
 
 #[cfg(test)]
