@@ -44,6 +44,7 @@ pub fn group(group: &Group) {
     let told: Vec<(Backend, Vec<(&'static str, Verdict)>)> =
         seen.into_iter().map(|(backend, seen)| (backend, seen.verdicts)).collect();
     let wrong = tell(&told);
+    crate::support::failed(&wrong);
     assert!(wrong.is_empty(), "{} things are wrong:\n{}", wrong.len(), wrong.join("\n"));
     if picked.is_empty() {
         table::settle(group, &told);

@@ -82,6 +82,19 @@ pub fn skipped(test: &str, why: &str) {
     std::io::stderr().write_all(line.as_bytes()).expect("there is a standard error");
 }
 
+/// Keeps what is wrong for the end of `make test`, which shows it last.
+pub fn failed(lines: &[String]) {
+    if lines.is_empty() {
+        return;
+    }
+    let mut file = fs::File::options()
+        .create(true)
+        .append(true)
+        .open(base().join("failed"))
+        .expect("a file of ours");
+    file.write_all(format!("{}\n", lines.join("\n")).as_bytes()).expect("it is written");
+}
+
 fn uid() -> u32 {
     fs::metadata("/proc/self").expect("/proc is there").uid()
 }
