@@ -46,7 +46,7 @@ pub fn run(
     // 2.
     let (used, views) = Used::take(slots, parts)?;
     // 3. and 4.
-    let done = carry_out_order(parts, host, wanted, &used, &views, cancel, sink)?;
+    let done = carry_out_order(parts, wanted, &used, &views, cancel, sink)?;
     // 5.
     used.prove()?;
     // 6.
@@ -82,7 +82,7 @@ pub fn rehearse(slots: &Slots) -> Result<Enforced, Error> {
     let (parts, host) = (crate::native::rehearse::parts(), Host::get());
     let wanted = judge(&parts, host)?;
     let (used, views) = Used::take(slots, &parts)?;
-    let done = carry_out_order(&parts, host, wanted, &used, &views, &cancel, &mut |_, _| {})?;
+    let done = carry_out_order(&parts, wanted, &used, &views, &cancel, &mut |_, _| {})?;
     used.prove()?;
     match (done.seen.failure, done.seen.facts) {
         (Some(failure), Some(facts)) if failure.doing == Doing::Execute => {
@@ -104,7 +104,6 @@ fn judge(parts: &Parts, host: &Host) -> Result<Wanted, Error> {
 
 fn carry_out_order(
     parts: &Parts,
-    host: &Host,
     wanted: Wanted,
     used: &Used,
     views: &[Writable],
@@ -134,5 +133,5 @@ fn carry_out_order(
     let fds = [packed.as_fd(), used.root().as_fd()];
     let (word, ending) = (wire::CONFINED, Ending::Word);
     let dispatch = Dispatch { word, fds: &fds, wanted, ending, disk: None };
-    carry_out(parts, host, dispatch, cancel, sink)
+    carry_out(parts, dispatch, cancel, sink)
 }

@@ -108,7 +108,7 @@ fn clear_of(users: Users) -> Result<(), Error> {
         return Ok(());
     }
     let failed = |source| Error::Setup { doing: Doing::KillByUser, operand: String::new(), source };
-    let launched = launch::take()?;
+    let launched = launch::apart()?;
     let packed = wire::pack(&users, &[]).map_err(failed)?;
     wire::send(launched.socket.as_fd(), wire::SWEEP, &[packed.as_fd()]).map_err(failed)?;
     let deadline = Instant::now() + SWEEP_WAIT;

@@ -40,7 +40,7 @@ impl Keeper {
     /// Starts one for a container that exists and does not run yet, and returns once it keeps.
     pub fn start(engine: &Path, id: &str) -> Result<Keeper, Error> {
         let failed = |source| run::explain(Doing::Talk.failed("keeper", &source));
-        let launched = launch::take()?;
+        let launched = launch::apart()?;
         let kept = Kept { engine: engine.to_owned(), id: id.to_owned() };
         let packed = pack(&kept, &[]).map_err(failed)?;
         send(launched.socket.as_fd(), KEEP, &[packed.as_fd()]).map_err(failed)?;

@@ -35,7 +35,7 @@ use super::sys;
 /// What the operations work with.
 pub struct Stage {
     /// The base, see `setup`.
-    pub base: OwnedFd,
+    pub base: Rc<OwnedFd>,
     /// Read-only clones of the sources, taken as they are attached.
     pub sources: Vec<Option<Source>>,
     /// Bodies of added files.
@@ -99,7 +99,7 @@ pub fn make_base(given: Given) -> Result<Stage, Failure> {
     drop(blank.or_fail(Doing::WriteFile, "blank")?);
     let own_devices = devices.is_some();
     let stage = Stage {
-        base: mount,
+        base: Rc::new(mount),
         sources,
         own_devices,
         bodies,
@@ -533,11 +533,10 @@ fn reach(
     if let Some(reached) = stage.reached.borrow().get(folders) {
         return Ok(Rc::clone(reached));
     }
-    let mut here = openat(&stage.base, ".", FOLDER, Mode::empty())?;
+    let mut here = Rc::clone(&stage.base);
     for part in folders.split('/').filter(|part| !part.is_empty()) {
-        here = step(&here, part)?;
+        here = Rc::new(step(&here, part)?);
     }
-    let here = Rc::new(here);
     stage.reached.borrow_mut().insert(folders.to_owned(), Rc::clone(&here));
     Ok(here)
 }

@@ -16,11 +16,11 @@
 //! stopped is killed by its group as well where one write does it (`cgroup.kill`, version 2 since Linux
 //! 5.14). Whatever is found in a group after the proof is killed too, and told as an error.
 //!
-//! The child is not cloned into its group (`CLONE_INTO_CGROUP`). It was started ahead, before its step
-//! and so its limits are known, and it starts nothing before it is told that it is in the group: nothing
-//! of a step ever runs outside. The move costs no time, since it happens while the child makes its
-//! namespaces. The first process could be cloned there, which would hand the child a descriptor
-//! of the group that limits it, and leave the child itself outside.
+//! The group is made when the child is started, ahead of its step, and the child moved into it at once: a move
+//! can wait for the kernel's grace period, which is longer than all the rest of a start. The limits come with
+//! the step, before the child is told to go on; until then it starts nothing. So nothing of a step ever runs
+//! outside, or unlimited. Cloning the first process into the group (`CLONE_INTO_CGROUP`) would hand the child
+//! a descriptor of the group that limits it, and leave the child itself outside.
 //!
 //! See cgroups(7).
 
@@ -81,8 +81,9 @@ pub struct Group {
     folders: Vec<PathBuf>,
     pids: Option<PathBuf>,
     memory: Option<PathBuf>,
+    /// Made only for a step whose processor time is limited, where it is not one of the others.
+    cpu: Option<PathBuf>,
     v2: bool,
-    below: Option<PathBuf>,
 }
 
 impl Host {
@@ -117,53 +118,25 @@ impl Host {
     }
 }
 
-/// Makes the groups of one step, limited but empty.
+/// Makes the groups of one step, empty and without limits; none where the host has no groups.
 ///
 /// # Errors
 /// When the host refuses what it allowed before.
-pub fn make(host: &Host, wanted: Wanted) -> io::Result<Group> {
-    let mut group =
-        Group { folders: Vec::new(), pids: None, memory: None, v2: host.v2.is_some(), below: None };
-    let cpu = host.cpu.as_ref().filter(|_| wanted.cpu.is_some());
-    let mut parents: Vec<&PathBuf> =
-        [host.pids.as_ref(), host.memory.as_ref(), cpu].into_iter().flatten().collect();
+pub fn make(host: &Host) -> io::Result<Option<Group>> {
+    if host.kind().is_none() {
+        return Ok(None);
+    }
+    let mut parents: Vec<&PathBuf> = [&host.pids, &host.memory].into_iter().flatten().collect();
     parents.sort();
     parents.dedup();
     let name = free_name(&parents);
+    let place = |parent: &Option<PathBuf>| parent.as_ref().map(|parent| parent.join(&name));
+    let (pids, memory, cpu) = (place(&host.pids), place(&host.memory), place(&host.cpu));
+    let mut group = Group { folders: Vec::new(), pids, memory, cpu, v2: host.v2.is_some() };
     for parent in parents {
-        let folder = parent.join(&name);
-        fs::create_dir(&folder)?;
-        // Whatever umask kiln's caller has: without root one may lock us out of our own group.
-        fs::set_permissions(&folder, fs::Permissions::from_mode(0o755))?;
-        group.folders.push(folder);
+        group.add(parent.join(&name))?;
     }
-    let folder = |parent: &Option<PathBuf>| parent.as_ref().map(|parent| parent.join(&name));
-    group.pids = folder(&host.pids);
-    if let Some(folder) = &group.pids {
-        put(&folder.join("pids.max"), &wanted.pids.0.to_string())?;
-    }
-    group.memory = folder(&host.memory);
-    if let Some(folder) = &group.memory {
-        limit_memory(folder, wanted.memory, group.v2)?;
-    }
-    if let (Some(folder), Some(cpu)) = (folder(&host.cpu), wanted.cpu) {
-        let quota = (cpu.0 * PERIOD_US / 1000).max(1000);
-        if group.v2 {
-            put(&folder.join("cpu.max"), &format!("{quota} {PERIOD_US}"))?;
-        } else {
-            put(&folder.join("cpu.cfs_period_us"), &PERIOD_US.to_string())?;
-            put(&folder.join("cpu.cfs_quota_us"), &quota.to_string())?;
-        }
-    }
-    if let Some(folder) = folder(&host.v2).filter(|_| wanted.below) {
-        put(&folder.join("cgroup.max.descendants"), NESTED_GROUPS.0)?;
-        put(&folder.join("cgroup.max.depth"), NESTED_GROUPS.1)?;
-        let below = folder.join(BELOW);
-        fs::create_dir(&below)?;
-        group.folders.push(below.clone());
-        group.below = Some(below);
-    }
-    Ok(group)
+    Ok(Some(group))
 }
 
 /// Returns a name that nobody has: another process with our number may live in another pid namespace.
@@ -193,14 +166,52 @@ fn limit_memory(folder: &Path, memory: Bytes, v2: bool) -> io::Result<()> {
     }
 }
 
+fn limit_cpu(folder: &Path, cpu: MilliCpus, v2: bool) -> io::Result<()> {
+    let quota = (cpu.0 * PERIOD_US / 1000).max(1000);
+    if v2 {
+        put(&folder.join("cpu.max"), &format!("{quota} {PERIOD_US}"))
+    } else {
+        put(&folder.join("cpu.cfs_period_us"), &PERIOD_US.to_string())?;
+        put(&folder.join("cpu.cfs_quota_us"), &quota.to_string())
+    }
+}
+
 impl Group {
+    fn add(&mut self, folder: PathBuf) -> io::Result<()> {
+        fs::create_dir(&folder)?;
+        self.folders.push(folder.clone());
+        // Whatever umask kiln's caller has: without root one may lock us out of our own group.
+        fs::set_permissions(&folder, fs::Permissions::from_mode(0o755))
+    }
+
     /// Puts a process, and so all it will start, into the groups.
     pub fn admit(&self, pid: u32) -> io::Result<()> {
-        let all = match &self.below {
-            Some(below) => std::slice::from_ref(below),
-            None => &self.folders,
-        };
-        all.iter().try_for_each(|folder| put(&folder.join("cgroup.procs"), &pid.to_string()))
+        self.folders.iter().try_for_each(|folder| enter(folder, pid))
+    }
+
+    /// Sets the limits. A process that was admitted goes along into a group that these need besides.
+    pub fn limit(&mut self, wanted: Wanted, pid: u32) -> io::Result<()> {
+        if let Some(folder) = &self.pids {
+            put(&folder.join("pids.max"), &wanted.pids.0.to_string())?;
+        }
+        if let Some(folder) = &self.memory {
+            limit_memory(folder, wanted.memory, self.v2)?;
+        }
+        if let (Some(folder), Some(cpu)) = (self.cpu.clone(), wanted.cpu) {
+            if !self.folders.contains(&folder) {
+                self.add(folder.clone())?;
+                enter(&folder, pid)?;
+            }
+            limit_cpu(&folder, cpu, self.v2)?;
+        }
+        if let Some(folder) = self.folders.first().filter(|_| self.v2 && wanted.below) {
+            put(&folder.join("cgroup.max.descendants"), NESTED_GROUPS.0)?;
+            put(&folder.join("cgroup.max.depth"), NESTED_GROUPS.1)?;
+            let below = folder.join(BELOW);
+            self.add(below.clone())?;
+            enter(&below, pid)?;
+        }
+        Ok(())
     }
 
     /// Returns how often a new process or thread was refused.
@@ -281,6 +292,10 @@ impl Group {
             }
         }
     }
+}
+
+fn enter(folder: &Path, pid: u32) -> io::Result<()> {
+    put(&folder.join("cgroup.procs"), &pid.to_string())
 }
 
 /// Returns the processes in a group and in those below it, by their numbers here.
@@ -463,13 +478,13 @@ mod tests {
     fn filled() -> Option<(Group, Child)> {
         let (memory, pids) = (Bytes(64 << 20), Count(20));
         let wanted = Wanted { memory, pids, cpu: None, below: false };
-        Host::get().kind()?;
-        let group = make(Host::get(), wanted).expect("a group");
+        let mut group = make(Host::get()).expect("the host allows it")?;
         let script = "read go; sleep 600 & sleep 600 & echo ready; wait";
         let mut shell = Command::new("sh");
         shell.args(["-c", script]).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut shell = shell.spawn().expect("a shell");
         group.admit(shell.id()).expect("it is admitted");
+        group.limit(wanted, shell.id()).expect("it is limited");
         shell.stdin.take().expect("a pipe").write_all(b"go\n").expect("it listens");
         let mut said = String::new();
         let out = shell.stdout.take().expect("a pipe");

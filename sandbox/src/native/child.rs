@@ -94,6 +94,9 @@ fn prepare(socket: &OwnedFd) -> Result<Asked, Failure> {
     let most = getrlimit(Resource::Nofile).maximum;
     setrlimit(Resource::Nofile, Rlimit { current: most, maximum: most })
         .or_fail(Doing::ResourceLimits, "files")?;
+    // The same for every step, so made while none waits. Refused to a root without CAP_MKNOD: then they are
+    // the host's, which is told.
+    let ours = rustix::process::geteuid().is_root().then(mounts::own_devices);
     // 2.
     let (word, fds) = receive(socket).or_fail(Doing::Talk, "")?;
     let mut fds = fds.into_iter();
@@ -115,18 +118,24 @@ fn prepare(socket: &OwnedFd) -> Result<Asked, Failure> {
     pin_all(order.processors.as_deref())?;
     raise_oom_score();
     // 3.
-    let (mut sources, mut devices) = (None, None);
+    let (mut sources, mut devices, mut slot) = (None, None, None);
     if let Some(Outer { uid, gid, shown }) = order.outer {
         let outer = (uid, gid);
         hand_pipes(outer).or_fail(Doing::HandPipes, "")?;
-        let owners = shown.map(|owner| namespaces::showing(owner, outer)).transpose();
-        let owners = owners.or_fail(Doing::OpenSource, "owners")?;
+        let mut owners = None;
+        if let Some(owner) = shown {
+            // With a slot comes its lock, and the namespace if there is one already.
+            (slot, owners) = (fds.next(), fds.next());
+            owners = Some(match owners {
+                Some(made) => made,
+                None => make_owners(socket, owner, outer)?,
+            });
+        }
         if let Some(scratch) = &order.scratch {
             hand_scratch(scratch, outer).or_fail(Doing::OpenSource, &scratch.to_string_lossy())?;
         }
         sources = Some(open_sources(&order, owners.as_ref().map(AsFd::as_fd))?);
-        // Refused to a root without CAP_MKNOD: then they are the host's, which is told.
-        devices = mounts::own_devices().ok();
+        devices = ours.and_then(Result::ok);
         namespaces::drop_ids(outer)?;
         // Cleared by the change of ids.
         set_parent_process_death_signal(Some(Signal::KILL)).or_fail(Doing::TieLife, "")?;
@@ -144,10 +153,17 @@ fn prepare(socket: &OwnedFd) -> Result<Asked, Failure> {
     match sys::clone_beside().or_fail(Doing::FirstProcess, "")? {
         sys::Twin::Original => sys::exit_now(0),
         sys::Twin::New => {
-            let given = apply::Given { sources, devices, bodies, slot: fds.next() };
+            let given = apply::Given { sources, devices, bodies, slot };
             Ok(Asked::Namespaces(First { order, given }))
         }
     }
+}
+
+/// Makes the user namespace that shows the owner as the step's user, and hands it on for later steps.
+fn make_owners(socket: &OwnedFd, owner: (u32, u32), outer: (u32, u32)) -> Result<OwnedFd, Failure> {
+    let made = namespaces::showing(owner, outer).or_fail(Doing::OpenSource, "owners")?;
+    say(socket.as_fd(), &Word::Showing, &[made.as_fd()]).or_fail(Doing::Talk, "")?;
+    Ok(made)
 }
 
 /// Waits for the word that comes once this process is in its control group.

@@ -70,7 +70,7 @@ fn live(order: &Order, socket: &OwnedFd, mut given: apply::Given) -> Result<(), 
     drop(built.opened);
     // 5.
     let signals = block_child_signal().or_fail(Doing::ResetSignals, "")?;
-    let (mut facts, listener) = seal::seal(order)?;
+    let (mut facts, listener) = seal::seal(order, built.ceilings)?;
     (facts.views_copied, facts.own_inodes) = (built.copied, !built.shared);
     facts.own_devices = built.own_devices;
     facts.network_heard = resolver.is_some() && listener.is_some();
@@ -101,6 +101,8 @@ struct Built {
     shared: bool,
     /// Whether the device nodes are the step's own.
     own_devices: bool,
+    /// What the step's user namespace may hold.
+    ceilings: namespaces::Ceilings,
 }
 
 /// Builds the root as ordered and makes it `/`.
@@ -115,10 +117,10 @@ fn build_root(order: &Order, given: apply::Given) -> Result<Built, Failure> {
         apply::apply(&mut stage, op)?;
     }
     // Last: a mount that is not yet attached counts as a namespace of mounts.
-    namespaces::set_ceilings(order.widen.nested)?;
+    let ceilings = namespaces::set_ceilings(order.widen.nested)?;
     change_root(&stage)?;
     let apply::Stage { opened, copied, shared, own_devices, .. } = stage;
-    Ok(Built { opened, copied, shared, own_devices })
+    Ok(Built { opened, copied, shared, own_devices, ceilings })
 }
 
 /// Makes `base/root` the root and lets go of the old one.

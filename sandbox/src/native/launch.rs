@@ -28,6 +28,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
+use super::cgroup::{self, Group, Host};
 use super::child::MARK;
 use super::error::Doing;
 use super::sys;
@@ -45,6 +46,8 @@ pub struct Launched {
     pub stdout: OwnedFd,
     /// What the step writes to descriptor 2.
     pub stderr: OwnedFd,
+    /// The control group it is in, where the host has any, or why it is in none.
+    pub group: io::Result<Option<Group>>,
 }
 
 /// Children as they are started: one at a time, each waiting to be taken.
@@ -104,13 +107,19 @@ fn lives(launched: &Launched) -> bool {
     matches!(poll(&mut [PollFd::new(&launched.child, PollFlags::IN)], Some(&now)), Ok(0))
 }
 
+/// Starts a child for work that is not a step's, in no control group of its own.
+pub fn apart() -> Result<Launched, Error> {
+    let failed = |source| Error::Setup { doing: Doing::Start, operand: String::new(), source };
+    start(image()?).map_err(failed)
+}
+
 fn launch() -> Result<Launched, Error> {
-    let image = image()?;
-    start(image).map_err(|source| Error::Setup {
-        doing: Doing::Start,
-        operand: String::new(),
-        source,
-    })
+    let mut launched = apart()?;
+    launched.group = cgroup::make(Host::get()).and_then(|group| {
+        group.as_ref().map_or(Ok(()), |group| group.admit(launched.pid))?;
+        Ok(group)
+    });
+    Ok(launched)
 }
 
 fn start(image: &OwnedFd) -> io::Result<Launched> {
@@ -130,7 +139,7 @@ fn start(image: &OwnedFd) -> io::Result<Launched> {
     // It cannot be reaped by anybody else, so the number is still its own.
     let number = i32::try_from(pid).ok().and_then(Pid::from_raw);
     let child = pidfd_open(number.ok_or(io::ErrorKind::InvalidData)?, PidfdFlags::empty())?;
-    Ok(Launched { pid, child, socket, stdout, stderr })
+    Ok(Launched { pid, child, socket, stdout, stderr, group: Ok(None) })
 }
 
 #[expect(

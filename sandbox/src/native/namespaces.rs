@@ -9,6 +9,7 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileExt;
 
 use model::step::Widen;
 use nix::sched::{CloneFlags, unshare};
@@ -108,29 +109,36 @@ pub fn enter_group() -> Result<(), Failure> {
     unshare(CloneFlags::CLONE_NEWCGROUP).or_fail(Doing::NameNamespaces, "control group")
 }
 
+/// Ceilings that were set, each open to be read back: looking one up costs more than all that is done with it.
+pub struct Ceilings(Vec<(File, u32)>);
+
 /// Lets the step's user namespace hold only so much of what the kernel counts by user, and no namespaces
 /// unless it is nested: the step has no use for them, and each widens the kernel's surface.
-pub fn set_ceilings(nested: bool) -> Result<(), Failure> {
+pub fn set_ceilings(nested: bool) -> Result<Ceilings, Failure> {
+    let mut set = Vec::new();
     for (name, most) in lists::ceilings(nested) {
-        match put(&ceiling(name), &format!("{most}\n")) {
+        let path = format!("/proc/sys/user/{name}");
+        let mut file = match OpenOptions::new().read(true).write(true).open(path) {
             // Kernels differ in what they count.
-            Err(cause) if cause.kind() == io::ErrorKind::NotFound => {}
-            set => set.or_fail(Doing::NoMoreNamespaces, name)?,
-        }
+            Err(cause) if cause.kind() == io::ErrorKind::NotFound => continue,
+            opened => opened.or_fail(Doing::NoMoreNamespaces, name)?,
+        };
+        file.write_all(format!("{most}\n").as_bytes()).or_fail(Doing::NoMoreNamespaces, name)?;
+        set.push((file, most));
     }
-    Ok(())
+    Ok(Ceilings(set))
 }
 
-/// Says whether every ceiling is as it was set.
-pub fn ceilings_hold(nested: bool) -> bool {
-    lists::ceilings(nested).all(|(name, most)| match std::fs::read_to_string(ceiling(name)) {
-        Ok(text) => text.trim().parse() == Ok(most),
-        Err(cause) => cause.kind() == io::ErrorKind::NotFound,
-    })
-}
-
-fn ceiling(name: &str) -> String {
-    format!("/proc/sys/user/{name}")
+impl Ceilings {
+    /// Says whether the kernel tells every ceiling as it was set.
+    pub fn hold(&self) -> bool {
+        self.0.iter().all(|(file, most)| {
+            let mut text = [0; 16];
+            let read = file.read_at(&mut text, 0).ok().and_then(|count| text.get(..count));
+            let told = read.and_then(|text| std::str::from_utf8(text).ok());
+            told.is_some_and(|told| told.trim().parse() == Ok(*most))
+        })
+    }
 }
 
 /// Sets the fixed names.

@@ -17,12 +17,13 @@
 //! /run/kiln-users/4026600000      locked while a step runs as this id
 //! ```
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::sync::OnceLock;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use rustix::fs::{FlockOperation, Mode, OFlags, flock, fstat, mkdir, open, openat};
 use serde::{Deserialize, Serialize};
@@ -73,6 +74,34 @@ pub fn assign(given: Option<&Path>) -> Result<(Option<Outer>, Option<OwnedFd>), 
     }
     let (slot, lock) = take().or_fail(Doing::OwnUser, LOCKS)?;
     Ok((Some(Outer { uid: slot, gid: slot, shown: Some(owner) }), Some(lock)))
+}
+
+/// User namespaces that show one owner as another, by both: each is made by the first step that needs it, and
+/// belongs to no process.
+static SHOWING: Mutex<BTreeMap<Shows, Arc<OwnedFd>>> = Mutex::new(BTreeMap::new());
+/// How many of them are kept; each is a descriptor. More steps than this at once make their own.
+const SHOWING_MAX: usize = 64;
+/// The owner on the disk, and as whom it is shown.
+type Shows = ((u32, u32), (u32, u32));
+
+impl Outer {
+    fn shows(&self) -> Option<Shows> {
+        self.shown.map(|owner| (owner, (self.uid, self.gid)))
+    }
+
+    /// Returns the user namespace that shows what this step is given as its own, if an earlier step made it.
+    pub fn showing(&self) -> Option<Arc<OwnedFd>> {
+        let kept = SHOWING.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.get(&self.shows()?).map(Arc::clone)
+    }
+
+    /// Keeps that namespace for later steps.
+    pub fn keep(&self, made: OwnedFd) {
+        let mut kept = SHOWING.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(shows) = self.shows().filter(|_| kept.len() < SHOWING_MAX) {
+            kept.insert(shows, Arc::new(made));
+        }
+    }
 }
 
 /// Takes the lowest slot that is free, so that a step alone always is the same user.

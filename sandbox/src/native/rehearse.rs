@@ -42,7 +42,7 @@ pub fn rehearse(over: Option<&Path>) -> Result<Enforced, Error> {
     }));
     let host = Host::get();
     let ordered = order_without_environment(&parts, host)?;
-    let done = carry_out_order(&parts, host, &ordered, &cancel, &mut |_, _| {})?;
+    let done = carry_out_order(&parts, &ordered, &cancel, &mut |_, _| {})?;
     match (done.seen.failure, done.seen.facts) {
         (Some(failure), Some(facts)) if failure.doing == Doing::Execute => {
             has_right()?;

@@ -7,7 +7,7 @@ use model::isolation::Guarantee;
 use model::limits::Bytes;
 use rustix::net::{Shutdown, shutdown};
 
-use super::cgroup::{self, Group, Host, Wanted};
+use super::cgroup::{Group, Host, Wanted};
 use super::enforced::enforced;
 use super::error::{Doing, Failure};
 use super::order::{Ordered, order};
@@ -24,7 +24,7 @@ use crate::spec::{Parts, Spec};
 /// Runs a step and returns once every process of it is proven dead.
 ///
 /// 1. decides what to mount and to limit; 2. takes a started child; 3. hands it the order;
-/// 4. lets it go on once it is in its control group, which it enters while it makes its namespaces;
+/// 4. limits its control group, which it is in since it was started, and lets it go on;
 /// 5. watches until all is dead; 6. removes the group, the second proof; 7. tells what came of it.
 ///
 /// Output goes to `sink` as it comes. May be called from several threads at once. The calling thread
@@ -43,7 +43,7 @@ pub fn run(
     let ordered = order(parts, host)?;
     tell::ordered(parts, &ordered);
     // 2. to 6.
-    let done = carry_out_order(parts, host, &ordered, cancel, sink)?;
+    let done = carry_out_order(parts, &ordered, cancel, sink)?;
     // 7.
     outcome(parts, host, ordered, done).inspect(tell::outcome)
 }
@@ -77,7 +77,6 @@ pub struct Dispatch<'a> {
 /// Moves 2 to 6 of [`run`], for a step in namespaces of its own.
 pub fn carry_out_order(
     parts: &Parts,
-    host: &Host,
     ordered: &Ordered,
     cancel: &Cancel,
     sink: &mut dyn FnMut(Stream, &[u8]),
@@ -91,27 +90,37 @@ pub fn carry_out_order(
     };
     let packed = wire::pack(&ordered.order, &bodies).map_err(setup(Doing::Talk))?;
     // The slot's lock goes along, so that it outlives this process if the step does.
-    let fds: Vec<BorrowedFd<'_>> =
-        std::iter::once(packed.as_fd()).chain(ordered.slot.iter().map(AsFd::as_fd)).collect();
+    let outer = ordered.order.outer;
+    let showing = outer.and_then(|outer| outer.showing());
+    let fds: Vec<BorrowedFd<'_>> = std::iter::once(packed.as_fd())
+        .chain(ordered.slot.iter().map(AsFd::as_fd))
+        .chain(showing.iter().map(AsFd::as_fd))
+        .collect();
     let (wanted, ending) = (ordered.wanted, Ending::FirstProcess);
     let dispatch = Dispatch { word: wire::ORDER, fds: &fds, wanted, ending, disk };
-    carry_out(parts, host, dispatch, cancel, sink)
+    let mut done = carry_out(parts, dispatch, cancel, sink)?;
+    if let (Some(outer), Some(made)) = (outer, done.seen.showing.take()) {
+        outer.keep(made);
+    }
+    Ok(done)
 }
 
 /// Moves 2 to 6 of [`run`], whatever the order.
 pub fn carry_out(
     parts: &Parts,
-    host: &Host,
     dispatch: Dispatch<'_>,
     cancel: &Cancel,
     sink: &mut dyn FnMut(Stream, &[u8]),
 ) -> Result<Done, Error> {
     // 2.
-    let launched = launch::take()?;
+    let mut launched = launch::take()?;
     // 3. A child that is gone already says why, or shows by its silence that it is.
     let _ = wire::send(launched.socket.as_fd(), dispatch.word, dispatch.fds);
-    // 4. It starts nothing before it is told to go on, so whatever it starts is in the group.
-    let grouped = admit(host, dispatch.wanted, launched.pid);
+    // 4. It starts nothing before it is told to go on, so whatever it starts is limited.
+    let grouped = std::mem::replace(&mut launched.group, Ok(None)).and_then(|group| {
+        let limit = |mut group: Group| group.limit(dispatch.wanted, launched.pid).map(|()| group);
+        group.map(limit).transpose()
+    });
     let _ = match &grouped {
         Ok(_) => wire::send(launched.socket.as_fd(), wire::GO_ON, &[]),
         Err(_) => shutdown(&launched.socket, Shutdown::Write).map_err(io::Error::from),
@@ -141,16 +150,6 @@ pub fn carry_out(
         group.remove().map_err(|pids| Error::StillAlive { pids })?;
     }
     Ok(Done { seen, killed_for_memory, refused_processes, memory_peak })
-}
-
-/// Puts the child into a control group of its own, where the host has any.
-fn admit(host: &Host, wanted: Wanted, pid: u32) -> io::Result<Option<Group>> {
-    if host.kind().is_none() {
-        return Ok(None);
-    }
-    let group = cgroup::make(host, wanted)?;
-    group.admit(pid)?;
-    Ok(Some(group))
 }
 
 /// Tells how the step ended, or why it did not run to its end.

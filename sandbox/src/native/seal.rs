@@ -24,10 +24,14 @@ use super::wire::{Facts, Order};
 use super::{landlock, lists, namespaces, seccomp, sys};
 
 /// Seals this process; returns what the kernel says it now is, and where calls that wait are heard.
-pub fn seal(order: &Order) -> Result<(Facts, Option<OwnedFd>), Failure> {
+pub fn seal(
+    order: &Order,
+    ceilings: namespaces::Ceilings,
+) -> Result<(Facts, Option<OwnedFd>), Failure> {
     // 1. Names that only an unsealed process can read, read after the root has changed.
     let mut facts = read_names();
-    facts.ceilings = namespaces::ceilings_hold(order.widen.nested);
+    facts.ceilings = ceilings.hold();
+    drop(ceilings);
     let mut status = own_status()?;
     // 2. No other process may look into this one, not even one of the same user.
     set_dumpable_behavior(DumpableBehavior::NotDumpable)

@@ -77,6 +77,8 @@ pub enum Stop {
 pub struct Seen {
     /// What was read back in the sealed process; none if it never came so far.
     pub facts: Option<Facts>,
+    /// The user namespace that shows what it is given as its own, where it was made for this step.
+    pub showing: Option<OwnedFd>,
     /// Descriptors of the writable places, in order.
     pub places: Vec<OwnedFd>,
     /// Status of the main process, leftovers, and whether the disk was full.
@@ -105,7 +107,7 @@ pub fn watch(
     sink: &mut dyn FnMut(Stream, &[u8]),
 ) -> Result<Seen, Error> {
     let now = Instant::now();
-    let Launched { pid: _, child, socket, stdout, stderr } = launched;
+    let Launched { child, socket, stdout, stderr, .. } = launched;
     let mut run = Run {
         child: Some(child),
         first: None,
@@ -338,6 +340,11 @@ impl Run<'_> {
         }
         let word = serde_json::from_slice(&message).map_err(|source| Error::Garbled { source })?;
         match word {
+            // Only before the step exists.
+            Word::Showing if self.seen.facts.is_none() => {
+                self.seen.showing = fds.into_iter().next()
+            }
+            Word::Showing => {}
             Word::First => {
                 self.first = fds.into_iter().next();
                 if self.killed.is_some() {

@@ -95,6 +95,8 @@ pub struct MayMiss {
 /// What the child says.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Word {
+    /// The user namespace that shows what the step is given as its own, newly made, comes along.
+    Showing,
     /// The first process exists; its pidfd comes along.
     First,
     /// Some of the writable places; their descriptors come along in the same order.
@@ -229,7 +231,8 @@ pub fn say(socket: BorrowedFd<'_>, word: &Word, fds: &[BorrowedFd<'_>]) -> io::R
 
 /// Receives one message with its descriptors; an empty one means that the other side is gone.
 pub fn receive(socket: impl AsFd) -> io::Result<(Vec<u8>, Vec<OwnedFd>)> {
-    let mut message = vec![0; MESSAGE_BYTES_MAX];
+    // On the stack: the heap would give so much back to the kernel each time, and get it anew.
+    let mut message = [0; MESSAGE_BYTES_MAX];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_MAX))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let got = recvmsg(
@@ -238,12 +241,11 @@ pub fn receive(socket: impl AsFd) -> io::Result<(Vec<u8>, Vec<OwnedFd>)> {
         &mut control,
         RecvFlags::CMSG_CLOEXEC,
     )?;
-    message.truncate(got.bytes);
     let mut fds = Vec::new();
     for part in control.drain() {
         if let RecvAncillaryMessage::ScmRights(passed) = part {
             fds.extend(passed);
         }
     }
-    Ok((message, fds))
+    Ok((message.get(..got.bytes).unwrap_or_default().to_vec(), fds))
 }
