@@ -63,6 +63,22 @@ fn every_promise_of_the_readme_is_a_test() {
 }
 
 #[test]
+fn the_counts_in_the_security_policy_are_those_counted() {
+    let rows = read("docs/hostile-cases.md").lines().filter(|line| line.starts_with("| S-")).count();
+    let table = read("sandbox/src/native/seccomp/expected_x86_64.txt");
+    let answers = table.lines().filter(|line| !line.starts_with('#'));
+    let answers: Vec<&str> = answers.filter_map(|line| line.split(' ').nth(2)).collect();
+    let let_through = answers.iter().filter(|answer| ["allow", "wait"].contains(*answer)).count();
+    let policy = read("SECURITY.md");
+    for told in [
+        format!("- {rows} cases of attack "),
+        format!("- {let_through} of {} system calls ", answers.len()),
+    ] {
+        assert!(policy.contains(&told), "SECURITY.md does not say {told:?}");
+    }
+}
+
+#[test]
 fn every_invariant_is_a_test() {
     items_name_tests("ARCHITECTURE.md", "Invariants");
 }
