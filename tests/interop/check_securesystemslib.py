@@ -24,7 +24,7 @@ def accepts(key, envelope):
         signature.setdefault("keyid", "")
     try:
         return len(Envelope.from_dict(data).verify([key], threshold=1)) == 1
-    except VerificationError:
+    except (VerificationError, ValueError):  # the latter of two signatures under one key id
         return False
 
 

@@ -1,14 +1,17 @@
 #!/bin/sh
 # Builds examples/hello and hands its statement to other people's tools, which must accept it and
-# refuse changed ones. The tools live in target/tools, in the versions of requirements.txt.
+# refuse changed ones. The tools live in target/tools, in the versions of tests/interop/requirements.txt and
+# tests/interop/npm. Then the committed vectors: docs/interop.md.
 set -eu
 . "$(dirname "$0")/project.sh"
 . "$(dirname "$0")/python-tools.sh"
+. "$(dirname "$0")/npm-tools.sh"
 
-python_tools
+timed "Python tools" python_tools
+timed "npm tools" npm_tools
 
-check_all() { # name: what openssl, securesystemslib and in-toto say of the build in the current folder
-  for tool in openssl securesystemslib in_toto; do
+check_all() { # name: what other tools say of the build in the current folder
+  for tool in openssl securesystemslib in_toto sigstore_js; do
     "$venv/bin/python" "$root/tests/interop/check_$tool.py" kiln-out hello "$scratch/$1.pem"
   done
 }
@@ -85,3 +88,7 @@ commit_all hello
 
 heading "Layouts, judged by in-toto-verify and by kiln"
 "$venv/bin/python" "$root/tests/interop/check_layouts.py" "$kiln"
+
+heading "The committed vectors, judged by kiln, openssl and the tools of PyPI and npm"
+"$venv/bin/python" "$root/tests/interop/verdicts.py" page
+timed "the vectors" "$venv/bin/python" "$root/tests/interop/verdicts.py" interop "$kiln" "$target/tools"

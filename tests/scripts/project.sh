@@ -10,6 +10,14 @@ kiln=$target/debug/kiln
 heading() { printf '\n\033[1m== %s\033[0m\n' "$1"; }
 fail() { echo "$(basename "$0"): $1" >&2; exit 1; }
 
+# Runs a command and tells how long it took.
+timed() { # what command…
+  timed_what=$1 timed_since=$(date +%s)
+  shift
+  "$@"
+  echo "  $timed_what: $(($(date +%s) - timed_since)) s"
+}
+
 build_kiln() { # the profile of the tests: what they built is used again
   (cd "$root" && cargo build -q -p runner)
 }

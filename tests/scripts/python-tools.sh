@@ -1,4 +1,5 @@
-# Read by the interop scripts: the Python tools, in target/tools/venv, in the versions of requirements.txt.
+# Read by the interop scripts: the Python tools, in target/tools/venv, in the versions and with the digests
+# of requirements.txt.
 
 python_tools() {
   venv=$target/tools/venv
@@ -6,7 +7,8 @@ python_tools() {
   if ! cmp -s "$wanted" "$venv/installed"; then
     heading "Tools, in $venv"
     python3 -m venv --clear "$venv"
-    "$venv/bin/pip" install --quiet --disable-pip-version-check --requirement "$wanted"
+    "$venv/bin/pip" install --quiet --disable-pip-version-check --require-hashes \
+      --cache-dir "$target/tools/pip-cache" --requirement "$wanted"
     cp "$wanted" "$venv/installed"
   fi
 }

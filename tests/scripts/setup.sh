@@ -37,6 +37,8 @@ interop|openssh-client|ssh-agent|holds a key that signs
 interop|softhsm2|softhsm2-util|is a token that holds a key
 interop|opensc|pkcs11-tool|makes keys in that token
 interop|python3-venv|-|keeps them in a folder of their own
+interop|nodejs|node|runs a verifier that is written for it
+interop|npm|npm|installs that verifier
 interop-go|golang-go|go|builds the verifiers and servers that are written in Go; it has to be 1.26 or later
 bench|bubblewrap|bwrap|what the start of a step is compared with
 bench|openssl|openssl|what hashing is compared with

@@ -1,8 +1,8 @@
 //! The verifier and certificates: a bundle that a private Sigstore made, believed and attacked.
 //!
-//! `tests/vectors/keyless` holds a statement of kiln's about `examples/hello`, signed by cosign with a
+//! `tests/vectors/keyless` holds a statement of kiln's about `tests/vectors/hello`, signed by cosign with a
 //! short-lived certificate, a log of version 2 and a timestamp, and the trusted root of that instance.
-//! `tests/interop/private_sigstore.py` makes such an instance; its keys are gone.
+//! `tests/interop/keyless_vectors.sh` makes such an instance; its keys are gone.
 
 use attestor::builder::{BuilderId, LOCAL_BUILDER_ID};
 use attestor::public_key::PublicKey;
@@ -15,9 +15,9 @@ use serde_json::{Value, json};
 
 const BUNDLE: &[u8] = include_bytes!("../vectors/keyless/hello.sigstore.json");
 const ROOT: &[u8] = include_bytes!("../vectors/keyless/trusted_root.json");
-const HELLO: &str = "8fb72a300056b7c073b74013b668f0d09f702700b5847f293e488c79becc329e";
+const HELLO: &str = "853ff93762a06ddbf722c4ebe9ddd66d8f63ddaea97f521c3ecc20da7c976020";
 const SUBJECT: &str = "builder@kiln.example";
-const ISSUER: &str = "http://127.0.0.1:57513";
+const ISSUER: &str = "http://127.0.0.1:46411";
 /// Some time after it was signed.
 const NOW: i64 = 1_900_000_000;
 
@@ -103,8 +103,8 @@ fn nobody_else_is_believed() {
         ("BUILDER@kiln.example", ISSUER),
         (".*", ISSUER),
         ("", ISSUER),
-        (SUBJECT, "http://127.0.0.1:57513/"),
-        (SUBJECT, "https://127.0.0.1:57513"),
+        (SUBJECT, "http://127.0.0.1:46411/"),
+        (SUBJECT, "https://127.0.0.1:46411"),
         (SUBJECT, ""),
     ] {
         let asked = Asked { identity: Some(by_hand(subject, issuer)), ..Asked::good() };

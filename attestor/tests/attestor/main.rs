@@ -17,3 +17,4 @@ mod process;
 mod story;
 mod summary;
 mod support;
+mod vectors;

@@ -1,0 +1,196 @@
+#!/usr/bin/env python3
+"""Asks verifiers about the committed vectors, and holds their answers against ours.
+
+    verdicts.py page                        is docs/interop.md what the list says?
+    verdicts.py interop KILN TOOLS          kiln and the verifiers that `make interop` has
+    verdicts.py interop-go KILN TOOLS       those that `make interop-go` has
+
+The list, attestor/tests/vectors/vectors.json, says of each vector whether it is to be accepted, and under
+`differences` which verifier is known to say otherwise and why; that list is written by hand, so nothing
+gets on it unseen. Whatever else a verifier says otherwise fails, with its name. The page is written from
+the list, with KILN_BLESS=1; as each cell of it is asked in one of the two targets, it tells what is so.
+"""
+
+import collections
+import hashlib
+import json
+import os
+import pathlib
+import re
+import sys
+import tempfile
+
+import verifiers
+
+ROOT = verifiers.HERE.parent.parent
+VECTORS = ROOT / "attestor/tests/vectors"
+PAGE = ROOT / "docs/interop.md"
+LETTERS = "abcdefghijklmnopqrstuvwxyz"
+
+
+def read_list():
+    """Returns the vectors, with paths, and the differences by verifier and vector."""
+    known = json.loads((VECTORS / "vectors.json").read_text())
+    for vector in known["vectors"]:
+        vector["path"] = VECTORS / vector["file"]
+        vector["artifact_path"] = VECTORS / vector["artifact"]
+        vector["digest"] = hashlib.sha256(vector["artifact_path"].read_bytes()).hexdigest()
+        for name in ("key", "root"):
+            if name in vector:
+                vector[f"{name}_path"] = VECTORS / vector[name]
+    differences = {}
+    for one in known["differences"]:
+        for vector in one["vectors"]:
+            differences[one["verifier"], vector] = one["why"]
+    return known["vectors"], differences
+
+
+def check_list(vectors, differences):
+    """Refuses a list that could hide something."""
+    names = collections.Counter(vector["name"] for vector in vectors)
+    assert max(names.values()) == 1, "a name stands twice"
+    by_name = {vector["name"]: vector for vector in vectors}
+    for name, vector in differences:
+        verifier = next(one for one in verifiers.ALL if one.name == name)
+        assert name != "kiln", "kiln differs from itself"
+        assert verifier.why_not(by_name[vector]) is None, f"{name} is never asked about {vector}"
+    for verifier in verifiers.ALL:
+        asked = [vector for vector in vectors if verifier.why_not(vector) is None]
+        good = sum(vector["accepted"] for vector in asked)
+        assert good >= 1 and len(asked) - good >= 3, f"{verifier.name}: one good and three bad vectors at least"
+
+
+def page(vectors, differences):
+    """Returns the page."""
+    reasons, notes, rows = [], [], []
+
+    def number(things, thing):
+        if thing not in things:
+            things.append(thing)
+        return things.index(thing)
+
+    word = {True: "accepts", False: "refuses"}
+    for vector in vectors:
+        cells = []
+        for verifier in verifiers.ALL:
+            why = verifier.why_not(vector)
+            told = differences.get((verifier.name, vector["name"]))
+            if why is not None:
+                cells.append(f"– {LETTERS[number(reasons, (verifier.name, why))]}")
+            elif told is not None:
+                cells.append(f"**{word[not vector['accepted']]}** {number(notes, (verifier.name, told)) + 1}")
+            else:
+                cells.append(word[vector["accepted"]])
+        rows.append(f"| {vector['name']} | {' | '.join(cells)} |")
+    names = [one.name for one in verifiers.ALL]
+    text = HEAD + versions() + TABLE
+    text += f"| Vector | {' | '.join(names)} |\n|{'---|' * (len(names) + 1)}\n" + "\n".join(rows) + "\n"
+    text += "\n## Differences\n\n" + differing(notes, differences)
+    text += "\n## Not asked\n\n"
+    text += "\n".join(f"- {LETTERS[at]}: {name}: {why}." for at, (name, why) in enumerate(reasons)) + "\n"
+    return text + TAIL
+
+
+def differing(notes, differences):
+    if not notes:
+        return "None.\n"
+    lines = []
+    for at, (name, why) in enumerate(notes):
+        about = [vector for (verifier, vector), told in differences.items() if (verifier, told) == (name, why)]
+        lines.append(f"{at + 1}. {name}: {why} ({'; '.join(about)})\n")
+    return "".join(lines)
+
+
+def versions():
+    """A line for each verifier: which version, from the files that pin it."""
+    pins = (verifiers.HERE / "requirements.txt").read_text()
+    pip = lambda name: re.search(rf"^{name}==(\S+)", pins, re.M).group(1)
+    npm = json.loads((verifiers.HERE / "npm/package.json").read_text())["dependencies"]
+    go = lambda name: re.search(r"^require \S+ v(\S+)", (verifiers.HERE / f"go/{name}/go.mod").read_text(), re.M).group(1)
+    told = {
+        "kiln": ("this one", "`kiln verify`, exit 0 or 4"),
+        "openssl": ("the host's", "the signature over the DSSE encoding"),
+        "securesystemslib": (pip("securesystemslib"), "`Envelope.verify`, threshold 1"),
+        "sigstore-python": (pip("sigstore"), "`sigstore verify identity --offline`, own trust configuration"),
+        "@sigstore/verify": (npm["@sigstore/verify"], "`Verifier.verify`; by key with no thresholds"),
+        "cosign": (go("cosign"), "`verify-blob-attestation --type slsaprovenance1`; by key with `--insecure-ignore-tlog`"),
+        "slsa-verifier": (go("slsa-verifier"), "`verify-vsa`"),
+        "ampel": (go("ampel"), "`verify` by a policy that names the key and the builder"),
+    }
+    return "".join(f"| {name} | {version} | {what} |\n" for name, (version, what) in told.items())
+
+
+def run(group, kiln, tools):
+    vectors, differences = read_list()
+    check_list(vectors, differences)
+    wrong = []
+    with tempfile.TemporaryDirectory() as scratch:
+        asked = verifiers.Asked(pathlib.Path(scratch), kiln, pathlib.Path(tools))
+        for verifier in verifiers.ALL:
+            if verifier.name not in verifiers.GROUPS[group]:
+                continue
+            counted = collections.Counter()
+            for vector in vectors:
+                if verifier.why_not(vector) is not None:
+                    continue
+                known = (verifier.name, vector["name"]) in differences
+                got = verifier.accepts(asked, vector)
+                counted["accepts" if got else "refuses"] += 1
+                counted["differs, as is known"] += known
+                if got != (vector["accepted"] != known):
+                    other = ", and the list says that it differs" if known else ""
+                    wrong.append(f"{verifier.name} {'accepts' if got else 'refuses'}: {vector['name']}{other}")
+            print(f"  {verifier.name}: " + ", ".join(f"{what} {count}" for what, count in counted.items() if count))
+    for one in wrong:
+        print(f"WRONG {one}", file=sys.stderr)
+    return 1 if wrong else 0
+
+
+def compare_page():
+    vectors, differences = read_list()
+    check_list(vectors, differences)
+    wanted = page(vectors, differences)
+    if os.environ.get("KILN_BLESS"):
+        PAGE.write_text(wanted)
+    if PAGE.exists() and PAGE.read_text() == wanted:
+        return 0
+    print(f"{PAGE.relative_to(ROOT)} is stale; KILN_BLESS=1 writes it", file=sys.stderr)
+    return 1
+
+
+HEAD = """# Interop: who says what
+
+Written by `KILN_BLESS=1 tests/interop/verdicts.py page`, from the list of vectors in
+`attestor/tests/vectors/vectors.json`. `make interop` and `make interop-go` put every vector to every verifier
+that can read it, and fail with the names where one says otherwise than this page.
+
+| Verifier | Version | How it is asked |
+|---|---|---|
+"""
+TABLE = """
+A vector is bytes and a question: this evidence, this file, this key or identity. All but those with a certificate
+are written by a test from a fixed record and fixed keys (`attestor/tests/attestor/vectors.rs`); those were made by
+`tests/interop/keyless_vectors.sh` in a private Sigstore whose keys are gone. **Bold**: it says otherwise than kiln,
+which is known; the number says why. `–`: it is not asked; the letter says why.
+
+"""
+TAIL = """
+## What else is run
+
+Vectors are old bytes. Both targets also build `examples/hello`, sign it afresh and have other tools read that,
+with changed ones beside it: `make interop` with keys in a file, a token and an agent, and with classic links and
+layouts, judged by in-toto-verify and by kiln alike; `make interop-go` in a private Sigstore on loopback. There
+too each tool has one case that it must accept and three at least that it must refuse.
+"""
+
+
+def main():
+    if sys.argv[1:] == ["page"]:
+        return compare_page()
+    if len(sys.argv) == 4 and sys.argv[1] in verifiers.GROUPS:
+        return run(*sys.argv[1:])
+    raise SystemExit(__doc__)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
