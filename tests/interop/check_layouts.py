@@ -52,6 +52,7 @@ class World:
                       "build": (["MATCH src/a WITH PRODUCTS FROM fetch", "DISALLOW *"],
                                 ["REQUIRE out", "CREATE out", "ALLOW l[!x]g", "DISALLOW *"])}
         self.days = 1
+        self.expires = None
         self.inspect = []
         self.checked_by = None
         self.after = lambda folder: None
@@ -72,6 +73,7 @@ class World:
         keys = {signer.public_key.keyid: key_dict(signer) for signer in self.keys}
         layout = Layout(steps=steps, inspect=self.inspect, keys=keys)
         layout.set_relative_expiration(days=self.days)
+        layout.expires = self.expires or layout.expires
         self.envelope(layout, self.owner).dump(str(folder / "root.layout"))
         for name, (materials, products) in self.links.items():
             for index in self.signers[name]:

@@ -25,7 +25,7 @@ import verifiers
 ROOT = verifiers.HERE.parent.parent
 VECTORS = ROOT / "attestor/tests/vectors"
 PAGE = ROOT / "docs/interop.md"
-LETTERS = "abcdefghijklmnopqrstuvwxyz"
+LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
 def read_list():
@@ -35,7 +35,7 @@ def read_list():
         vector["path"] = VECTORS / vector["file"]
         vector["artifact_path"] = VECTORS / vector["artifact"]
         vector["digest"] = hashlib.sha256(vector["artifact_path"].read_bytes()).hexdigest()
-        for name in ("key", "root"):
+        for name in ("key", "root", "layout_key"):
             if name in vector:
                 vector[f"{name}_path"] = VECTORS / vector[name]
     differences = {}
@@ -53,9 +53,9 @@ def check_list(vectors, differences):
     for name, vector in differences:
         verifier = next(one for one in verifiers.ALL if one.name == name)
         assert name != "kiln", "kiln differs from itself"
-        assert verifier.why_not(by_name[vector]) is None, f"{name} is never asked about {vector}"
+        assert verifiers.why_not(verifier, by_name[vector]) is None, f"{name} is never asked about {vector}"
     for verifier in verifiers.ALL:
-        asked = [vector for vector in vectors if verifier.why_not(vector) is None]
+        asked = [vector for vector in vectors if verifiers.why_not(verifier, vector) is None]
         good = sum(vector["accepted"] for vector in asked)
         assert good >= 1 and len(asked) - good >= 3, f"{verifier.name}: one good and three bad vectors at least"
 
@@ -73,7 +73,7 @@ def page(vectors, differences):
     for vector in vectors:
         cells = []
         for verifier in verifiers.ALL:
-            why = verifier.why_not(vector)
+            why = verifiers.why_not(verifier, vector)
             told = differences.get((verifier.name, vector["name"]))
             if why is not None:
                 cells.append(f"– {LETTERS[number(reasons, (verifier.name, why))]}")
@@ -111,6 +111,7 @@ def versions():
         "kiln": ("this one", "`kiln verify`, exit 0 or 4"),
         "openssl": ("the host's", "the signature over the DSSE encoding"),
         "securesystemslib": (pip("securesystemslib"), "`Envelope.verify`, threshold 1"),
+        "in-toto-verify": (pip("in-toto"), "`--verification-keys`, the layout's owner"),
         "sigstore-python": (pip("sigstore"), "`sigstore verify identity --offline`, own trust configuration"),
         "@sigstore/verify": (npm["@sigstore/verify"], "`Verifier.verify`; by key with no thresholds"),
         "cosign": (go("cosign"), "`verify-blob-attestation --type slsaprovenance1`; by key with `--insecure-ignore-tlog`"),
@@ -125,13 +126,13 @@ def run(group, kiln, tools):
     check_list(vectors, differences)
     wrong = []
     with tempfile.TemporaryDirectory() as scratch:
-        asked = verifiers.Asked(pathlib.Path(scratch), kiln, pathlib.Path(tools))
+        asked = verifiers.Asked(pathlib.Path(scratch), pathlib.Path(kiln).resolve(), pathlib.Path(tools).resolve())
         for verifier in verifiers.ALL:
             if verifier.name not in verifiers.GROUPS[group]:
                 continue
             counted = collections.Counter()
             for vector in vectors:
-                if verifier.why_not(vector) is not None:
+                if verifiers.why_not(verifier, vector) is not None:
                     continue
                 known = (verifier.name, vector["name"]) in differences
                 got = verifier.accepts(asked, vector)
@@ -168,9 +169,10 @@ that can read it, and fail with the names where one says otherwise than this pag
 |---|---|---|
 """
 TABLE = """
-A vector is bytes and a question: this evidence, this file, this key or identity. All but those with a certificate
-are written by a test from a fixed record and fixed keys (`attestor/tests/attestor/vectors.rs`); those were made by
-`tests/interop/keyless_vectors.sh` in a private Sigstore whose keys are gone. **Bold**: it says otherwise than kiln,
+A vector is bytes and a question: this evidence, this file, this key or identity. Most are written by a test from a
+fixed record and fixed keys (`attestor/tests/attestor/vectors.rs`); layouts by PyPI's in-toto
+(`tests/interop/layout_vectors.py`); those with a certificate were made by `tests/interop/keyless_vectors.sh` in a
+private Sigstore whose keys are gone. **Bold**: it says otherwise than kiln,
 which is known; the number says why. `–`: it is not asked; the letter says why.
 
 """

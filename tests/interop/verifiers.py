@@ -25,6 +25,8 @@ BUILDER = "https://kiln.build/builders/local/v1"
 
 # Why a vector is not for a tool. One sentence each: they are printed under the table.
 SUMMARY = "it is not asked about summaries"
+NOT_WHAT_IT_SAYS = "of a summary it checks signature, file and kind, and not what it says"
+BARE_SUMMARIES = "it reads a summary as a bare envelope alone"
 ONLY_SUMMARIES = "of third parties' statements it reads summaries alone"
 CERTIFICATE = "it is given plain keys alone"
 ONLY_CERTIFICATES = "it takes bundles with a certificate alone, never a plain key"
@@ -32,8 +34,18 @@ BARE = "it checks a bare signature: the file, and what is signed, are its caller
 NOT_THE_FILE = "it checks who signed a bundle: the file, and what is signed, are its caller's to look at"
 NO_LINES = "it reads bundles, no bare envelopes"
 ONE_ENVELOPE = "it reads one envelope, no file of several"
+NO_LAYOUT = "it reads no layouts"
+ONLY_LAYOUTS = "it reads layouts and links alone"
+NOT_THE_PRODUCT = "it judges layout and links, and never sees the file"
 KEYS_IN_LINES = "it reads a bundle with a certificate alone, and a bare envelope with a key"
 PUBLIC_ROOTS = "it believes the certificates of the public instances alone"
+
+
+def why_not(verifier, vector):
+    """Says why a vector is not for a verifier, or nothing."""
+    if "layout_key" in vector and verifier.name not in ("kiln", "in-toto-verify"):
+        return NO_LAYOUT
+    return verifier.why_not(vector)
 
 
 def is_bundle(vector):
@@ -83,7 +95,10 @@ class Kiln:
         trust = folder / "trust.toml"
         trust.unlink(missing_ok=True)
         command = [asked.kiln, "-q", "verify", vector["artifact_path"], "--bundle", vector["path"]]
-        if "verifier" in vector:
+        if "layout_key" in vector:
+            command = [*command[:4], "--layout", vector["path"], "--layout-key", vector["layout_key_path"],
+                       "--link-dir", vector["path"].parent]
+        elif "verifier" in vector:
             # A summary is believed from a verifier of the list of trust, whose key stands there.
             key = vector["key_path"].read_text()
             trust.write_text(f'[[trust]]\nname = "t"\nkey = """\n{key}"""\n'
@@ -126,6 +141,20 @@ class SecureSystemsLib(OpenSsl):
         from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
         return check.accepts(check.without_id(load_pem_public_key(vector["key_path"].read_bytes())), envelope(vector))
+
+
+class InTotoVerify:
+    name = "in-toto-verify"
+
+    def why_not(self, vector):
+        if "layout_key" not in vector:
+            return ONLY_LAYOUTS
+        return NOT_THE_PRODUCT if vector.get("fault") == "file" else None
+
+    def accepts(self, asked, vector):
+        return ran([asked.tools / "venv/bin/in-toto-verify", "--layout", vector["path"], "--verification-keys",
+                    vector["layout_key_path"], "--link-dir", vector["path"].parent], cwd=asked.scratch,
+                   env=asked.environment)
 
 
 class SigstorePython:
@@ -172,11 +201,13 @@ class Cosign:
     name = "cosign"
 
     def why_not(self, vector):
-        return None if is_bundle(vector) else NO_LINES
+        if not is_bundle(vector):
+            return NO_LINES
+        return NOT_WHAT_IT_SAYS if "verifier" in vector and vector.get("fault") == "statement" else None
 
     def accepts(self, asked, vector):
-        command = [asked.tools / "bin/cosign", "verify-blob-attestation", "--bundle", vector["path"],
-                   "--type", "slsaprovenance1"]
+        kind = "https://slsa.dev/verification_summary/v1" if "verifier" in vector else "slsaprovenance1"
+        command = [asked.tools / "bin/cosign", "verify-blob-attestation", "--bundle", vector["path"], "--type", kind]
         if "identity" in vector:
             command += ["--trusted-root", vector["root_path"], "--certificate-identity", vector["identity"],
                         "--certificate-oidc-issuer", vector["issuer"]]
@@ -189,7 +220,9 @@ class SlsaVerifier:
     name = "slsa-verifier"
 
     def why_not(self, vector):
-        return None if "verifier" in vector else ONLY_SUMMARIES
+        if "verifier" not in vector:
+            return ONLY_SUMMARIES
+        return BARE_SUMMARIES if is_bundle(vector) else None
 
     def accepts(self, asked, vector):
         return ran([asked.tools / "bin/slsa-verifier", "verify-vsa", "--attestation-path", vector["path"],
@@ -229,9 +262,10 @@ def ampel_policy(key, builder):
 
 
 # By the target that has the tools.
-ALL = [Kiln(), OpenSsl(), SecureSystemsLib(), SigstorePython(), SigstoreJs(), Cosign(), SlsaVerifier(), Ampel()]
+ALL = [Kiln(), OpenSsl(), SecureSystemsLib(), InTotoVerify(), SigstorePython(), SigstoreJs(), Cosign(), SlsaVerifier(),
+       Ampel()]
 GROUPS = {
-    "interop": ["kiln", "openssl", "securesystemslib", "sigstore-python", "@sigstore/verify"],
+    "interop": ["kiln", "openssl", "securesystemslib", "in-toto-verify", "sigstore-python", "@sigstore/verify"],
     "interop-go": ["cosign", "slsa-verifier", "ampel"],
 }
 

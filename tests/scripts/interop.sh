@@ -90,5 +90,6 @@ heading "Layouts, judged by in-toto-verify and by kiln"
 "$venv/bin/python" "$root/tests/interop/check_layouts.py" "$kiln"
 
 heading "The committed vectors, judged by kiln, openssl and the tools of PyPI and npm"
+"$venv/bin/python" "$root/tests/interop/layout_vectors.py"
 "$venv/bin/python" "$root/tests/interop/verdicts.py" page
 timed "the vectors" "$venv/bin/python" "$root/tests/interop/verdicts.py" interop "$kiln" "$target/tools"

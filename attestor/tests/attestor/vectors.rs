@@ -6,10 +6,11 @@
 //! tests/vectors/keys            public keys; the private ones are seeds in this file, worth nothing
 //! tests/vectors/key             provenance by plain keys, good and spoilt
 //! tests/vectors/summary         verification summaries
+//! tests/vectors/layout          made by tests/interop/layout_vectors.py, with PyPI in-toto
 //! tests/vectors/keyless         made by tests/interop/keyless_vectors.sh: certificates can not be made again
 //! ```
 //!
-//! All but the last are written by this file from a fixed record and fixed keys, always the same bytes;
+//! All but the last two are written by this file from a fixed record and fixed keys, always the same bytes;
 //! `KILN_BLESS=1` writes them. The list is by hand. `make interop` and `make interop-go` put the same
 //! questions to other people's verifiers, and docs/interop.md tells what came of it.
 #![expect(
@@ -23,6 +24,7 @@ use std::path::{Path, PathBuf};
 use attestor::builder::{BuilderConfig, BuilderId};
 use attestor::bundle;
 use attestor::dsse::{PAYLOAD_TYPE, pae};
+use attestor::links::layout;
 use attestor::pipe::{Answer, EvidenceText, Request, Summarise};
 use attestor::policy::{Question, decide};
 use attestor::public_key::PublicKey;
@@ -37,6 +39,7 @@ use model::Digest;
 use model::digest::Blob;
 use model::platform::{Arch, Os, Platform};
 use model::record::{Nonce, Subject};
+use p256::ecdsa::signature::Signer as _;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -67,6 +70,7 @@ struct Vector {
     verifier: Option<String>,
     address: Option<String>,
     level: Option<u8>,
+    layout_key: Option<String>,
 }
 
 fn folder() -> PathBuf {
@@ -125,6 +129,7 @@ fn made() -> Files {
         }
     }
     spoilt_signatures(&mut files, &other);
+    odd_signatures(&mut files, &one, &two);
     spoilt_statements(&mut files, &one);
     spoilt_json(&mut files, &one);
     spoilt_certificates(&mut files);
@@ -160,6 +165,38 @@ fn spoilt_signatures(files: &mut Files, other: &Forger) {
         *value.pointer_mut(&format!("{at}/signatures")).unwrap() = json!([]);
         files.insert(format!("key/two-signatures.{end}"), two);
         files.insert(format!("key/no-signature.{end}"), line(&value));
+    }
+}
+
+/// Signatures in another form: the other of the two that an ECDSA key has for each message, a number
+/// longer than it needs to be, and bytes behind the end.
+fn odd_signatures(files: &mut Files, one: &Forger, two: &Forger) {
+    let (Forger::P256(key), bytes) = (one, pae(PAYLOAD_TYPE, &provenance())) else {
+        unreachable!()
+    };
+    let signature: p256::ecdsa::Signature = key.sign(&bytes);
+    let (r, s) = signature.split_scalars();
+    let mirrored = p256::ecdsa::Signature::from_scalars(r.to_bytes(), (-*s).to_bytes()).unwrap();
+    let (der, raw) = (one.sign(&bytes), two.sign(&bytes));
+    // One more zero in front of r, counted in both lengths, which DER forbids.
+    let r_len = usize::from(der[3]);
+    let mut padded = vec![0x30, der[1] + 1, 0x02, der[3] + 1, 0];
+    padded.extend(&der[4..4 + r_len]);
+    padded.extend(&der[4 + r_len..]);
+    for (name, good, odd) in [
+        ("mirrored", "p256", mirrored.to_der().as_bytes().to_vec()),
+        ("padded", "p256", padded),
+        ("trailing", "p256", [der.as_slice(), &[0]].concat()),
+        ("plain-numbers", "p256", signature.to_bytes().to_vec()),
+        ("ed25519-trailing", "ed25519", [raw.as_slice(), &[0]].concat()),
+    ] {
+        for (end, at) in [("sigstore.json", "/dsseEnvelope"), ("intoto.jsonl", "")] {
+            let good = &files[&format!("key/{good}.{end}")];
+            let mut value: Value = serde_json::from_slice(good).unwrap();
+            *value.pointer_mut(&format!("{at}/signatures/0/sig")).unwrap() =
+                json!(BASE64_STANDARD.encode(&odd));
+            files.insert(format!("key/{name}.{end}"), line(&value));
+        }
     }
 }
 
@@ -292,10 +329,15 @@ fn summaries(files: &mut Files, one: &Forger, two: &Forger) {
     {
         let envelope = forger.bundle(PAYLOAD_TYPE, payload.as_bytes()).to_string();
         let envelope = bundle::read(envelope.as_bytes()).unwrap().remove(0).envelope;
+        let whole = bundle::to_bundle(&envelope, &forger.public().id()).unwrap();
+        files.insert(format!("summary/{name}.vsa.sigstore.json"), whole.into_bytes());
         files.insert(format!("summary/{name}.vsa.jsonl"), envelope.to_line().unwrap().into_bytes());
     }
-    let flipped = changed(&files["summary/p256.vsa.jsonl"], "/signatures/0/sig");
-    files.insert("summary/flipped.vsa.jsonl".into(), line(&flipped));
+    for (end, at) in [("jsonl", ""), ("sigstore.json", "/dsseEnvelope")] {
+        let good = &files[&format!("summary/p256.vsa.{end}")];
+        let flipped = changed(good, &format!("{at}/signatures/0/sig"));
+        files.insert(format!("summary/flipped.vsa.{end}"), line(&flipped));
+    }
 }
 
 /// The same record and keys give the same bytes, those that are committed.
@@ -314,7 +356,18 @@ fn the_committed_vectors_are_what_kiln_writes() {
     assert!(stale.is_empty(), "stale; KILN_BLESS=1 writes them: {stale:?}");
 }
 
+fn follows(vector: &Vector, owner: &str) -> bool {
+    let owner = PublicKey::from_pem(&String::from_utf8(read(owner)).unwrap()).unwrap();
+    let digest = Digest::of(&read(&vector.artifact));
+    let folder = folder().join(&vector.file);
+    let link = |name: &str| std::fs::read(folder.with_file_name(name)).ok();
+    layout::verify(&read(&vector.file), &[owner], &link, &digest, NOW).is_ok()
+}
+
 fn accepts(vector: &Vector) -> bool {
+    if let Some(owner) = &vector.layout_key {
+        return follows(vector, owner);
+    }
     let key = vector.key.as_ref().map(|name| String::from_utf8(read(name)).unwrap());
     let key = key.map(|pem| PublicKey::from_pem(&pem).unwrap());
     let root = vector.root.as_ref().map(|name| Root::parse(&read(name)).unwrap());
@@ -373,10 +426,13 @@ fn each_vector_is_answered_as_the_list_says() {
 fn every_vector_is_on_the_list_and_on_the_page() {
     let listed: BTreeSet<String> = vectors().iter().map(|vector| vector.file.clone()).collect();
     let mut found = BTreeSet::new();
-    for part in ["key", "summary", "keyless"] {
+    for part in ["key", "summary", "keyless", "layout"] {
         for entry in std::fs::read_dir(folder().join(part)).unwrap() {
-            let name = entry.unwrap().file_name().into_string().unwrap();
-            if !name.ends_with("root.json") {
+            let entry = entry.unwrap();
+            let name = entry.file_name().into_string().unwrap();
+            if entry.file_type().unwrap().is_dir() {
+                found.insert(format!("{part}/{name}/root.layout"));
+            } else if !name.ends_with("root.json") && part != "layout" {
                 found.insert(format!("{part}/{name}"));
             }
         }
