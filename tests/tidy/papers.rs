@@ -64,7 +64,8 @@ fn every_promise_of_the_readme_is_a_test() {
 
 #[test]
 fn the_counts_in_the_security_policy_are_those_counted() {
-    let rows = read("docs/hostile-cases.md").lines().filter(|line| line.starts_with("| S-")).count();
+    let rows =
+        read("docs/hostile-cases.md").lines().filter(|line| line.starts_with("| S-")).count();
     let table = read("sandbox/src/native/seccomp/expected_x86_64.txt");
     let answers = table.lines().filter(|line| !line.starts_with('#'));
     let answers: Vec<&str> = answers.filter_map(|line| line.split(' ').nth(2)).collect();
