@@ -8,6 +8,7 @@ set -eu
 . "$(dirname "$0")/project.sh"
 . "$(dirname "$0")/python-tools.sh"
 . "$(dirname "$0")/npm-tools.sh"
+. "$(dirname "$0")/judges.sh"
 
 bin=$target/tools/bin
 install_tool() { # name package, which may be called otherwise
@@ -142,23 +143,10 @@ SH
 cd "$scratch/instance"
 cp "$scratch/hello/kiln-out/hello" "$scratch/hello/kiln-out/other" .
 us=$(cat identity) them=$(cat other-identity) issuer=$(cat issuer)
-cosign_says() { # bundle identity issuer file
-  "$bin/cosign" verify-blob-attestation --bundle "$1" --trusted-root trusted_root.json --certificate-identity "$2" \
-    --certificate-oidc-issuer "$3" --type slsaprovenance1 "$4"
-}
-kiln_says() { # bundle identity issuer file
-  "$kiln" verify "$4" --bundle "$1" --trusted-root trusted_root.json --identity "$2" --issuer "$3"
-}
-sigstore_python_says() { # bundle identity issuer file
-  "$venv/bin/sigstore" --trust-config client_trust_config.json verify identity --offline --bundle "$1" \
-    --cert-identity "$2" --cert-oidc-issuer "$3" "$4"
-}
-sigstore_js_says() { # bundle identity issuer file
-  "$venv/bin/python" "$root/tests/interop/sigstore_js.py" "$1" "$4" trusted_root.json "$2" "$3"
-}
+instance=$scratch/instance
 everybody_judges() { # bundle about hello, signed by $us
   cp "$1" flipped.sigstore.json && flip flipped.sigstore.json
-  for who in cosign_says kiln_says sigstore_python_says sigstore_js_says; do
+  for who in $judges; do
     case_of accepts "$who: what was signed" $who "$1" "$us" "$issuer" hello
     case_of refuses "$who: another file" $who "$1" "$us" "$issuer" other
     case_of refuses "$who: a flipped signature" $who flipped.sigstore.json "$us" "$issuer" hello
