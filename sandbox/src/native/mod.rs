@@ -12,6 +12,7 @@ mod enforced;
 pub(crate) mod error;
 mod inherited;
 pub(crate) mod init;
+mod keep_to;
 pub(crate) mod landlock;
 pub(crate) mod launch;
 pub(crate) mod lists;
@@ -37,6 +38,7 @@ mod wire_tests;
 
 pub use child::enter_child_if_asked;
 pub use error::Doing;
+pub use keep_to::{Reach, keep_to};
 pub use launch::{cool_down, warm_up};
 pub use outer::outer_owner;
 pub(crate) use rehearse::rehearse;

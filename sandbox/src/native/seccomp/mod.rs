@@ -16,6 +16,7 @@
 //! See seccomp(2) and Documentation/userspace-api/seccomp_filter.rst of Linux.
 
 mod confined;
+mod families;
 mod groups;
 #[cfg(target_arch = "x86_64")]
 mod i386;
@@ -25,6 +26,7 @@ mod program;
 mod table;
 
 pub use confined::{confined_count, confined_program};
+pub use families::families_program;
 pub use names::name;
 pub use program::{Instruction, program, unheard};
 pub use table::{

@@ -22,18 +22,18 @@ pub const AND: u16 = 0x54;
 const JUMP: u16 = 0x05;
 pub const JUMP_EQUAL: u16 = 0x15;
 const JUMP_GREATER: u16 = 0x25;
-const JUMP_ANY_BIT: u16 = 0x45;
-const RETURN: u16 = 0x06;
+pub const JUMP_ANY_BIT: u16 = 0x45;
+pub const RETURN: u16 = 0x06;
 
 // Answers, linux/seccomp.h.
 pub const ALLOW: u32 = 0x7fff_0000;
 pub const ERRNO: u32 = 0x0005_0000;
-const KILL_PROCESS: u32 = 0x8000_0000;
+pub const KILL_PROCESS: u32 = 0x8000_0000;
 const USER_NOTIF: u32 = 0x7fc0_0000;
 
 // Places in `struct seccomp_data`.
 pub const NUMBER: u32 = 0;
-const ARCHITECTURE: u32 = 4;
+pub const ARCHITECTURE: u32 = 4;
 
 /// `AUDIT_ARCH_X86_64` of linux/audit.h. Another architecture is killed: its numbers mean other calls.
 #[cfg(target_arch = "x86_64")]
