@@ -173,6 +173,8 @@ pub enum Answer {
     Signed(Signed),
     /// A public key: that of the key which would sign, or of the one just made.
     Key(KeyInfo),
+    /// Where no key signs but the holder of a certificate: who would.
+    Identity(IdentityInfo),
     /// An Order is open.
     Opened(OpenedOrder),
     /// Nothing was signed or changed.
@@ -189,8 +191,44 @@ pub struct Signed {
     pub line: String,
     /// The dependency manifest, where the inputs are too many for the statement.
     pub manifest: Option<ManifestFile>,
-    /// The key that signed.
-    pub key: KeyInfo,
+    /// Who signed.
+    pub key: SignerInfo,
+}
+
+/// Who signed: a key, or the holder of a certificate.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum SignerInfo {
+    /// A key.
+    Key(KeyInfo),
+    /// Whom the certificate names, as a verifier finds it.
+    Certificate(CertificateInfo),
+}
+
+/// Whom a certificate names.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CertificateInfo {
+    /// The certificate's subject: a URI or a mail address.
+    pub subject: String,
+    /// Who vouched for it.
+    pub issuer: String,
+}
+
+/// Who would sign with a certificate, as the identity token says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IdentityInfo {
+    /// What the certificate will name, where that can be told before there is one.
+    pub subject: Option<String>,
+    /// Who vouches for it.
+    pub issuer: String,
+    /// The builder.id of a build with all guarantees.
+    pub builder_id: String,
+    /// Where certificates come from.
+    pub path: String,
+    /// The instance's trusted root; none for the public instance's.
+    pub trusted_root: Option<String>,
 }
 
 /// A dependency manifest.
@@ -246,6 +284,10 @@ pub enum RefusedKind {
     SignerUnusable,
     /// The configured signer's keys are not made or put away here.
     SignerKept,
+    /// A service that certificates, logs or timestamps come from can not be reached (KILN-0708).
+    ServiceUnreachable,
+    /// Such a service refused, or what it gave does not hold (KILN-0709).
+    ServiceRefused,
     /// Who asks may not ask for this.
     Role,
     /// Who asks has asked too often, or has too many connections.

@@ -11,10 +11,18 @@ fn main() -> ExitCode {
     if let Some((role, rest)) = arguments.split_first()
         && role == runner::sign::ATTESTOR
     {
-        return ExitCode::from(attestor::process::enter(rest));
+        return ExitCode::from(attestor::process::enter(rest, keep_to));
     }
     let code = runner::cli::main();
     // No child waits for a step that will not come.
     sandbox::cool_down();
     ExitCode::from(code)
+}
+
+/// Keeps the attestor from sockets: it has no unsafe code, and may not import what has.
+fn keep_to(reach: attestor::process::Reach) -> std::io::Result<()> {
+    sandbox::keep_to(match reach {
+        attestor::process::Reach::Host => sandbox::Reach::Host,
+        attestor::process::Reach::Network => sandbox::Reach::Network,
+    })
 }

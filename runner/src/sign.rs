@@ -38,23 +38,18 @@ use crate::context::Context;
 use crate::diagnostic::{Code, Diagnostic};
 use crate::store::{self, Look, Store};
 
+mod signer;
+
+pub use signer::{Signer, signed_by};
+
 /// The argument that makes this program the attestor.
 pub const ATTESTOR: &str = "attestor";
 /// The key's file, below the configuration folder.
 const KEY_FILE: &str = "key.pem";
+/// The attestor's configuration, below the same folder.
+const CONFIG_FILE: &str = "attestor.toml";
 /// What is kept of the attestor's answer, below the store's `state`.
 const KEPT: &str = "signer.json";
-
-/// The key that signs.
-#[derive(Clone, Debug)]
-pub struct Signer {
-    /// Its fingerprint.
-    pub id: String,
-    /// Its public half.
-    pub key: PublicKey,
-    /// The builder.id of a build with all guarantees.
-    pub builder_id: String,
-}
 
 /// A statement about one artifact, ready to be written.
 #[derive(Clone, Debug)]
@@ -69,6 +64,8 @@ pub struct Signed {
     pub further: Vec<(Further, Vec<u8>)>,
     /// The content of `X.dependencies.json`, where there is one.
     pub dependencies: Option<Vec<u8>>,
+    /// Who signed the provenance.
+    pub by: String,
 }
 
 /// What is kept of the attestor's answer, under the key file's own numbers.
@@ -105,6 +102,7 @@ pub fn signer(context: &Context, store: &Store) -> Result<Option<Signer>, Diagno
         None => {
             let info = match ask(context, &Request::Show, &[])? {
                 Answer::Key(info) => info,
+                Answer::Identity(info) => return signer::identity(info).map(Some),
                 Answer::Refused(refused) if refused.kind == RefusedKind::NoKey => return Ok(None),
                 other => return Err(unexpected(other)),
             };
@@ -125,14 +123,14 @@ pub fn signer(context: &Context, store: &Store) -> Result<Option<Signer>, Diagno
         Diagnostic::new(Code::KeyUnreadable, "the attestor's public key cannot be read")
             .caused_by(&error)
     })?;
-    Ok(Some(Signer { id: info.fingerprint, key, builder_id: info.builder_id }))
+    Ok(Some(Signer::Key { id: info.fingerprint, key }))
 }
 
 /// Returns the numbers that change when the key or the attestor's configuration does; none where
 /// there is neither, so that nothing can sign.
 fn stamp(config: &Path) -> Option<Vec<u64>> {
     let mut numbers = Vec::new();
-    let found = [KEY_FILE, "attestor.toml"].map(|name| config.join(name).symlink_metadata().ok());
+    let found = [KEY_FILE, CONFIG_FILE].map(|name| config.join(name).symlink_metadata().ok());
     if found.iter().all(Option::is_none) {
         return None;
     }
@@ -185,6 +183,7 @@ pub fn sign(
             link: None,
             further: Vec::with_capacity(attest.len()),
             dependencies: provenance.manifest.map(|manifest| manifest.text.into_bytes()),
+            by: signed_by(&provenance.key),
         };
         for further in attest {
             let state = State { record: (*record).clone(), further: *further };
@@ -227,7 +226,7 @@ pub fn ask(
 pub fn unexpected(answer: Answer) -> Diagnostic {
     match answer {
         Answer::Refused(refused) => told(&refused),
-        Answer::Signed(_) | Answer::Key(_) | Answer::Opened(_) => {
+        Answer::Signed(_) | Answer::Key(_) | Answer::Identity(_) | Answer::Opened(_) => {
             Diagnostic::new(Code::Internal, "the attestor answered something that was not asked")
         }
     }
@@ -252,9 +251,11 @@ fn headline(kind: RefusedKind) -> &'static str {
         RefusedKind::Record | RefusedKind::Subject | RefusedKind::Nonce => {
             "the attestor refused to sign"
         }
-        RefusedKind::SignerAbsent => "the key that is configured is not there",
-        RefusedKind::SignerUnusable => "the key that is configured cannot be used",
+        RefusedKind::SignerAbsent => "the signer that is configured is not there",
+        RefusedKind::SignerUnusable => "the signer that is configured cannot be used",
         RefusedKind::SignerKept => "the configured signer's keys are not made by kiln",
+        RefusedKind::ServiceUnreachable => "a service that signing takes cannot be reached",
+        RefusedKind::ServiceRefused => "a service that signing takes did not do its part",
         RefusedKind::Role => "the attestor does not hear this user about that",
         RefusedKind::Busy => "the attestor has heard too much of this user",
         RefusedKind::NoOrder => "the attestor signs only what the control plane ordered",
@@ -274,6 +275,8 @@ fn code(kind: RefusedKind) -> Code {
         | RefusedKind::Files => Code::KeyUnreadable,
         RefusedKind::KeyExists => Code::KeyExists,
         RefusedKind::SignerKept => Code::WrongValue,
+        RefusedKind::ServiceUnreachable => Code::SigningUnreachable,
+        RefusedKind::ServiceRefused => Code::SigningRefused,
         RefusedKind::Record
         | RefusedKind::Subject
         | RefusedKind::Nonce
@@ -315,7 +318,11 @@ fn remedy(diagnostic: Diagnostic, kind: RefusedKind) -> Diagnostic {
         RefusedKind::Protocol => {
             diagnostic.help("please report this, with the output of:  kiln version")
         }
-        RefusedKind::SignerAbsent | RefusedKind::SignerUnusable | RefusedKind::SignerKept => {
+        RefusedKind::SignerAbsent
+        | RefusedKind::SignerUnusable
+        | RefusedKind::SignerKept
+        | RefusedKind::ServiceUnreachable
+        | RefusedKind::ServiceRefused => {
             diagnostic.help("see what `signer` in attestor.toml names: docs/signing.md")
         }
         RefusedKind::Role => diagnostic
@@ -325,6 +332,17 @@ fn remedy(diagnostic: Diagnostic, kind: RefusedKind) -> Diagnostic {
             diagnostic.help("have it ordered anew:  kiln attestor order")
         }
     }
+}
+
+/// Returns the variables that the attestor of this configuration reads, where they are set. A token is among
+/// them only for one that signs with certificates.
+fn variables(context: &Context) -> Vec<(String, &str)> {
+    let config = std::fs::read(context.config.join(CONFIG_FILE)).ok();
+    let names = attestor::process::variables(config.as_deref());
+    names
+        .into_iter()
+        .filter_map(|name| context.variable(&name).map(|value| (name.clone(), value)))
+        .collect()
 }
 
 /// An attestor to speak with.
@@ -367,11 +385,7 @@ impl Process {
             .arg("--state-dir")
             .arg(&context.state)
             .env_clear()
-            .envs(
-                attestor::process::VARIABLES
-                    .iter()
-                    .filter_map(|name| context.variable(name).map(|value| (*name, value))),
-            )
+            .envs(variables(context))
             .current_dir("/")
             .stdin(Stdio::from(theirs))
             .stdout(Stdio::null())
@@ -423,13 +437,19 @@ pub fn says_the_same(
     dependencies: Option<&[u8]>,
     inputs: &str,
 ) -> bool {
+    let (identity, root) = match (signer, signer.identity()) {
+        (Signer::Key { .. }, _) => (None, None),
+        (Signer::Identity { root, .. }, Some(identity)) => (Some(identity), Some(&**root)),
+        // Whose it has to be is told only by the next certificate.
+        (Signer::Identity { .. }, None) => return false,
+    };
     let subject = &record.observed.subject;
     let artifact = Artifact { name: &subject.name, digest: subject.blob.digest };
     let expected = Expected {
         trust: &Trust::default(),
-        key: Some(&signer.key),
-        identity: None,
-        root: None,
+        key: signer.key(),
+        identity: identity.as_ref(),
+        root,
         source: None,
     };
     let evidence = Evidence { bytes: evidence, manifest: None };

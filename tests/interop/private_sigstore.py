@@ -7,13 +7,21 @@ out of TOOLS, and in this process an OIDC issuer and a log of certificates, each
 127.0.0.1. Writes into FOLDER:
 
     trusted_root.json  signing_config.json  client_trust_config.json    what clients are given
-    token  other-token                                                  identity tokens, one an identity
+    signing_config_NAME.json                                            those with one thing changed:
+      v1 (the log of version 1), tls (fulcio behind TLS), down (nothing listens), refusing (the log takes
+      nothing), fails (the timestamp authority), cleartext (fulcio on another host, without TLS), redirects
+      (fulcio says to post elsewhere, and who does leaves the file `elsewhere`), echoes (fulcio says what it heard)
+    tls.pem                                                             whom to believe about that TLS
+    other_root.json                                                     the root of another instance
+    token  other-token  expired-token  audience-token                   identity tokens
     identity  other-identity  issuer                                    what they say
+    ci                                                                  where a CI system gives tokens
 
-and runs COMMAND with those. Everything ends with the command, whose exit code is ours. Keys are made
+and runs COMMAND with those. A log of version 1 takes a database server and more, so this process is one: it
+has no duty but to answer in its protocol what clients then verify for themselves. Everything ends with the command, whose exit code is ours. Keys are made
 afresh and are worth nothing.
 
-Sources: fulcio, rekor-tiles, timestamp-authority (their flags); RFC 6962, section 3.2 (SCT);
+Sources: rekor, openapi.yaml and pkg/types/dsse; fulcio, rekor-tiles, timestamp-authority (their flags); RFC 6962, section 3.2 (SCT);
 C2SP signed-note (key id of the log); protobuf-specs, sigstore_trustroot.proto.
 """
 
@@ -25,6 +33,7 @@ import json
 import os
 import pathlib
 import socket
+import ssl
 import struct
 import subprocess
 import sys
@@ -42,6 +51,7 @@ OTHER = "somebody@else.example"
 AUDIENCE = "sigstore"
 PASSWORD = b"on loopback only"
 ORIGIN = "log.kiln.example"
+CI_SECRET = "a-secret-of-the-job"
 
 
 def b64(raw):
@@ -103,17 +113,17 @@ class Issuer:
             "id_token_signing_alg_values_supported": ["RS256"],
         }
 
-    def token(self, email):
+    def token(self, email, audience=AUDIENCE, lasts=3600):
         now = int(time.time())
         header = {"alg": "RS256", "kid": "1", "typ": "JWT"}
         claims = {
             "iss": self.url,
             "sub": email,
-            "aud": AUDIENCE,
+            "aud": audience,
             "email": email,
             "email_verified": True,
             "iat": now - 5,
-            "exp": now + 3600,
+            "exp": now + lasts,
         }
         signed = ".".join(b64url(json.dumps(part).encode()) for part in (header, claims))
         signature = self.key.sign(signed.encode(), padding.PKCS1v15(), hashes.SHA256())
@@ -145,6 +155,89 @@ class CertificateLog:
             "extensions": "",
             "signature": b64(framed),
         }
+
+
+class Rekor1:
+    """A log of version 1, as far as a client that adds an entry sees it."""
+
+    origin = "log1.kiln.example"
+
+    def __init__(self):
+        self.key = ec.generate_private_key(ec.SECP256R1())
+        self.id = hashlib.sha256(spki(self.key.public_key())).digest()
+        self.leaves, self.lock = [], threading.Lock()
+
+    def add(self, proposed):
+        if (proposed["kind"], proposed["apiVersion"]) != ("dsse", "0.0.1"):
+            raise ValueError("not the kind that is tested here")
+        envelope = proposed["spec"]["proposedContent"]["envelope"]
+        [verifier] = proposed["spec"]["proposedContent"]["verifiers"]
+        read = json.loads(envelope)
+        payload = base64.b64decode(read["payload"])
+        [signature] = read["signatures"]
+        certificate = x509.load_pem_x509_certificate(base64.b64decode(verifier))
+        # In the log's own spelling: clients end lines in more than one way.
+        written = b64(certificate.public_bytes(serialization.Encoding.PEM))
+        kind = read["payloadType"].encode()
+        pae = b"DSSEv1 %d %b %d %b" % (len(kind), kind, len(payload), payload)
+        certificate.public_key().verify(
+            base64.b64decode(signature["sig"]), pae, ec.ECDSA(hashes.SHA256())
+        )
+        sha256 = lambda raw: {"algorithm": "sha256", "value": hashlib.sha256(raw).hexdigest()}
+        body = canonical({
+            "apiVersion": "0.0.1", "kind": "dsse",
+            "spec": {
+                "envelopeHash": sha256(envelope.encode()),
+                "payloadHash": sha256(payload),
+                "signatures": [{"signature": signature["sig"], "verifier": written}],
+            },
+        })
+        with self.lock:
+            index = len(self.leaves)
+            self.leaves.append(hashlib.sha256(b"\0" + body).digest())
+            leaves = list(self.leaves)
+        entry = {"body": b64(body), "integratedTime": int(time.time()), "logID": self.id.hex(),
+                 "logIndex": index}
+        root = merkle_root(leaves)
+        text = f"{self.origin} - 1\n{len(leaves)}\n{b64(root)}\n"
+        signed = b64(self.id[:4] + self.sign(text.encode()))
+        proof = {
+            "checkpoint": f"{text}\n\u2014 {self.origin} {signed}\n",
+            "hashes": [one.hex() for one in merkle_path(index, leaves)],
+            "logIndex": index, "rootHash": root.hex(), "treeSize": len(leaves),
+        }
+        promise = b64(self.sign(canonical(entry)))
+        entry["verification"] = {"inclusionProof": proof, "signedEntryTimestamp": promise}
+        return {self.leaves[index].hex(): entry}
+
+    def sign(self, raw):
+        return self.key.sign(raw, ec.ECDSA(hashes.SHA256()))
+
+
+def canonical(value):
+    return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
+
+
+def merkle_split(leaves):
+    """RFC 6962, 2.1: the largest power of two below the count."""
+    return 1 << (len(leaves) - 1).bit_length() - 1
+
+
+def merkle_root(leaves):
+    if len(leaves) == 1:
+        return leaves[0]
+    at = merkle_split(leaves)
+    left, right = merkle_root(leaves[:at]), merkle_root(leaves[at:])
+    return hashlib.sha256(b"\1" + left + right).digest()
+
+
+def merkle_path(index, leaves):
+    if len(leaves) == 1:
+        return []
+    at = merkle_split(leaves)
+    if index < at:
+        return merkle_path(index, leaves[:at]) + [merkle_root(leaves[at:])]
+    return merkle_path(index - at, leaves[at:]) + [merkle_root(leaves[:at])]
 
 
 def without_poison(leaf):
@@ -196,11 +289,11 @@ def write_length(length):
     return bytes([0x80 | len(raw)]) + raw
 
 
-def serve(port, issuer, log):
+def serve(port, issuer, log, rekor1, folder):
     class Handler(http.server.BaseHTTPRequestHandler):
-        def answer(self, value):
+        def answer(self, value, status=200):
             body = json.dumps(value).encode()
-            self.send_response(200)
+            self.send_response(status)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
@@ -211,6 +304,8 @@ def serve(port, issuer, log):
                 self.answer(issuer.discovery)
             elif self.path == "/keys":
                 self.answer(issuer.jwks)
+            elif self.path.startswith("/github?api-version=2.0&audience="):
+                self.give("bearer", self.path.rsplit("=", 1)[1], "value")
             else:
                 self.send_error(404)
 
@@ -218,14 +313,87 @@ def serve(port, issuer, log):
             body = self.rfile.read(int(self.headers["Content-Length"]))
             if self.path.endswith("/ct/v1/add-pre-chain"):
                 self.answer(log.add_pre_chain(json.loads(body)["chain"]))
+            elif self.path == "/v1/api/v1/log/entries":
+                self.answer(rekor1.add(json.loads(body)), 201)
+            elif self.path == "/buildkite/jobs/0192-ab/oidc/tokens":
+                self.give("Token", json.loads(body)["audience"], "token")
+            elif self.path.startswith("/redirects/"):
+                self.send_response(307)
+                self.send_header("Location", "/elsewhere")
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+            elif self.path == "/elsewhere":
+                (folder / "elsewhere").write_bytes(body)
+                self.answer({})
+            elif self.path.startswith("/echoes/"):
+                self.answer({"code": 3, "message": "no: " + body.decode()}, 400)
+            elif self.path.startswith("/fails/"):
+                self.answer({"code": 13, "message": "out of order"}, 500)
             else:
                 self.send_error(404)
+
+        def give(self, scheme, audience, member):
+            """A token for the job that shows the secret it was started with, as CI systems do."""
+            if self.headers["Authorization"] in (f"{scheme} {CI_SECRET}", f"{scheme.title()} {CI_SECRET}"):
+                self.answer({member: issuer.token(IDENTITY, audience)})
+            else:
+                self.answer({"message": "no such job: " + self.headers["Authorization"]}, 401)
 
         def log_message(self, *_):
             pass
 
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", port), Handler)
+    listen(port, Handler)
+
+
+def listen(port, handler, tls=None):
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", port), handler)
+    # A client that hangs up is what some cases are about.
+    server.handle_error = lambda *_: None
+    if tls:
+        server.socket = tls.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
     threading.Thread(target=server.serve_forever, daemon=True).start()
+
+
+def serve_tls(port, upstream, chain):
+    """Passes on to fulcio what comes by TLS."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_POST(self):
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            headers = {"Content-Type": self.headers["Content-Type"]}
+            asked = urllib.request.Request(upstream + self.path, body, headers)
+            with urllib.request.urlopen(asked) as answer:
+                body = answer.read()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_):
+            pass
+
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(chain)
+    listen(port, Handler, tls)
+
+
+def server_certificate(authority, authority_key, key):
+    now = datetime.datetime.now(datetime.timezone.utc)
+    return (
+        x509.CertificateBuilder()
+        .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")]))
+        .issuer_name(authority.subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(hours=1))
+        .not_valid_after(now + datetime.timedelta(days=2))
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .add_extension(
+            x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False
+        )
+        .sign(authority_key, hashes.SHA256())
+    )
 
 
 def authority(name, key):
@@ -264,9 +432,10 @@ class Instance:
         self.folder, self.tools, self.started = folder, tools, []
         self.ports = {name: free_port() for name in
                       ("own", "fulcio", "fulcio-grpc", "fulcio-metrics", "rekor", "rekor-grpc",
-                       "rekor-metrics", "tsa")}
+                       "rekor-metrics", "tsa", "tls")}
         self.url = lambda name: f"http://127.0.0.1:{self.ports[name]}"
         self.issuer, self.log = Issuer(self.url("own")), CertificateLog()
+        self.rekor1 = Rekor1()
         self.ca_key = ec.generate_private_key(ec.SECP256R1())
         self.ca = authority("kiln test authority", self.ca_key)
         self.rekor_key = ed25519.Ed25519PrivateKey.generate()
@@ -286,8 +455,9 @@ class Instance:
         )
 
     def run(self):
-        serve(self.ports["own"], self.issuer, self.log)
+        serve(self.ports["own"], self.issuer, self.log, self.rekor1, self.folder)
         self.start_fulcio()
+        self.start_tls()
         self.start_rekor()
         self.start("timestamp-server", "serve", "--host", "127.0.0.1",
                    "--port", str(self.ports["tsa"]), "--timestamp-signer", "memory",
@@ -298,7 +468,10 @@ class Instance:
         for name, email in (("", IDENTITY), ("other-", OTHER)):
             self.write(f"{name}token", self.issuer.token(email))
             self.write(f"{name}identity", email)
+        self.write("expired-token", self.issuer.token(IDENTITY, lasts=-1))
+        self.write("audience-token", self.issuer.token(IDENTITY, "somebody else"))
         self.write("issuer", self.issuer.url)
+        self.write("ci", self.url("own"))
 
     def start_fulcio(self):
         config = self.write(
@@ -320,6 +493,14 @@ class Instance:
                    "--ca", "fileca", "--fileca-cert", certificate, "--fileca-key", key,
                    "--fileca-key-passwd", PASSWORD.decode(), "--fileca-watch=false",
                    "--config-path", config, "--ct-log-url", f"{self.url('own')}/log")
+
+    def start_tls(self):
+        ca_key, key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
+        ca = authority("a TLS authority", ca_key)
+        pem_of = lambda one: one.public_bytes(serialization.Encoding.PEM)
+        chain = self.write("tls.chain", pem(key) + pem_of(server_certificate(ca, ca_key, key)), "wb")
+        self.write("tls.pem", pem_of(ca), "wb")
+        serve_tls(self.ports["tls"], self.url("fulcio"), chain)
 
     def start_rekor(self):
         key = self.write("rekor.key", pem(self.rekor_key), "wb")
@@ -373,7 +554,17 @@ class Instance:
                         "validFor": valid,
                     },
                     "logId": {"keyId": b64(note_id)},
-                }
+                },
+                {
+                    "baseUrl": f"https://{self.rekor1.origin}",
+                    "hashAlgorithm": "SHA2_256",
+                    "publicKey": {
+                        "rawBytes": b64(spki(self.rekor1.key.public_key())),
+                        "keyDetails": "PKIX_ECDSA_P256_SHA_256",
+                        "validFor": valid,
+                    },
+                    "logId": {"keyId": b64(self.rekor1.id)},
+                },
             ],
             "certificateAuthorities": [
                 {
@@ -421,8 +612,24 @@ class Instance:
             "trustedRoot": root,
             "signingConfig": config,
         }
-        for name, value in (("trusted_root", root), ("signing_config", config),
-                            ("client_trust_config", both)):
+        files = {"trusted_root": root, "signing_config": config, "client_trust_config": both}
+        own = self.url("own")
+        for name, member, url, version in (
+            ("v1", "rekorTlogUrls", f"{own}/v1", 1),
+            ("tls", "caUrls", f"https://localhost:{self.ports['tls']}", 1),
+            ("down", "caUrls", f"http://127.0.0.1:{free_port()}", 1),
+            ("redirects", "caUrls", f"{own}/redirects", 1),
+            ("echoes", "caUrls", f"{own}/echoes", 1),
+            ("refusing", "rekorTlogUrls", f"{own}/nothing", 2),
+            ("fails", "tsaUrls", f"{own}/fails/timestamp", 1),
+            ("cleartext", "caUrls", "http://ca.kiln.example", 1),
+        ):
+            files[f"signing_config_{name}"] = config | {member: service(url, version)}
+        other = authority("another authority", ec.generate_private_key(ec.SECP256R1()))
+        [ca] = root["certificateAuthorities"]
+        other = ca | {"certChain": {"certificates": [der(other)]}}
+        files["other_root"] = root | {"certificateAuthorities": [other]}
+        for name, value in files.items():
             self.write(f"{name}.json", json.dumps(value, indent=1))
 
     def stop(self):

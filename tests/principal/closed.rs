@@ -48,6 +48,9 @@ fn nobody_reads_the_attestors_memory_key_or_environment() {
     ] {
         assert!(limits.contains(limit), "{limits}");
     }
+    // Nor reach a network: it signs with a key.
+    let status = fs::read_to_string(format!("/proc/{id}/status")).expect("we are root");
+    assert!(status.contains("\nSeccomp:\t2\n"), "{status}");
     let ended = Command::new("kill").args(["-ABRT", &id]).status().expect("kill can be started");
     assert!(ended.success());
     let status = host.attestor.as_mut().expect("it runs").0.wait().expect("it ends");

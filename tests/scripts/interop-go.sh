@@ -121,7 +121,7 @@ case_of refuses "another builder" by_policy ampel-builder ../../kiln.pem hello.i
 heading "The committed vectors"
 timed "the vectors" "$venv/bin/python" "$root/tests/interop/verdicts.py" interop-go "$kiln" "$target/tools"
 
-heading "A private Sigstore on loopback: cosign signs, everybody verifies"
+heading "A private Sigstore on loopback: cosign and kiln sign, everybody verifies"
 python3 - hello.intoto.jsonl >"$scratch/statement.json" <<'PY'
 import base64, json, sys
 sys.stdout.buffer.write(base64.b64decode(json.loads(open(sys.argv[1]).readline())["payload"]))
@@ -137,9 +137,11 @@ for bundle in first.sigstore.json hello.sigstore.json; do
   "$cosign" attest-blob --yes --bundle "$bundle" --signing-config signing_config.json \
     --trusted-root trusted_root.json --identity-token "$(cat token)" --statement "$3" "$4"
 done
+exec sh "$5" "$1"
 SH
 "$venv/bin/python" "$root/tests/interop/private_sigstore.py" "$scratch/instance" "$bin" -- \
-  sh "$scratch/keyless.sh" "$scratch/instance" "$bin/cosign" "$scratch/statement.json" "$PWD/hello"
+  sh "$scratch/keyless.sh" "$scratch/instance" "$bin/cosign" "$scratch/statement.json" "$PWD/hello" \
+  "$root/tests/scripts/interop-keyless.sh"
 cd "$scratch/instance"
 cp "$scratch/hello/kiln-out/hello" "$scratch/hello/kiln-out/other" .
 us=$(cat identity) them=$(cat other-identity) issuer=$(cat issuer)
@@ -155,6 +157,10 @@ everybody_judges() { # bundle about hello, signed by $us
   done
 }
 timed "the verifiers" everybody_judges hello.sigstore.json
+for bundle in kiln-log-2.sigstore.json kiln-log-1.sigstore.json; do
+  heading "$bundle, which kiln signed"
+  timed "the verifiers" everybody_judges "$bundle"
+done
 case_of refuses "kiln: the public instance's root" "$kiln" verify hello --bundle hello.sigstore.json \
   --identity "$us" --issuer "$issuer"
 

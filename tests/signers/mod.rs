@@ -1,9 +1,10 @@
-//! Keys that are no file: in a PKCS#11 token (SoftHSM) and in an agent of ssh (OpenSSH's).
+//! Signers that are no key file: a PKCS#11 token (SoftHSM), an agent of ssh (OpenSSH's), certificates.
 //!
 //! Whichever way is configured, the same holds: kiln and openssl accept the signature, another key
 //! is refused, there is one signature, and no PIN is in what anybody else can read.
 
 mod agent;
+mod keyless;
 pub mod token;
 
 use std::fs;
@@ -139,6 +140,14 @@ fn wrong_signer_tables_are_refused() {
         "kind = \"pkcs11\"\nmodule = \"/m\"\ntoken = \"t\"\nkey = \"k\"\npin-descriptor = 5\npin-file = \"/p\"",
         "kind = \"ssh-agent\"\nkey = \"me@host\"",
         "kind = \"ssh-agent\"\nkey = \"SHA256:short\"",
+        "kind = \"keyless\"\nsigning-config = \"/s\"",
+        "kind = \"keyless\"\nsigning-config = \"s\"\ntrusted-root = \"/r\"",
+        "kind = \"keyless\"\ntoken = \"jenkins\"",
+        "kind = \"keyless\"\ntoken = \"github\"\ntoken-file = \"/t\"",
+        "kind = \"keyless\"\ntoken-file = \"t\"",
+        "kind = \"keyless\"\ntoken-variable = \"a b\"",
+        "kind = \"keyless\"\naudience = \"\"",
+        "kind = \"keyless\"\nidentity-token = \"eyJ\"",
         "key = \"x\"",
     ] {
         configure(&world, &format!("[signer]\n{text}\n"));

@@ -1,7 +1,7 @@
 //! `enter`: from the command line of `kiln attestor` to the loop that serves requests.
 //!
 //! 1. The process is closed to others: not dumpable, no core file, umask 077, no new privileges.
-//! 2. The arguments are read.
+//! 2. The arguments are read, and sockets of a network refused to all but one that signs with certificates.
 //! 3. `serve` answers the process that started this one, until it closes the socket; `listen`
 //!    answers users of this host. Neither can start a further process. `order` and `journal` hold no
 //!    key: one asks a listening attestor to open Orders, the other checks what was signed.
@@ -20,6 +20,7 @@ use rustix::process::{DumpableBehavior, Resource, Rlimit};
 
 use super::channel::{Channel, ChannelError};
 use super::check::{self, CheckError};
+use super::keyring::Keyring;
 use super::listen::{self, ListenError};
 use super::open_order::{self, AskError};
 use super::serve::{Asker, Places, answer};
@@ -48,6 +49,8 @@ enum EnterError {
     Usage,
     #[error("close the attestor to other processes")]
     Harden(#[source] Errno),
+    #[error("keep the attestor from the network")]
+    Seal(#[source] std::io::Error),
     #[error("serve the pipe")]
     Channel(#[source] ChannelError),
     #[error("listen")]
@@ -60,14 +63,26 @@ enum EnterError {
     Write(#[source] std::io::Error),
 }
 
+/// How far the sockets of this process may reach.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// Sockets of this host that have a path.
+    Host,
+    /// Those, and the network: certificates, logs and timestamps are had by it.
+    Network,
+}
+
+/// Keeps this process within a reach, for ever. It is the caller's, since this crate has no unsafe code.
+pub type Seal = fn(Reach) -> std::io::Result<()>;
+
 /// Runs the attestor until its standard input is closed, or for ever where it listens. `args` is what
 /// follows `kiln attestor`. Returns the process' exit code: 0, 2 for wrong arguments or
 /// configuration, 4 where what was signed does not hold together, 5 for an order that is refused, 70
 /// when the pipe broke.
 ///
 /// Changes process-wide state, so it is entered by `main` alone and nothing comes after it.
-pub fn enter(args: &[OsString]) -> u8 {
-    let Err(error) = run(args) else { return EXIT_OK };
+pub fn enter(args: &[OsString], seal: Seal) -> u8 {
+    let Err(error) = run(args, seal) else { return EXIT_OK };
     let mut text = format!("kiln attestor: {}", super::refusal::causes(&error).join(": "));
     text.push('\n');
     // Nobody is left to be told if this fails.
@@ -79,17 +94,19 @@ pub fn enter(args: &[OsString]) -> u8 {
         EnterError::Check(_) => EXIT_REFUSED,
         EnterError::Order(_) => EXIT_CREDENTIAL,
         EnterError::Harden(_)
+        | EnterError::Seal(_)
         | EnterError::Channel(_)
         | EnterError::Listen(_)
         | EnterError::Write(_) => EXIT_INTERNAL,
     }
 }
 
-fn run(args: &[OsString]) -> Result<(), EnterError> {
+fn run(args: &[OsString], seal: Seal) -> Result<(), EnterError> {
     // 1. Close the process to others, before anything secret is in it.
     harden().map_err(EnterError::Harden)?;
-    // 2. What is asked.
+    // 2. What is asked, and how far it has to reach.
     let (verb, rest) = args.split_first().ok_or(EnterError::Usage)?;
+    seal(reach(rest)).map_err(EnterError::Seal)?;
     // 3. Serve, listen, or look.
     match verb.to_str() {
         Some("serve") => serve(&flags(rest, &["--config-dir", "--state-dir"])?),
@@ -110,6 +127,16 @@ fn run(args: &[OsString]) -> Result<(), EnterError> {
             print(&check::check(&state).map_err(EnterError::Check)?)
         }
         _ => Err(EnterError::Usage),
+    }
+}
+
+/// Says how far the attestor has to reach. One that changes its mind later has to be started anew.
+fn reach(args: &[OsString]) -> Reach {
+    let folder = args.iter().position(|one| one == "--config-dir");
+    let folder = folder.and_then(|at| args.get(at + 1)).map(Path::new);
+    match folder.is_some_and(|folder| Keyring::new(folder).speaks_to_services()) {
+        true => Reach::Network,
+        false => Reach::Host,
     }
 }
 

@@ -1,15 +1,32 @@
 //! The few variables that the attestor's process reads or lets its parts read.
 //!
-//! Whoever starts it hands over these and no others, so nothing that happens to be set can change
-//! what is signed. None of them holds a secret; none of them reaches a step.
+//! Whoever starts it hands over those that its configuration needs and no others, so nothing that happens to
+//! be set can change what is signed. Of an identity token, and of what one is asked for with, only an attestor
+//! that signs with certificates learns. None of them reaches a step.
 #![expect(clippy::disallowed_methods, reason = "the attestor's process reads its own variables")]
 
 use std::path::PathBuf;
 
-/// What is handed over to an attestor that a build starts, where it is set: the socket of the ssh
-/// agent, and where the modules of common tokens find their own configuration.
-pub const VARIABLES: [&str; 5] =
-    ["SSH_AUTH_SOCK", "SOFTHSM2_CONF", "OPENSC_CONF", "TPM2_PKCS11_STORE", "KMS_PKCS11_CONFIG"];
+use crate::config::AttestorConfig;
+
+/// Returns what is handed over to an attestor that a build starts, where it is set. `config` is the content
+/// of its `attestor.toml`; of one that can not be read nothing is handed over, and the attestor says why.
+pub fn variables(config: Option<&[u8]>) -> Vec<String> {
+    let config = match config {
+        Some(bytes) => AttestorConfig::parse(bytes),
+        None => Ok(AttestorConfig::local()),
+    };
+    config.map_or_else(
+        |_| Vec::new(),
+        |config| config.signer.variables().into_iter().map(str::to_owned).collect(),
+    )
+}
+
+/// Returns a variable of this process that is set, is text and is not empty.
+#[cfg(feature = "keyless")]
+pub(super) fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
 
 /// Returns the socket of the caller's ssh agent.
 pub(super) fn ssh_agent() -> Option<PathBuf> {

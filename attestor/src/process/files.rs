@@ -132,6 +132,23 @@ pub(super) fn read_private(
     read_whole(path, &file, most).map(Some)
 }
 
+/// Reads a secret that a platform mounts: by way of links, as those replace it, and with the rights that
+/// they give it. What was read is wiped when dropped.
+#[cfg(feature = "keyless")]
+pub(super) fn read_mounted(
+    path: &Path,
+    most: usize,
+) -> Result<Option<Zeroizing<Vec<u8>>>, FileError> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    let file = match rustix::fs::open(path, flags, Mode::empty()) {
+        Ok(file) => file,
+        Err(Errno::NOENT) => return Ok(None),
+        Err(source) => return Err(FileError::Open { path: path.to_owned(), source }),
+    };
+    check_plain(path, &file, most)?;
+    read_whole(path, &file, most).map(Some)
+}
+
 fn open(path: &Path, most: usize) -> Result<Option<OwnedFd>, FileError> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
     let file = match rustix::fs::open(path, flags, Mode::empty()) {

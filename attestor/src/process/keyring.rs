@@ -23,6 +23,9 @@ use crate::public_key::{Algorithm, KeyError, PublicKey};
 use crate::signer::{AgentError, FileSigner, Signer, SignerConfig, SshAgentSigner};
 #[cfg(feature = "pkcs11")]
 use crate::signer::{PinPlace, Pkcs11Signer, TokenError};
+#[cfg(feature = "keyless")]
+use crate::sigstore::keyless::{self, Instance, Keyless, KeylessError};
+use crate::sigstore::{ROOT_BYTES_MAX, Root, RootError};
 use crate::trust::{Entry, Level, SpeaksFor, TRUST_BYTES_MAX, Trust, TrustError, Who, edit};
 
 /// Largest key file, in bytes; a PKCS#8 PEM of our kinds has some 250.
@@ -75,13 +78,27 @@ pub(super) enum KeyringError {
     #[cfg(feature = "pkcs11")]
     #[error("there is no PIN in {}", path.display())]
     NoPin { path: PathBuf },
-    #[cfg(not(feature = "pkcs11"))]
-    #[error("this program was built without PKCS#11")]
-    NotBuilt,
+    #[cfg(not(all(feature = "pkcs11", feature = "keyless")))]
+    #[error("this program was built without {what}")]
+    NotBuilt { what: &'static str },
+    #[error("{} says to sign with certificates, so there is no key", path.display())]
+    Keyless { path: PathBuf },
+    #[cfg(feature = "keyless")]
+    #[error("prepare to sign with certificates")]
+    Prepare(#[source] KeylessError),
+    #[cfg(feature = "keyless")]
+    #[error("there is no file {}, which attestor.toml names", path.display())]
+    NoFile { path: PathBuf },
     #[error("use the key of the ssh agent")]
     Agent(#[source] AgentError),
     #[error("no ssh agent is named: neither `socket` in {} nor SSH_AUTH_SOCK", path.display())]
     NoAgent { path: PathBuf },
+    #[error("the trusted root {}", path.display())]
+    Root {
+        path: PathBuf,
+        #[source]
+        source: RootError,
+    },
     #[error("the trust file {}", path.display())]
     Trust {
         path: PathBuf,
@@ -119,6 +136,12 @@ impl Keyring {
         }
     }
 
+    /// Says whether signing takes services that are asked over a network.
+    pub(super) fn speaks_to_services(&self) -> bool {
+        let keyless = |config: AttestorConfig| matches!(config.signer, SignerConfig::Keyless(_));
+        cfg!(feature = "keyless") && self.config().is_ok_and(keyless)
+    }
+
     /// Reads which builder this attestor speaks for.
     pub(super) fn builder(&self) -> Result<BuilderConfig, KeyringError> {
         Ok(self.config()?.builder)
@@ -135,7 +158,7 @@ impl Keyring {
                 Ok(Signer::Pkcs11(Box::new(signer)))
             }
             #[cfg(not(feature = "pkcs11"))]
-            SignerConfig::Pkcs11(_) => Err(KeyringError::NotBuilt),
+            SignerConfig::Pkcs11(_) => Err(KeyringError::NotBuilt { what: "PKCS#11" }),
             SignerConfig::SshAgent(config) => {
                 let socket = config.socket.or_else(environment::ssh_agent);
                 let socket =
@@ -143,6 +166,35 @@ impl Keyring {
                 let signer = SshAgentSigner::open(&socket, &config.key);
                 signer.map(Signer::SshAgent).map_err(KeyringError::Agent)
             }
+            SignerConfig::Keyless(_) => Err(KeyringError::Keyless { path: self.config_path() }),
+        }
+    }
+
+    /// Prepares to sign with certificates; none where the configuration names a key.
+    #[cfg(feature = "keyless")]
+    pub(super) fn keyless(&self) -> Result<Option<(Keyless, Option<Instance>)>, KeyringError> {
+        let SignerConfig::Keyless(config) = self.config()?.signer else { return Ok(None) };
+        let read = |path: &Path, most: usize| {
+            let bytes = files::read_owned(path, most, |_| false)?;
+            bytes.ok_or_else(|| KeyringError::NoFile { path: path.to_owned() })
+        };
+        let instance = match &config.instance {
+            None => None,
+            Some(files) => Some(Instance {
+                signing_config: read(&files.signing_config, keyless::CONFIG_BYTES_MAX)?,
+                trusted_root: read(&files.trusted_root, ROOT_BYTES_MAX)?,
+            }),
+        };
+        let keyless = Keyless::new(config, instance.as_ref()).map_err(KeyringError::Prepare)?;
+        Ok(Some((keyless, instance)))
+    }
+
+    /// Refuses a configuration that says to sign with certificates: this program can not.
+    #[cfg(not(feature = "keyless"))]
+    pub(super) fn keyless(&self) -> Result<Option<std::convert::Infallible>, KeyringError> {
+        match self.config()?.signer {
+            SignerConfig::Keyless(_) => Err(KeyringError::NotBuilt { what: "certificates" }),
+            _ => Ok(None),
         }
     }
 
@@ -159,18 +211,26 @@ impl Keyring {
             SignerConfig::File => return Ok(()),
             SignerConfig::Pkcs11(_) => "a PKCS#11 token",
             SignerConfig::SshAgent(_) => "an ssh agent",
+            SignerConfig::Keyless(_) => "certificates",
         };
         Err(KeyringError::Kept { path: self.config_path(), kind })
     }
 
     /// Says where the key that signs is.
-    fn place(&self, config: &AttestorConfig) -> String {
+    pub(super) fn place(&self, config: &AttestorConfig) -> String {
         match &config.signer {
             SignerConfig::File => self.key_path().to_string_lossy().into_owned(),
             SignerConfig::Pkcs11(signer) => {
                 format!("pkcs11 token {}", model::text::escape(signer.token.as_bytes()))
             }
             SignerConfig::SshAgent(signer) => format!("ssh agent {}", signer.key),
+            SignerConfig::Keyless(signer) => match &signer.instance {
+                Some(files) => {
+                    let path = files.signing_config.as_os_str().as_encoded_bytes();
+                    format!("certificates by {}", model::text::escape(path))
+                }
+                None => "certificates by Sigstore's public instance".to_owned(),
+            },
         }
     }
 
@@ -258,6 +318,20 @@ impl Keyring {
         let trust = Trust::parse(&bytes).map_err(refuse)?;
         let text = String::from_utf8(bytes).map_err(|_| refuse(TrustError::Text))?;
         Ok((text, trust))
+    }
+
+    /// Reads the root by which certificates are judged, where an entry names an identity: the one beside the
+    /// trust file, or the public instance's.
+    pub(super) fn root(&self, trust: &Trust) -> Result<Option<Root>, KeyringError> {
+        if !trust.names_identities() {
+            return Ok(None);
+        }
+        let path = self.config.join("trusted_root.json");
+        let root = match files::read(&path, ROOT_BYTES_MAX)? {
+            Some(bytes) => Root::parse(&bytes),
+            None => Root::public(),
+        };
+        root.map(Some).map_err(|source| KeyringError::Root { path, source })
     }
 
     /// Adds the key's own entries at the end of the trust file, one for each backend's builder, unless

@@ -81,15 +81,24 @@ struct Host {
     start: Instant,
 }
 
+/// Checks that the key can be used, or made.
+fn check_key(keyring: &Keyring) -> Result<(), ListenError> {
+    match keyring.signer() {
+        // An admin may make the first key by way of the socket.
+        Ok(_) | Err(KeyringError::NoKey { .. }) => Ok(()),
+        Err(error) => Err(ListenError::Key(error)),
+    }
+}
+
 /// Listens until a worker ends, which none does by itself.
 pub(super) fn listen(places: &Places, path: Option<PathBuf>) -> Result<(), ListenError> {
     // 1. Who is heard, and the key.
     let keyring = Keyring::new(&places.config);
     let access = keyring.config().map_err(ListenError::Key)?.access.ok_or(ListenError::NoTable)?;
-    match keyring.signer() {
-        // An admin may make the first key by way of the socket.
-        Ok(_) | Err(KeyringError::NoKey { .. }) => {}
-        Err(error) => return Err(ListenError::Key(error)),
+    match keyring.keyless().map_err(ListenError::Key)? {
+        // Tokens come and go; what is fixed was read.
+        Some(_) => {}
+        None => check_key(&keyring)?,
     }
     // 2. The socket.
     let listener = match path {

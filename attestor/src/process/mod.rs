@@ -15,8 +15,9 @@
 //!   journal/NONCE             0600  one envelope for each nonce
 //! ```
 //!
-//! It starts no program, opens no socket, reads no variable, and never opens the project or the
-//! store: what it signs about comes as descriptors.
+//! It starts no program and no thread once it serves, opens no socket of a network unless it signs with
+//! certificates, reads no variables but those of `environment`, and never opens the project or the store: what
+//! it signs about comes as descriptors.
 
 mod channel;
 mod check;
@@ -34,7 +35,8 @@ mod serve;
 mod signed_log;
 mod subjects;
 mod summarise;
+mod swear;
 
-pub use enter::enter;
-pub use environment::VARIABLES;
+pub use enter::{Reach, Seal, enter};
+pub use environment::variables;
 pub use keyring::TRUST_LOCK;

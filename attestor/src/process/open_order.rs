@@ -103,7 +103,9 @@ pub(super) fn ask(
                 lines.push('\n');
             }
             Answer::Refused(refused) => return Err(AskError::Refused { causes: refused.causes }),
-            Answer::Signed(_) | Answer::Key(_) => return Err(AskError::Answer),
+            Answer::Signed(_) | Answer::Key(_) | Answer::Identity(_) => {
+                return Err(AskError::Answer);
+            }
         }
     }
     Ok(lines)

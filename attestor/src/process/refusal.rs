@@ -7,10 +7,13 @@ use super::files::FileError;
 use super::keyring::KeyringError;
 use super::orders::OrderError;
 use super::serve::ServeError;
+use super::swear::SwearError;
 use crate::pipe::{RefusedAnswer, RefusedKind};
 #[cfg(feature = "pkcs11")]
 use crate::signer::TokenError;
 use crate::signer::{AgentError, SignError};
+#[cfg(feature = "keyless")]
+use crate::sigstore::keyless::{KeylessError, TokenError as IdentityError};
 
 /// Returns the answer to a request that is refused.
 pub(super) fn refused(error: &ServeError) -> RefusedAnswer {
@@ -35,7 +38,7 @@ pub(super) fn refused(error: &ServeError) -> RefusedAnswer {
             order(error, RefusedKind::NoOrder),
             Some("have the control plane open an order for this build: docs/signing.md"),
         ),
-        ServeError::Sign(error) => sign(error),
+        ServeError::Swear(error) => swear(error),
         ServeError::Key(error) => key(error),
     };
     RefusedAnswer { kind, causes: causes(error), help: help.map(str::to_owned) }
@@ -73,7 +76,7 @@ fn key(error: &KeyringError) -> (RefusedKind, Option<&'static str>) {
     match error {
         KeyringError::NoKey { .. } => (RefusedKind::NoKey, None),
         KeyringError::Exists { .. } => (RefusedKind::KeyExists, None),
-        KeyringError::Config { .. } | KeyringError::Trust { .. } => {
+        KeyringError::Config { .. } | KeyringError::Trust { .. } | KeyringError::Root { .. } => {
             (RefusedKind::Configuration, None)
         }
         KeyringError::Key { .. } => (RefusedKind::KeyUnreadable, None),
@@ -96,14 +99,120 @@ fn key(error: &KeyringError) -> (RefusedKind, Option<&'static str>) {
             RefusedKind::SignerUnusable,
             Some("put the PIN in a file of the attestor's user, mode 0600, and name it: pin-file"),
         ),
-        #[cfg(not(feature = "pkcs11"))]
-        KeyringError::NotBuilt => (RefusedKind::SignerUnusable, None),
+        #[cfg(not(all(feature = "pkcs11", feature = "keyless")))]
+        KeyringError::NotBuilt { .. } => (RefusedKind::SignerUnusable, None),
+        KeyringError::Keyless { .. } => (RefusedKind::SignerKept, Some(WITH_A_KEY)),
+        #[cfg(feature = "keyless")]
+        KeyringError::Prepare(error) => keyless(error),
+        #[cfg(feature = "keyless")]
+        KeyringError::NoFile { .. } => (RefusedKind::Configuration, None),
         KeyringError::Agent(error) => agent(error),
         KeyringError::NoAgent { .. } => (
             RefusedKind::SignerAbsent,
             Some("start an agent and set SSH_AUTH_SOCK:  eval \"$(ssh-agent)\""),
         ),
     }
+}
+
+/// What needs a key, where there is none.
+const WITH_A_KEY: &str = "use an attestor that signs with a key: docs/signing.md";
+
+fn swear(error: &SwearError) -> (RefusedKind, Option<&'static str>) {
+    match error {
+        SwearError::Key(error) => key(error),
+        SwearError::Sign(error) => sign(error),
+        #[cfg(feature = "keyless")]
+        SwearError::Keyless(error) => keyless(error),
+        #[cfg(feature = "keyless")]
+        SwearError::NoSubject => (RefusedKind::Subject, None),
+        SwearError::Write(_) => (RefusedKind::Files, None),
+    }
+}
+
+#[cfg(feature = "keyless")]
+fn keyless(error: &KeylessError) -> (RefusedKind, Option<&'static str>) {
+    match error {
+        KeylessError::Config { .. } | KeylessError::Root(_) => (
+            RefusedKind::Configuration,
+            Some(
+                "take signing_config.json and trusted_root.json from the instance's operator anew",
+            ),
+        ),
+        KeylessError::Plain { .. } => (
+            RefusedKind::Configuration,
+            Some("name a certificate authority whose address begins with https: signing-config"),
+        ),
+        KeylessError::Token(error) => identity(error),
+        KeylessError::Client { .. } => (
+            RefusedKind::SignerUnusable,
+            Some("install the host's certificates (ca-certificates), or name some: SSL_CERT_FILE"),
+        ),
+        KeylessError::Unreachable { .. } => {
+            (RefusedKind::ServiceUnreachable, Some("sign again; finished steps are not run again"))
+        }
+        KeylessError::Refused { service: "fulcio", .. } => (
+            RefusedKind::ServiceRefused,
+            Some("ask the instance's operator whether it takes tokens of this issuer and audience"),
+        ),
+        KeylessError::Refused { .. } | KeylessError::Services { .. } => (
+            RefusedKind::ServiceRefused,
+            Some("ask the instance's operator, or name another signing-config"),
+        ),
+        KeylessError::Check(_) | KeylessError::ReadBack(_) | KeylessError::OtherBytes => (
+            RefusedKind::ServiceRefused,
+            Some("see whether trusted-root and signing-config are of one instance, and of today"),
+        ),
+    }
+}
+
+#[cfg(feature = "keyless")]
+fn identity(error: &IdentityError) -> (RefusedKind, Option<&'static str>) {
+    let (kind, help) = match error {
+        IdentityError::None { .. } => (
+            RefusedKind::SignerAbsent,
+            "run it where a token is given, or name one: token-file, token-variable: docs/signing.md",
+        ),
+        IdentityError::NotGiven { ci: "GitHub", .. } => {
+            (RefusedKind::SignerAbsent, "give the job the permission:  id-token: write")
+        }
+        IdentityError::NotGiven { ci: "GitLab", .. } => (
+            RefusedKind::SignerAbsent,
+            "give the job one:  id_tokens: {SIGSTORE_ID_TOKEN: {aud: sigstore}}",
+        ),
+        IdentityError::NotGiven { ci: "CircleCI", .. } => (
+            RefusedKind::SignerAbsent,
+            "set it in the job from:  circleci run oidc get --claims '{\"aud\":\"sigstore\"}' --root-issuer",
+        ),
+        IdentityError::NotGiven { .. } => {
+            (RefusedKind::SignerAbsent, "run it in a job of an agent that may ask for tokens")
+        }
+        IdentityError::File { .. } => (
+            RefusedKind::SignerUnusable,
+            "name a plain file that the attestor's user can read: token-file",
+        ),
+        IdentityError::Plain { .. } => {
+            (RefusedKind::SignerUnusable, "use an address that begins with https")
+        }
+        IdentityError::Ask { .. } => {
+            (RefusedKind::ServiceUnreachable, "sign again; finished steps are not run again")
+        }
+        IdentityError::Refused { .. } => {
+            (RefusedKind::ServiceRefused, "see whether the job may still ask for tokens")
+        }
+        IdentityError::Shape => (
+            RefusedKind::SignerUnusable,
+            "give an OpenID Connect identity token, and no access token",
+        ),
+        IdentityError::Expired { .. } => (
+            RefusedKind::SignerUnusable,
+            "get a fresh token and sign again; finished steps are not run again",
+        ),
+        IdentityError::Audience { .. } => (
+            RefusedKind::SignerUnusable,
+            "have the token made for that audience, or say what the instance wants:  audience = \"…\"",
+        ),
+    };
+    (kind, Some(help))
 }
 
 fn sign(error: &SignError) -> (RefusedKind, Option<&'static str>) {

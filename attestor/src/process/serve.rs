@@ -28,10 +28,9 @@ use super::orders::{OrderError, Orders};
 use super::refusal::refused;
 use super::signed_log::{LogError, SignedLog};
 use super::subjects::{self, SubjectError};
-use super::summarise::{self, SummariseError};
+use super::summarise::{self, Believed, SummariseError};
+use super::swear::{self, SwearError};
 use crate::access::{Access, NoRole, Peer, Role};
-use crate::bundle;
-use crate::envelope;
 use crate::order::{Refused, check_clock, check_deadline, check_name};
 use crate::pipe::{
     Answer, Attest, ManifestFile, OpenOrder, OpenedOrder, PREDICATE_BYTES_MAX, PipeError, Request,
@@ -39,7 +38,6 @@ use crate::pipe::{
 };
 use crate::predicate;
 use crate::public_key::PublicKey;
-use crate::signer::SignError;
 use crate::statement::{self, Derived};
 use crate::strict_json::{self, Caps, JsonError};
 
@@ -100,8 +98,8 @@ pub(super) enum ServeError {
     Subject(#[source] SubjectError),
     #[error("use the signing key")]
     Key(#[source] KeyringError),
-    #[error("sign the statement")]
-    Sign(#[source] SignError),
+    #[error(transparent)]
+    Swear(SwearError),
     #[error("keep the log of what was signed")]
     Log(#[source] LogError),
     #[error("open the order")]
@@ -173,7 +171,7 @@ fn serve(
         Request::Generate { algorithm } => key(keyring.generate(algorithm, now)),
         Request::Rotate { algorithm } => key(keyring.rotate(algorithm, now)),
         Request::Import { path } => key(keyring.import(Path::new(&path), now)),
-        Request::Show => key(keyring.signer().and_then(|signer| keyring.info(signer.public()))),
+        Request::Show => swear::who(&keyring, now).map_err(ServeError::Swear),
         Request::OpenOrder(open) => open_order(places, asker.uid(), &open, now),
     }
 }
@@ -249,8 +247,9 @@ fn sign(
     // 6. What is claimed.
     let derived = derive(keyring, request, now)?;
     // 7. Sworn to, once.
-    let signer = keyring.signer().map_err(ServeError::Key)?;
-    let envelope = envelope::sign(derived.statement_bytes, &signer).map_err(ServeError::Sign)?;
+    let subject = request.blobs().first().map(|blob| blob.digest);
+    let sworn =
+        swear::swear(keyring, derived.statement_bytes, subject, now).map_err(ServeError::Swear)?;
     let manifest = match derived.dependency_manifest {
         None => None,
         Some(manifest) => {
@@ -259,10 +258,10 @@ fn sign(
         }
     };
     let signed = Signed {
-        bundle: bundle::to_bundle(&envelope, &signer.public().id()).map_err(ServeError::Write)?,
-        line: envelope.to_line().map_err(ServeError::Write)?,
+        bundle: sworn.bundle,
+        line: sworn.envelope.to_line().map_err(ServeError::Write)?,
         manifest,
-        key: keyring.info(signer.public()).map_err(ServeError::Key)?,
+        key: sworn.by,
     };
     // 8. Durable, then out.
     let journal = Journal::open(&places.state).map_err(ServeError::Journal)?;
@@ -382,8 +381,10 @@ fn derive(keyring: &Keyring, request: &Request, now: i64) -> Result<Derived, Ser
         Request::Summarise(asked) => {
             let builder = keyring.builder().map_err(ServeError::Key)?;
             let (_, trust) = keyring.trust().map_err(ServeError::Key)?;
-            let statement_bytes =
-                summarise::statement(asked, &builder, &trust, now).map_err(ServeError::Summary)?;
+            let root = keyring.root(&trust).map_err(ServeError::Key)?;
+            let believed = Believed { trust: &trust, root: root.as_ref() };
+            let statement_bytes = summarise::statement(asked, &builder, believed, now)
+                .map_err(ServeError::Summary)?;
             Ok(Derived { statement_bytes, dependency_manifest: None })
         }
         Request::Generate { .. }

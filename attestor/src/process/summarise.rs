@@ -14,6 +14,7 @@ use crate::builder::BuilderConfig;
 use crate::order::check_name;
 use crate::pipe::Summarise;
 use crate::policy::{Accepted, Dependencies, Policy, Question, decide};
+use crate::sigstore::Root;
 use crate::trust::{Level, Trust};
 use crate::verify::{Artifact, Evidence, Expected};
 use crate::vsa::{self, Verdict};
@@ -55,11 +56,19 @@ pub(super) enum SummariseError {
     Write(#[source] serde_json::Error),
 }
 
+/// Whom this attestor believes.
+#[derive(Clone, Copy)]
+pub(super) struct Believed<'a> {
+    pub(super) trust: &'a Trust,
+    /// By what certificates are judged, where an identity is believed.
+    pub(super) root: Option<&'a Root>,
+}
+
 /// Returns the bytes of the summary.
 pub(super) fn statement(
     asked: &Summarise,
     config: &BuilderConfig,
-    trust: &Trust,
+    believed: Believed<'_>,
     now: i64,
 ) -> Result<Vec<u8>, SummariseError> {
     check_name(&asked.subject.name).map_err(SummariseError::Name)?;
@@ -80,7 +89,7 @@ pub(super) fn statement(
     if !config.allows_policy(&policy.digest()) {
         return Err(SummariseError::PolicyNotAllowed { digest: policy.digest() });
     }
-    let verdict = judge(asked, &policy, trust, now)?;
+    let verdict = judge(asked, &policy, believed, now)?;
     let time = jiff::Timestamp::from_second(now);
     vsa::write(Verdict {
         subject: &asked.subject,
@@ -106,7 +115,7 @@ struct Judged {
 fn judge(
     asked: &Summarise,
     policy: &Policy,
-    trust: &Trust,
+    Believed { trust, root }: Believed<'_>,
     now: i64,
 ) -> Result<Judged, SummariseError> {
     let evidence: Vec<Evidence<'_>> = asked
@@ -120,7 +129,7 @@ fn judge(
     let decision = decide(&Question {
         artifact: Artifact { name: &asked.subject.name, digest: asked.subject.blob.digest },
         evidence: &evidence,
-        expected: Expected { trust, key: None, identity: None, root: None, source: None },
+        expected: Expected { trust, key: None, identity: None, root, source: None },
         policy: Some(policy),
         summary: None,
         now,

@@ -15,6 +15,14 @@
 //! kind = "ssh-agent"
 //! key = "SHA256:…"             # as `ssh-add -l` prints it
 //! socket = "/run/…/agent"      # without it: SSH_AUTH_SOCK
+//!
+//! [signer]
+//! kind = "keyless"
+//! signing-config = "/etc/kiln/signing_config.json"   # these two together; without them: the public
+//! trusted-root = "/etc/kiln/trusted_root.json"       # instance, as it was when this kiln was made
+//! token = "github"             # or gitlab, buildkite, circleci; without it: whichever is there
+//! token-file = "/run/…/token"  # instead of `token`; or token-variable = "NAME"
+//! audience = "sigstore"        # the default
 //! ```
 //!
 //! A PIN is never part of this file, of the command line or of a variable: the file may be read by
@@ -29,6 +37,32 @@ const LABEL_BYTES_MAX: usize = 256;
 /// Highest descriptor that may hold a PIN: the first three are taken.
 const PIN_DESCRIPTORS: std::ops::RangeInclusive<u32> = 3..=1023;
 
+/// For whom Sigstore's instances want tokens to be.
+const AUDIENCE: &str = "sigstore";
+/// What the modules of common tokens read.
+const MODULE_VARIABLES: &[&str] =
+    &["SOFTHSM2_CONF", "OPENSC_CONF", "TPM2_PKCS11_STORE", "KMS_PKCS11_CONFIG"];
+/// Whose certificates are believed of a server, and by which way it is reached.
+const CONNECTION_VARIABLES: &[&str] =
+    &["SSL_CERT_FILE", "SSL_CERT_DIR", "HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy"];
+const GITHUB_VARIABLES: &[&str] =
+    &["GITHUB_ACTIONS", "ACTIONS_ID_TOKEN_REQUEST_URL", "ACTIONS_ID_TOKEN_REQUEST_TOKEN"];
+const BUILDKITE_VARIABLES: &[&str] =
+    &["BUILDKITE", "BUILDKITE_AGENT_ENDPOINT", "BUILDKITE_AGENT_ACCESS_TOKEN", "BUILDKITE_JOB_ID"];
+/// What is looked at where no place of the token is named.
+const TOKEN_VARIABLES: &[&str] = &[
+    "SIGSTORE_ID_TOKEN",
+    "GITHUB_ACTIONS",
+    "ACTIONS_ID_TOKEN_REQUEST_URL",
+    "ACTIONS_ID_TOKEN_REQUEST_TOKEN",
+    "GITLAB_CI",
+    "CIRCLECI",
+    "BUILDKITE",
+    "BUILDKITE_AGENT_ENDPOINT",
+    "BUILDKITE_AGENT_ACCESS_TOKEN",
+    "BUILDKITE_JOB_ID",
+];
+
 /// How this attestor signs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) enum SignerConfig {
@@ -39,6 +73,51 @@ pub(crate) enum SignerConfig {
     Pkcs11(Pkcs11Config),
     /// With a key that an agent of ssh holds.
     SshAgent(SshAgentConfig),
+    /// With a key for one signature and a certificate for an identity.
+    Keyless(KeylessConfig),
+}
+
+/// Where certificates come from, and whose identity they name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct KeylessConfig {
+    /// The instance's files; none for the public one.
+    pub(crate) instance: Option<InstanceFiles>,
+    /// Where the identity token is.
+    pub(crate) token: TokenPlace,
+    /// For whom the token must be.
+    pub(crate) audience: String,
+}
+
+/// What an instance of Sigstore hands out to its users.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct InstanceFiles {
+    /// Where to sign.
+    pub(crate) signing_config: PathBuf,
+    /// Whom to believe about it.
+    pub(crate) trusted_root: PathBuf,
+}
+
+/// Where an identity token is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum TokenPlace {
+    /// Wherever one is found.
+    Ambient,
+    /// A file.
+    File(PathBuf),
+    /// A variable of the attestor's process.
+    Variable(String),
+    /// One of the CI systems that give tokens to their jobs.
+    Ci(Ci),
+}
+
+/// A CI system that gives tokens to its jobs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Ci {
+    Github,
+    Gitlab,
+    Buildkite,
+    Circleci,
 }
 
 /// A key in a token.
@@ -111,6 +190,15 @@ pub(crate) enum SignerConfigError {
     /// No fingerprint.
     #[error("`key` is no fingerprint as `ssh-add -l` prints it: `SHA256:` and base64")]
     Fingerprint,
+    /// Half of an instance.
+    #[error("`signing-config` and `trusted-root` belong together: give both, or neither")]
+    HalfInstance,
+    /// More than one place of the token.
+    #[error("`token`, `token-file` and `token-variable` exclude each other")]
+    TwoTokens,
+    /// No name of a variable.
+    #[error("`token-variable` is no name of a variable: A to Z, 0 to 9 and _")]
+    Variable,
 }
 
 /// The table as it stands in the file.
@@ -134,6 +222,14 @@ pub(crate) enum SignerIn {
     SshAgent {
         key: String,
         socket: Option<PathBuf>,
+    },
+    Keyless {
+        signing_config: Option<PathBuf>,
+        trusted_root: Option<PathBuf>,
+        token: Option<Ci>,
+        token_file: Option<PathBuf>,
+        token_variable: Option<String>,
+        audience: Option<String>,
     },
 }
 
@@ -171,7 +267,79 @@ impl SignerIn {
                 let socket = socket.map(|path| absolute("socket", path)).transpose()?;
                 Ok(SignerConfig::SshAgent(SshAgentConfig { key, socket }))
             }
+            SignerIn::Keyless {
+                signing_config,
+                trusted_root,
+                token,
+                token_file,
+                token_variable,
+                audience,
+            } => Ok(SignerConfig::Keyless(KeylessConfig {
+                instance: instance(signing_config, trusted_root)?,
+                token: place(token, token_file, token_variable)?,
+                audience: named("audience", audience.unwrap_or_else(|| AUDIENCE.to_owned()))?,
+            })),
         }
+    }
+}
+
+impl SignerConfig {
+    /// Returns the variables that this way to sign, or its library, reads.
+    pub(crate) fn variables(&self) -> Vec<&str> {
+        match self {
+            SignerConfig::File => Vec::new(),
+            SignerConfig::Pkcs11(_) => MODULE_VARIABLES.to_vec(),
+            SignerConfig::SshAgent(_) => vec!["SSH_AUTH_SOCK"],
+            SignerConfig::Keyless(config) => {
+                let mut all = CONNECTION_VARIABLES.to_vec();
+                all.extend(match &config.token {
+                    TokenPlace::Ambient => TOKEN_VARIABLES,
+                    TokenPlace::Ci(Ci::Github) => GITHUB_VARIABLES,
+                    TokenPlace::Ci(Ci::Gitlab | Ci::Circleci) => &["SIGSTORE_ID_TOKEN"],
+                    TokenPlace::Ci(Ci::Buildkite) => BUILDKITE_VARIABLES,
+                    TokenPlace::File(_) | TokenPlace::Variable(_) => &[],
+                });
+                if let TokenPlace::Variable(name) = &config.token {
+                    all.push(name);
+                }
+                all
+            }
+        }
+    }
+}
+
+fn instance(
+    config: Option<PathBuf>,
+    root: Option<PathBuf>,
+) -> Result<Option<InstanceFiles>, SignerConfigError> {
+    match (config, root) {
+        (None, None) => Ok(None),
+        (Some(config), Some(root)) => Ok(Some(InstanceFiles {
+            signing_config: absolute("signing-config", config)?,
+            trusted_root: absolute("trusted-root", root)?,
+        })),
+        _ => Err(SignerConfigError::HalfInstance),
+    }
+}
+
+fn place(
+    ci: Option<Ci>,
+    file: Option<PathBuf>,
+    variable: Option<String>,
+) -> Result<TokenPlace, SignerConfigError> {
+    match (ci, file, variable) {
+        (None, None, None) => Ok(TokenPlace::Ambient),
+        (Some(ci), None, None) => Ok(TokenPlace::Ci(ci)),
+        (None, Some(file), None) => Ok(TokenPlace::File(absolute("token-file", file)?)),
+        (None, None, Some(name)) => {
+            let plain =
+                |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_';
+            match !name.is_empty() && name.len() <= LABEL_BYTES_MAX && name.bytes().all(plain) {
+                true => Ok(TokenPlace::Variable(name)),
+                false => Err(SignerConfigError::Variable),
+            }
+        }
+        _ => Err(SignerConfigError::TwoTokens),
     }
 }
 

@@ -1,8 +1,10 @@
 //! `Signer`: one way to sign each, chosen once; the signed encoding in, one signature out.
 //!
-//! An enum and not a trait object, since the set is closed: a hardware token, an agent or a
-//! short-lived certificate is one more file here and one more arm.
-//! Private to the crate: nobody outside can hold one.
+//! An enum and not a trait object, since the set is closed: a hardware token or an agent is one more
+//! file here and one more arm. Private to the crate: nobody outside can hold one.
+//!
+//! Signing with a short-lived certificate is configured here and done in `sigstore::keyless`: there is no
+//! key to hold, and what comes back is a whole bundle.
 //!
 //! Every signature is checked with the public key before it leaves [`Signer::sign`]: a token or an
 //! agent that signs other bytes, or with another key, is refused here and not by whoever verifies.
@@ -16,6 +18,8 @@ mod ssh_agent;
 
 #[cfg(feature = "pkcs11")]
 pub(crate) use config::PinPlace;
+#[cfg(feature = "keyless")]
+pub(crate) use config::{Ci, KeylessConfig, TokenPlace};
 pub(crate) use config::{SignerConfig, SignerConfigError, SignerIn};
 pub(crate) use file::FileSigner;
 #[cfg(feature = "pkcs11")]

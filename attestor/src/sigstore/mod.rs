@@ -15,12 +15,14 @@
 //! Nothing else in kiln names the `sigstore-*` crates, and no type of theirs leaves this module. Their
 //! only look at the outside is the clock, which refuses times of the future.
 //!
-//! Opens no socket. Does not catch: a root that is out of date; who keeps it has to.
+//! Opens no socket but to sign (`keyless`). Does not catch: a root that is out of date; who keeps it has to.
 //!
 //! Spec: Sigstore client specification, section 4; protobuf-specs, `sigstore_trustroot.proto`.
 
 #[cfg(feature = "sigstore")]
 mod check;
+#[cfg(feature = "keyless")]
+pub(crate) mod keyless;
 #[cfg(not(feature = "sigstore"))]
 mod without;
 

@@ -2,7 +2,7 @@
 
 use std::os::fd::AsFd;
 
-use attestor::pipe::{Answer, Attest, Request};
+use attestor::pipe::{Answer, Attest, Request, SignerInfo};
 use model::record::{Nonce, Subject};
 use serde_json::json;
 
@@ -70,7 +70,7 @@ pub fn run(session: &Session, args: &AttestArgs) -> Ended {
     let folder = target.parent().unwrap_or(&session.context.folder);
     lasting::write(folder, &format!("{name}.{stem}.sigstore.json"), signed.bundle.as_bytes())?;
     if session.global.json {
-        report::document("attest", json!({"bundle": target, "key": signed.key.fingerprint}));
+        report::document("attest", told(&target, &signed.key));
     } else if session.speaks() {
         report::line(&format!(
             " wrote {}",
@@ -78,6 +78,15 @@ pub fn run(session: &Session, args: &AttestArgs) -> Ended {
         ));
     }
     Ok(Exit::Done)
+}
+
+fn told(target: &std::path::Path, by: &SignerInfo) -> serde_json::Value {
+    match by {
+        SignerInfo::Key(info) => json!({"bundle": target, "key": info.fingerprint}),
+        SignerInfo::Certificate(info) => {
+            json!({"bundle": target, "identity": {"subject": info.subject, "issuer": info.issuer}})
+        }
+    }
 }
 
 /// Refuses a predicate that is no JSON object, at its letter. The attestor does so as well, and knows no

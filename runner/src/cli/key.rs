@@ -1,9 +1,9 @@
 //! `kiln key`: every key operation happens in the attestor's own process.
 
 use attestor::builder::BuilderId;
-use attestor::pipe::{Answer, KeyInfo, Request};
+use attestor::pipe::{Answer, IdentityInfo, KeyInfo, Request};
 use attestor::public_key;
-use attestor::trust::{Entry, Level, SpeaksFor, Who};
+use attestor::trust::{Entry, Identity, Level, SpeaksFor, Who};
 use serde_json::json;
 
 use super::args::{Algorithm, KeyCommand};
@@ -11,8 +11,8 @@ use super::{Ended, Session};
 use crate::diagnostic::{Code, Diagnostic, Exit};
 use crate::{report, sign};
 
-/// What the key's entry is called.
-const OWN_NAME: &str = "the attestor's key";
+/// What the key's entry is called, and that of an identity.
+const OWN_NAMES: [&str; 2] = ["the attestor's key", "the attestor's identity"];
 
 /// Runs one of the key commands.
 pub fn run(session: &Session, command: &KeyCommand) -> Ended {
@@ -27,6 +27,7 @@ pub fn run(session: &Session, command: &KeyCommand) -> Ended {
     let info =
         match sign::ask(&session.context, &request, &[]).map_err(|diagnostic| vec![diagnostic])? {
             Answer::Key(info) => info,
+            Answer::Identity(info) => return identity(session, command, &info),
             other => return Err(vec![sign::unexpected(other)]),
         };
     if let KeyCommand::Show { trust: true } = command {
@@ -61,6 +62,58 @@ pub fn run(session: &Session, command: &KeyCommand) -> Ended {
     Ok(Exit::Done)
 }
 
+/// Tells who would sign with a certificate: there is no key to show.
+fn identity(session: &Session, command: &KeyCommand, info: &IdentityInfo) -> Ended {
+    match command {
+        KeyCommand::Export => {
+            let told = "an attestor that signs with certificates has no key to export";
+            return Err(vec![
+                Diagnostic::new(Code::WrongValue, told)
+                    .help("those who verify name the identity and the issuer:  kiln key show"),
+            ]);
+        }
+        KeyCommand::Show { trust: true } => {
+            report::data(&identity_entry(session, info)?);
+            return Ok(Exit::Done);
+        }
+        _ => {}
+    }
+    if session.global.json {
+        report::document(
+            "key",
+            json!({"identity": {"subject": info.subject, "issuer": info.issuer}, "builder_id": info.builder_id, "path": info.path}),
+        );
+        return Ok(Exit::Done);
+    }
+    let subject = info.subject.as_deref().unwrap_or("whomever the certificate will name");
+    report::data(&format!(
+        "{subject}\nvouched for by {}\nsigns for {}\n{}\n",
+        info.issuer, info.builder_id, info.path
+    ));
+    Ok(Exit::Done)
+}
+
+fn identity_entry(session: &Session, info: &IdentityInfo) -> Result<String, Vec<Diagnostic>> {
+    let refuse = |error: &dyn std::error::Error| {
+        let told = "the identity cannot be written as an entry";
+        vec![Diagnostic::new(Code::KeyUnreadable, told).caused_by(error)]
+    };
+    let Some(subject) = &info.subject else {
+        let told = "whom the certificate will name is not told by this token";
+        return Err(vec![
+            Diagnostic::new(Code::WrongValue, told)
+                .help("sign once, and write the entry from what is told:  kiln inspect FILE"),
+        ]);
+    };
+    let who = Who::Identity(Identity {
+        identity: subject.clone(),
+        issuer: info.issuer.clone(),
+        source_repository: None,
+    });
+    let builder = BuilderId::new(&info.builder_id).map_err(|error| refuse(&error))?;
+    own(session, who, builder).to_toml().map_err(|error| refuse(&error))
+}
+
 /// Returns the key's entry for `trust.toml`, as a key file's is written when it is made: believed for
 /// its own builder, at level 1, from now on. A higher level is for people to write.
 fn entry(session: &Session, info: &KeyInfo) -> Result<String, Vec<Diagnostic>> {
@@ -68,18 +121,23 @@ fn entry(session: &Session, info: &KeyInfo) -> Result<String, Vec<Diagnostic>> {
         let told = "the attestor's public key cannot be read";
         vec![Diagnostic::new(Code::KeyUnreadable, told).caused_by(error)]
     };
-    let entry = Entry {
-        name: OWN_NAME.to_owned(),
-        who: Who::Key(public_key::PublicKey::from_pem(&info.pem).map_err(|error| refuse(&error))?),
-        speaks_for: SpeaksFor::Builder(
-            BuilderId::new(&info.builder_id).map_err(|error| refuse(&error))?,
-        ),
+    let key = public_key::PublicKey::from_pem(&info.pem).map_err(|error| refuse(&error))?;
+    let builder = BuilderId::new(&info.builder_id).map_err(|error| refuse(&error))?;
+    own(session, Who::Key(key), builder).to_toml().map_err(|error| refuse(&error))
+}
+
+fn own(session: &Session, who: Who, builder: BuilderId) -> Entry {
+    let [key, identity] = OWN_NAMES;
+    let name = if matches!(who, Who::Key(_)) { key } else { identity };
+    Entry {
+        name: name.to_owned(),
+        who,
+        speaks_for: SpeaksFor::Builder(builder),
         max_level: Level::L1,
         from: Some(session.context.now()),
         until: None,
         revoked: None,
-    };
-    entry.to_toml().map_err(|error| refuse(&error))
+    }
 }
 
 fn name(info: &KeyInfo) -> &'static str {

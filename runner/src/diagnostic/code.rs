@@ -215,6 +215,8 @@ codes! {
     KeyExists = 705, Usage, "a key is there already and is never overwritten";
     AttestorRefused = 706, Credential, "the attestor refused to sign";
     PredicateDerived = 707, Usage, "a predicate type that the attestor derives itself";
+    SigningUnreachable = 708, Fetch, "a service that signing takes cannot be reached";
+    SigningRefused = 709, Credential, "a service that signing takes refused, or its answer does not hold";
     // 08xx: verifying.
     NoStatement = 801, Refused, "no statement names this digest";
     SignerNotTrusted = 802, Refused, "the signer is not trusted";

@@ -1,19 +1,20 @@
 //! Whether what lies in the output folder is what a build would put there.
 //!
-//! Evidence is fresh if it verifies under the configured key, is about the artifact's bytes, and its
+//! Evidence is fresh if it verifies under the configured signer, is about the artifact's bytes, and its
 //! `buildDefinition` is the one that would be signed now: so a new commit with the same bytes is
 //! signed anew, and a build that changed nothing is not. Of the run only what the caller chose is
 //! compared: the backend, and what `NAME.inputs` holds.
 
 use std::io::Read;
 
+use attestor::bundle::{self, Attestation};
 use model::digest::Digest;
 use model::record::Record;
 use model::relpath::Name;
 
 use crate::artifacts::Made;
 use crate::export::OutFolder;
-use crate::sign;
+use crate::sign::{self, Signer};
 use crate::store;
 
 use super::build::Wish;
@@ -41,12 +42,25 @@ pub fn stale(
             return false;
         };
         let listed = read(".dependencies.json");
-        [bundle, line].iter().all(|evidence| {
+        let same = |evidence: &[u8]| {
             sign::says_the_same(signer, record, evidence, listed.as_deref(), wish.inputs.as_str())
-        }) && (!further || further::is_fresh(out, made, wish, signer))
+        };
+        // A line has no certificate: it is the bundle's own envelope then, or it is nothing.
+        let line_holds = match &**signer {
+            Signer::Key { .. } => same(&line),
+            Signer::Identity { .. } => begins_with(&line, &bundle),
+        };
+        same(&bundle) && line_holds && (!further || further::is_fresh(out, made, wish, signer))
     };
     let pairs = made.iter().zip(records).enumerate();
     pairs.filter(|(_, (made, record))| !fresh(made, record)).map(|(index, _)| index).collect()
+}
+
+/// Says whether the first line is the bundle's envelope.
+fn begins_with(lines: &[u8], whole: &[u8]) -> bool {
+    let (lines, whole) = (bundle::read(lines).ok(), bundle::read(whole).ok());
+    let first = |all: Option<Vec<Attestation>>| all.and_then(|all| all.into_iter().next());
+    first(lines).zip(first(whole)).is_some_and(|(line, whole)| line.envelope == whole.envelope)
 }
 
 /// Returns the digest of a plain file of the output folder; a link, or anything else, has none.

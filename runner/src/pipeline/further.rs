@@ -8,8 +8,7 @@ use std::collections::BTreeSet;
 use attestor::bundle;
 use attestor::links::classic;
 use attestor::predicate::Further;
-use attestor::public_key::Algorithm;
-use attestor::verify::names;
+use attestor::public_key::{Algorithm, PublicKey};
 use model::relpath::Name;
 
 use super::build::Wish;
@@ -55,15 +54,28 @@ pub fn check(wish: &Wish, plan: &Plan) -> Result<(), Vec<Diagnostic>> {
 /// KILN-0114.
 pub fn check_link(wish: &Wish, signing: &Decided) -> Result<(), Vec<Diagnostic>> {
     match signing {
-        Decided::With(signer) if wish.classic_link => match signer.key.algorithm() {
-            Algorithm::Ed25519 => Ok(()),
-            Algorithm::EcdsaP256 => Err(vec![
-                Diagnostic::new(Code::WrongValue, "a classic in-toto link needs an Ed25519 key")
+        Decided::With(signer) if wish.classic_link => {
+            match signer.key().map(PublicKey::algorithm) {
+                Some(Algorithm::Ed25519) => Ok(()),
+                None => Err(vec![
+                    Diagnostic::new(
+                        Code::WrongValue,
+                        "a classic in-toto link needs an Ed25519 key",
+                    )
+                    .got("an attestor that signs with certificates")
+                    .help("have the same stated in a bundle:  --attest link"),
+                ]),
+                Some(Algorithm::EcdsaP256) => Err(vec![
+                    Diagnostic::new(
+                        Code::WrongValue,
+                        "a classic in-toto link needs an Ed25519 key",
+                    )
                     .got("an ECDSA P-256 key")
                     .help("make one:  kiln key rotate --algorithm ed25519")
                     .help("or have the same stated in a bundle:  --attest link"),
-            ]),
-        },
+                ]),
+            }
+        }
         Decided::With(_) | Decided::Without(_) => Ok(()),
     }
 }
@@ -72,7 +84,7 @@ pub fn check_link(wish: &Wish, signing: &Decided) -> Result<(), Vec<Diagnostic>>
 pub fn link_name(wish: &Wish, signing: &Decided, artifact: &Name) -> Option<String> {
     match signing {
         Decided::With(signer) if wish.classic_link => {
-            Some(classic::file_name(artifact.as_str(), &signer.key))
+            signer.key().map(|key| classic::file_name(artifact.as_str(), key))
         }
         Decided::With(_) | Decided::Without(_) => None,
     }
@@ -81,8 +93,9 @@ pub fn link_name(wish: &Wish, signing: &Decided, artifact: &Name) -> Option<Stri
 /// Says whether the classic link that is wanted lies beside the artifact.
 fn has_link(out: &OutFolder, made: &Made, signer: &Signer) -> bool {
     let name = made.artifact.name.as_str();
-    freshness::read(out, &classic::file_name(name, &signer.key))
-        .is_some_and(|bytes| classic::speaks(&bytes, &signer.key, name, &made.blob.digest))
+    let Some(key) = signer.key() else { return false };
+    freshness::read(out, &classic::file_name(name, key))
+        .is_some_and(|bytes| classic::speaks(&bytes, key, name, &made.blob.digest))
 }
 
 /// Returns what follows the artifact's name in the name of a statement's bundle.
@@ -101,9 +114,10 @@ pub fn is_fresh(out: &OutFolder, made: &Made, wish: &Wish, signer: &Signer) -> b
         return false;
     };
     wish.attest.iter().all(|further| {
-        let kept = read(&suffix(*further)).and_then(|bytes| bundle::read(&bytes).ok());
+        let Some(bytes) = read(&suffix(*further)) else { return false };
+        let kept = bundle::read(&bytes).ok();
         let Some([kept]) = kept.as_deref() else { return false };
-        names(&kept.envelope, &signer.key, further.predicate_type(), &made.blob.digest)
+        signer.names(&bytes, further.predicate_type(), &made.blob.digest)
             && lines.iter().any(|line| line.envelope == kept.envelope)
     })
 }

@@ -237,11 +237,12 @@ pub fn hand_over(job: &Job<'_>) -> Result<Handed, Vec<Diagnostic>> {
     let done = job.ends.ran.values().any(|ran| !ran.cached) || !stale.is_empty();
     // 3. Evidence.
     let mut notes = Vec::new();
+    let mut signed_now = None;
     if done {
         // A further statement that is asked for now is no change of what was there.
         let changed = freshness::stale(&out, &made, &records, job.signing, job.wish, false);
         notes.extend(signed_anew(job, &out, &records, &changed, &before));
-        sign_and_write(job, &out, &made, &mut records, &stale)?;
+        signed_now = sign_and_write(job, &out, &made, &mut records, &stale)?;
     } else if let Some(record) = records.first() {
         notes.extend(restore_inputs(job, &out, record, &before)?);
     }
@@ -249,7 +250,7 @@ pub fn hand_over(job: &Job<'_>) -> Result<Handed, Vec<Diagnostic>> {
     notes.extend(put(job, &out, &made, &before, done)?);
     notes.extend(reduced(job));
     let signed_by = match job.signing {
-        Decided::With(signer) => Some(signer.id.clone()),
+        Decided::With(signer) => signed_now.or_else(|| signer.name()),
         Decided::Without(reason) => {
             notes.extend(
                 reason
@@ -415,7 +416,7 @@ fn sign_and_write(
     made: &[Made],
     records: &mut [Record],
     stale: &[usize],
-) -> Result<(), Vec<Diagnostic>> {
+) -> Result<Option<String>, Vec<Diagnostic>> {
     stored(job)?;
     let exported = export(job)?;
     let inputs_name = inputs_name(job);
@@ -432,16 +433,18 @@ fn sign_and_write(
     }
     // The objects are on the disk before anything speaks of them.
     job.store.sync().map_err(|error| vec![refusal::store(&error)])?;
+    let mut by = None;
     if let Decided::With(signer) = job.signing {
         let wanted: Vec<(&Record, &Made)> = stale
             .iter()
             .filter_map(|index| Some((records.get(*index)?, made.get(*index)?)))
             .collect();
-        let link_by = job.wish.classic_link.then_some(&signer.key);
+        let link_by = signer.key().filter(|_| job.wish.classic_link);
         let signed =
             sign::sign(&job.session.context, job.store, &wanted, &job.wish.attest, link_by)
                 .map_err(|diagnostic| vec![diagnostic])?;
         for ((_, made), signed) in wanted.iter().zip(&signed) {
+            by = Some(signed.by.clone());
             further::forget(out, &made.artifact.name, &job.wish.attest);
             for (suffix, bytes) in beside::evidence_files(signed) {
                 land_bytes(out, &format!("{}{suffix}", made.artifact.name), bytes)?;
@@ -454,7 +457,7 @@ fn sign_and_write(
     if !made.is_empty() {
         land_inputs(job, out, &exported)?;
     }
-    Ok(())
+    Ok(by)
 }
 
 /// Stores the folders of the sources: a step whose result was found never brought them in, and the
@@ -525,7 +528,8 @@ fn signed_anew(
     let Decided::With(signer) = job.signing else { return Vec::new() };
     let told = |record: &Record| {
         let name = Name::new(&record.observed.subject.name).ok()?;
-        let same = before.signed(record, &signer.id, job.wish.inputs) && lies_in(out, &name);
+        let same = signer.name().is_some_and(|by| before.signed(record, &by, job.wish.inputs))
+            && lies_in(out, &name);
         same.then(|| {
             format!(
                 "the evidence of {name} was changed in {} and is signed anew",
