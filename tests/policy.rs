@@ -233,6 +233,38 @@ fn wrong_policies_are_shown_with_place_and_remedy() {
     assert!(wrong.is_empty(), "{} messages:\n{}", wrong.len(), wrong.join("\n"));
 }
 
+/// `attestor/tests/vectors`: a statement of kiln's that a private Sigstore signed, and the root of that instance.
+#[test]
+fn a_policy_is_learned_from_evidence_with_a_certificate_and_tried_on_it() {
+    let vectors = Path::new(env!("CARGO_MANIFEST_DIR")).join("../attestor/tests/vectors");
+    let vector = |name: &str| fs::read_to_string(vectors.join(name)).expect("it is committed");
+    for who in Who::all() {
+        let world = World::cold(who);
+        world.write("cases/hello", &vector("hello"));
+        world.write("cases/hello.sigstore.json", &vector("keyless/hello.sigstore.json"));
+        world.write("cases/root.json", &vector("keyless/trusted_root.json"));
+        let who = ["--identity", "builder@kiln.example", "--issuer", "http://127.0.0.1:46411"];
+        let add = [&["trust", "add"], &who[..], &["--builder-id", BUILDER]].concat();
+        world.kiln(&add).exits(0);
+        assert!(world.kiln(&add).exits(2).says("there is an entry for this signer"));
+        assert!(world.kiln(&["trust", "list"]).exits(0).says("builder@kiln.example"));
+        let init = ["policy", "init", "cases/hello", "-o", "cases/policy.yaml"];
+        // Control: that instance is not the public one.
+        world.kiln(&init).exits(4);
+        let root = ["--trusted-root", "cases/root.json"];
+        world.kiln(&[&init[..], &root[..]].concat()).exits(0);
+        let policy = ["--policy", "cases/policy.yaml"];
+        world.kiln(&[&["verify", "cases/hello"], &root[..], &policy[..]].concat()).exits(0);
+        let case =
+            "cases:\n  - {name: good, bundle: hello.sigstore.json, file: hello, expect: accept}\n";
+        world.write("cases/cases.yaml", &format!("policy: policy.yaml\n{case}"));
+        world.kiln(&["policy", "test", "cases"]).exits(1);
+        let own = format!("policy: policy.yaml\ntrusted-root: root.json\n{case}");
+        world.write("cases/cases.yaml", &own);
+        world.kiln(&["policy", "test", "cases"]).exits(0);
+    }
+}
+
 #[test]
 fn cases_fail_where_another_rule_refuses_than_the_one_that_is_named() {
     let world = built(Who::all()[0]);

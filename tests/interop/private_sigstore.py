@@ -51,6 +51,7 @@ OTHER = "somebody@else.example"
 AUDIENCE = "sigstore"
 PASSWORD = b"on loopback only"
 ORIGIN = "log.kiln.example"
+METRICS_PORT = 2112
 CI_SECRET = "a-secret-of-the-job"
 
 
@@ -459,6 +460,7 @@ class Instance:
         self.start_fulcio()
         self.start_tls()
         self.start_rekor()
+        self.await_metrics_port()
         self.start("timestamp-server", "serve", "--host", "127.0.0.1",
                    "--port", str(self.ports["tsa"]), "--timestamp-signer", "memory",
                    "--disable-ntp-monitoring")
@@ -472,6 +474,16 @@ class Instance:
         self.write("audience-token", self.issuer.token(IDENTITY, "somebody else"))
         self.write("issuer", self.issuer.url)
         self.write("ci", self.url("own"))
+
+    def await_metrics_port(self):
+        """timestamp-server has one port that nobody can choose, for its metrics: another one may hold it."""
+        for _ in range(600):
+            with socket.socket() as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                if probe.connect_ex(("127.0.0.1", METRICS_PORT)):
+                    return
+            time.sleep(1)
+        raise SystemExit(f"port {METRICS_PORT} is taken, which timestamp-server needs: end who holds it")
 
     def start_fulcio(self):
         config = self.write(

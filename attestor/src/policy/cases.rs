@@ -4,6 +4,7 @@
 //! ```yaml
 //! policy: policy.yaml                   # a file beside this one, or the name of a curated set
 //! trust: trust.toml                     # optional; without it the user's own
+//! trusted-root: trusted_root.json       # optional; without it the user's own, or Sigstore's public instance
 //! now: 2026-11-22T12:00:00Z             # optional; without it the clock
 //! cases:
 //!   - name: a release
@@ -25,7 +26,7 @@ use super::node::{Node, Span};
 use super::parse;
 use super::problem::{Problem, Wrong};
 
-const KEYS: &[&str] = &["cases", "now", "policy", "trust"];
+const KEYS: &[&str] = &["cases", "now", "policy", "trust", "trusted-root"];
 const CASE: &[&str] = &["bundle", "digest", "expect", "file", "name"];
 const REFUSE: &[&str] = &["refuse"];
 
@@ -36,6 +37,8 @@ pub struct Cases {
     pub policy: String,
     /// A trust file of its own.
     pub trust: Option<RelPath>,
+    /// A trusted root of its own, for evidence signed with certificates.
+    pub trusted_root: Option<RelPath>,
     /// A time of its own, in seconds since 1970.
     pub now: Option<i64>,
     /// The cases.
@@ -93,10 +96,11 @@ fn table(root: &Node, problems: &mut Problems) -> Option<Cases> {
     let fields = problems.fields(root, "the table", KEYS)?;
     let policy = fields.require("policy", problems)?;
     let policy = problems.text(policy, "`policy`")?;
-    let trust = match fields.get("trust") {
-        Some(node) => Some(path(node, "`trust`", problems)?),
-        None => None,
+    let mut beside = |key: &str| match fields.get(key) {
+        Some(node) => path(node, &format!("`{key}`"), problems).map(Some),
+        None => Some(None),
     };
+    let (trust, trusted_root) = (beside("trust")?, beside("trusted-root")?);
     let now = fields.get("now").and_then(|node| {
         let text = problems.text(node, "`now`")?;
         let time: Option<jiff::Timestamp> = text.parse().ok();
@@ -108,7 +112,7 @@ fn table(root: &Node, problems: &mut Problems) -> Option<Cases> {
     let list = fields.require("cases", problems)?;
     let items = problems.items(list, "`cases`")?;
     let cases = items.iter().filter_map(|item| case(item, problems)).collect();
-    Some(Cases { policy, trust, now, cases })
+    Some(Cases { policy, trust, trusted_root, now, cases })
 }
 
 fn case(node: &Node, problems: &mut Problems) -> Option<Case> {

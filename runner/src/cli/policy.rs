@@ -116,7 +116,9 @@ fn init(session: &Session, args: &PolicyInit) -> Ended {
     let bundles: Vec<_> = args.bundle.iter().cloned().collect();
     let found = verify::gather(session, &bundles, &path, &name, false).map_err(stop)?;
     let trust = trust::read(session)?;
-    let expected = Expected { trust: &trust, key: None, identity: None, root: None, source: None };
+    let root = verify::root::read(session, args.trusted_root.as_deref(), false, &trust)?;
+    let expected =
+        Expected { trust: &trust, key: None, identity: None, root: root.as_ref(), source: None };
     let artifact = Artifact { name: &name, digest };
     let now = session.context.now();
     let first = found.first().map(verify::Found::evidence);
@@ -203,10 +205,14 @@ fn test(session: &Session, folder: &Path) -> Ended {
             Trust::parse(&bytes).map_err(|error| refuse(&error))?
         }
     };
+    let root = cases.trusted_root.as_ref().map(|path| folder.join(path.as_str()));
+    let root = verify::root::read(session, root.as_deref(), false, &trust)?;
+    let believed =
+        Expected { trust: &trust, key: None, identity: None, root: root.as_ref(), source: None };
     let now = cases.now.unwrap_or_else(|| session.context.now());
     let (mut wrong, mut rows) = (Vec::new(), Vec::new());
     for case in &cases.cases {
-        let came = run_case(&folder, case, &loaded, &trust, now);
+        let came = run_case(&folder, case, &loaded, believed, now);
         let good = came.is_ok();
         let name = escape(case.name.as_bytes());
         if session.speaks() {
@@ -233,7 +239,7 @@ fn run_case(
     folder: &Path,
     case: &Case,
     loaded: &Loaded,
-    trust: &Trust,
+    believed: Expected<'_>,
     now: i64,
 ) -> Result<(), Diagnostic> {
     let mut bundles = Vec::new();
@@ -253,7 +259,7 @@ fn run_case(
     let decided = decide(&Question {
         artifact: Artifact { name: &case.name, digest },
         evidence: &evidence,
-        expected: Expected { trust, key: None, identity: None, root: None, source: None },
+        expected: believed,
         policy: Some(&loaded.policy),
         summary: None,
         now,

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use attestor::builder::BuilderId;
 use attestor::process::TRUST_LOCK;
 use attestor::public_key::PublicKey;
-use attestor::trust::{Entry, Level, SpeaksFor, Trust, Who, edit};
+use attestor::trust::{Entry, Identity, Level, SpeaksFor, Trust, Who, edit};
 use attestor::verify::{Artifact, Evidence, Expected};
 use model::text::escape;
 use rustix::fs::{FlockOperation, Mode, OFlags};
@@ -73,10 +73,21 @@ fn add(session: &Session, args: &TrustAdd) -> Ended {
     let id = args.builder_id.as_ref().or(args.verifier_id.as_ref());
     let id = BuilderId::new(id.map_or("", String::as_str))
         .map_err(|error| vec![wrong_usage("the id is no URI of a builder").caused_by(&error)])?;
-    let key = key(session, &args.key)?;
+    let (name, who) = match (&args.key, &args.identity, &args.issuer) {
+        (Some(path), ..) => (name_of(args.name.as_deref(), path), Who::Key(key(session, path)?)),
+        (None, Some(identity), Some(issuer)) => {
+            let named = Identity {
+                identity: identity.clone(),
+                issuer: issuer.clone(),
+                source_repository: args.source_repository.clone(),
+            };
+            (args.name.clone().unwrap_or_else(|| identity.clone()), Who::Identity(named))
+        }
+        _ => return Err(vec![wrong_usage("neither a key nor an identity is named")]),
+    };
     let entry = Entry {
-        name: name_of(args.name.as_deref(), &args.key),
-        who: Who::Key(key),
+        name,
+        who,
         speaks_for: match args.verifier_id {
             Some(_) => SpeaksFor::Verifier(id),
             None => SpeaksFor::Builder(id),
@@ -93,7 +104,7 @@ fn write_entry(session: &Session, entry: Entry) -> Ended {
     change(session, |text, old| {
         let same = |one: &&Entry| one.who == entry.who && one.speaks_for == entry.speaks_for;
         if let Some(known) = old.entries().iter().find(same) {
-            let refused = wrong_usage("there is an entry for this key and this id already")
+            let refused = wrong_usage("there is an entry for this signer and this id already")
                 .got(told(known))
                 .help("change it in the file, or remove it first");
             return Err(vec![if known.revoked.is_some() {
@@ -308,11 +319,9 @@ fn name_of(given: Option<&str>, key: &Path) -> String {
 fn told(entry: &Entry) -> String {
     let who = match &entry.who {
         Who::Key(key) => format!("key {}", key.id()),
-        Who::Identity(one) => format!(
-            "{} by {} (no signature is verified by identity yet)",
-            escape(one.identity.as_bytes()),
-            escape(one.issuer.as_bytes())
-        ),
+        Who::Identity(one) => {
+            format!("{} by {}", escape(one.identity.as_bytes()), escape(one.issuer.as_bytes()))
+        }
     };
     let (kind, id) = match &entry.speaks_for {
         SpeaksFor::Builder(id) => ("builder", id),

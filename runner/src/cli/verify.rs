@@ -10,7 +10,7 @@ mod dependencies;
 mod evidence;
 mod layout;
 mod oci;
-mod root;
+pub mod root;
 mod summary;
 
 use std::path::Path;
@@ -61,7 +61,7 @@ pub fn run(session: &Session, args: &VerifyArgs) -> Ended {
         }
         _ => None,
     };
-    let root = root::read(session, args, &trust)?;
+    let root = root::read(session, args.trusted_root.as_deref(), args.identity.is_some(), &trust)?;
     let expected = Expected {
         trust: &trust,
         key: key.as_ref(),

@@ -22,15 +22,24 @@ pub enum TrustCommand {
 #[derive(Debug, Args)]
 pub struct TrustAdd {
     /// The public key, PEM, as kiln key export prints it
-    #[arg(value_name = "KEYFILE")]
-    pub key: PathBuf,
+    #[arg(value_name = "KEYFILE", required_unless_present = "identity")]
+    pub key: Option<PathBuf>,
+    /// Instead: the subject of a certificate, exactly
+    #[arg(long, value_name = "ID", requires = "issuer", conflicts_with = "key")]
+    pub identity: Option<String>,
+    /// Who must vouch for the identity: the address of its OIDC issuer, exactly
+    #[arg(long, value_name = "URL", requires = "identity")]
+    pub issuer: Option<String>,
+    /// The source repository that the certificate must claim
+    #[arg(long, value_name = "URL", requires = "identity")]
+    pub source_repository: Option<String>,
     /// The builder that it may speak for
     #[arg(long, value_name = "URI", required_unless_present = "verifier_id")]
     pub builder_id: Option<String>,
     /// Instead: the verifier whose summaries it may sign
     #[arg(long, value_name = "URI", conflicts_with = "builder_id")]
     pub verifier_id: Option<String>,
-    /// What you call it [default: the name of the key's file]
+    /// What you call it [default: the name of the key's file, or the identity]
     #[arg(long, value_name = "NAME")]
     pub name: Option<String>,
     /// The highest SLSA level that is believed of it
@@ -111,6 +120,9 @@ pub struct PolicyInit {
     /// The evidence, instead of what lies beside the file
     #[arg(long, value_name = "F")]
     pub bundle: Option<PathBuf>,
+    /// Whose certificates, logs and timestamps are believed, instead of Sigstore's public instance
+    #[arg(long, value_name = "F")]
+    pub trusted_root: Option<PathBuf>,
     /// Write it there instead of to stdout; never over a file
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,

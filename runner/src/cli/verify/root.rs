@@ -1,18 +1,21 @@
 //! The trusted root that a verification goes by: whose certificates, logs and timestamps are believed.
 
+use std::path::Path;
+
 use attestor::sigstore::Root;
 use attestor::trust::Trust;
 use model::text;
 
-use super::super::args::VerifyArgs;
 use super::super::{Session, files};
 use crate::diagnostic::{Code, Diagnostic};
 
 /// Reads the trusted root that is named, or else where an identity may be believed the one of the configuration folder,
-/// or the public instance's. A check with a plain key asks for a root only where one is named.
+/// or the public instance's. A check with a plain key asks for a root only where one is named. Besides what `trust`
+/// names, an identity may have been `asked` for.
 pub fn read(
     session: &Session,
-    args: &VerifyArgs,
+    named: Option<&Path>,
+    asked: bool,
     trust: &Trust,
 ) -> Result<Option<Root>, Vec<Diagnostic>> {
     let refuse = |shown: String, error: &dyn std::error::Error| {
@@ -22,11 +25,11 @@ pub fn read(
                 .help("give a trusted_root.json, as the instance's operator hands it out"),
         ]
     };
-    let (path, named) = match &args.trusted_root {
+    let (path, named) = match named {
         Some(path) => (session.context.folder.join(path), true),
         None => (session.context.config.join("trusted_root.json"), false),
     };
-    if !named && args.identity.is_none() && !trust.names_identities() {
+    if !named && !asked && !trust.names_identities() {
         return Ok(None);
     }
     let shown = || text::escape(path.as_os_str().as_encoded_bytes());
