@@ -59,7 +59,7 @@ const PACKAGES_MAX: usize = 390;
 /// sentence in the commit that says why.
 const LINES: [(&str, usize, usize); 5] = [
     ("model", 1_500, 1_600),
-    ("sandbox", 5_200, 10_750),
+    ("sandbox", 5_200, 10_800),
     ("fetch", 3_200, 3_200),
     ("attestor", 3_400, 12_900),
     ("runner", 4_800, 24_900),

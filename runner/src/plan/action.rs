@@ -2,7 +2,7 @@
 //!
 //! Everything a step can notice goes in. What it sees of files is one input root: the environment's
 //! tree with the mounts and the script grafted in. What it notices otherwise (mount modes, times,
-//! kinds of outputs, processors, widened or waived isolation, the sandbox profile) are platform
+//! kinds of outputs, processors, open files, widened or waived isolation, the sandbox profile) are platform
 //! properties. `do_not_cache` is always set: only kiln's own index is believed (decision 4).
 //!
 //! Does no I/O: folders are asked of a function. Edges and names are not part of an Action, so
@@ -162,6 +162,11 @@ fn platform(step: &Step, backend: Option<&'static str>) -> BTreeMap<String, Stri
     }
     if let Some(cpus) = step.cpus {
         properties.insert("kiln-cpus".to_owned(), cpus.to_string());
+    }
+    // Who meets it is told so by the kernel and nobody else, so a result holds under this one only. A default
+    // is the same for all.
+    if step.limits.files.asked {
+        properties.insert("kiln-files".to_owned(), step.limits.files.value.to_string());
     }
     for (name, on) in [
         ("nested", step.widen.nested),

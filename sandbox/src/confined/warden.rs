@@ -25,6 +25,7 @@ use super::users::Users;
 use crate::native::attempts::Attempts;
 use crate::native::error::{Doing, Failure, Naming};
 use crate::native::init::{attend, block_child_signal};
+use crate::native::met::{self, Met};
 use crate::native::wire::{KILL, Program, TERMINATE, Word, receive, say};
 use crate::native::{step, sys};
 
@@ -85,9 +86,10 @@ fn live(order: &Order, root: &OwnedFd, socket: &OwnedFd) -> Result<(), Failure> 
     // Nothing is heard of what it wants of a network: it cannot make a socket to want it with.
     let mut attempts = Attempts::new(None, None);
     let obey = |socket: &OwnedFd| obey(order.users, main, socket);
-    let status = attend(&signals, socket, &mut attempts, main, &obey)?;
+    let status = attend(&signals, socket, &mut attempts, &mut None, main, &obey)?;
     let left = kill_all(order.users)?;
-    let word = Word::Ended { status, left, full: is_full(root) };
+    let full = rustix::fs::fstatvfs(root).is_ok_and(|space| met::is_full(&space));
+    let word = Word::Ended { status, left, met: Met { full, ..Met::default() } };
     say(socket.as_fd(), &word, &[]).or_fail(Doing::Talk, "")
 }
 
@@ -168,9 +170,4 @@ fn become_killer(users: Users) -> io::Result<bool> {
     let (now, held) = (getresuid()?, capabilities(None)?);
     let is_killer = (now.real, now.effective, now.saved) == (own, theirs, own);
     Ok(is_killer && !own.is_root() && !theirs.is_root() && held.effective.is_empty())
-}
-
-/// Says whether no byte or no file could be added where the step may write.
-fn is_full(root: &OwnedFd) -> bool {
-    rustix::fs::fstatvfs(root).is_ok_and(|space| space.f_bavail == 0 || space.f_favail == 0)
 }

@@ -186,7 +186,8 @@ mod tests {
             scratch: None,
         };
         let sources = mounts.iter().map(|(_, _, kind)| kind.clone()).collect();
-        let seen = Seen { root: BTreeMap::new(), sources, work: Space::Memory { bytes: 1 } };
+        let seen =
+            Seen { root: BTreeMap::new(), sources, work: Space::Memory { bytes: 1, size: 1 } };
         layout(&parts, &seen, &["etc/hosts"])
     }
 

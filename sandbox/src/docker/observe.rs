@@ -438,8 +438,11 @@ mod tests {
             waived: BTreeSet::new(),
             scratch: None,
         };
-        let seen =
-            Seen { root: BTreeMap::new(), sources: Vec::new(), work: Space::Memory { bytes: 1 } };
+        let seen = Seen {
+            root: BTreeMap::new(),
+            sources: Vec::new(),
+            work: Space::Memory { bytes: 1, size: 1 },
+        };
         let layout = layout(&parts, &seen, &[]);
         let limits = Limits {
             memory: Some(Bytes(1 << 30)),

@@ -55,7 +55,7 @@ pub fn run(
 ) -> Result<Outcome, Error> {
     let parts = spec.parts();
     // 1.
-    let seen = order::look(parts, &Space::Memory { bytes: 1 })?;
+    let seen = order::look(parts, &Space::Memory { bytes: 1, size: 1 })?;
     setup::plan(parts, &seen)?;
     let own_files = own_files(&parts.root);
     let layout = layout(parts, &seen, &own_files);

@@ -52,7 +52,7 @@ fn start() -> ! {
     // Away from the standard descriptors, which become the step's.
     let Ok(socket) = rustix::io::fcntl_dupfd_cloexec(&stdin, 3) else { sys::exit_now(1) };
     match closed.or_fail(Doing::CloseDescriptors, "").and_then(|()| prepare(&socket)) {
-        Ok(Asked::Namespaces(First { order, given })) => init::start(order, &socket, given),
+        Ok(Asked::Namespaces(first)) => init::start(first.order, &socket, first.given),
         Ok(Asked::Confined { order, root }) => confined::start(&order, &root, &socket),
         Ok(Asked::Sweep(users)) => confined::sweep(users, &socket),
         Ok(Asked::Keep(kept)) => docker::keep(&kept, &socket),
@@ -67,7 +67,7 @@ fn start() -> ! {
 /// What this process was asked to be.
 enum Asked {
     /// The first process of namespaces of its own.
-    Namespaces(First),
+    Namespaces(Box<First>),
     /// The warden of a confined step.
     Confined { order: confined::Order, root: OwnedFd },
     /// The end of all processes of a confined step's user.
@@ -154,7 +154,7 @@ fn prepare(socket: &OwnedFd) -> Result<Asked, Failure> {
         sys::Twin::Original => sys::exit_now(0),
         sys::Twin::New => {
             let given = apply::Given { sources, devices, bodies, slot };
-            Ok(Asked::Namespaces(First { order, given }))
+            Ok(Asked::Namespaces(Box::new(First { order, given })))
         }
     }
 }

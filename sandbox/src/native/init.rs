@@ -7,7 +7,7 @@
 //! 4. hands out descriptors of the writable places;
 //! 5. seals itself;
 //! 6. starts the step, always as process 2;
-//! 7. waits, hears what the step wants of a network, obeys;
+//! 7. waits, hears what the step wants of a network, looks which limits it meets, obeys;
 //! 8. kills the rest and ends.
 //!
 //! When it ends, for whatever reason, the kernel kills all that is left in the namespace. So no
@@ -18,7 +18,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::sys::signal::{SigSet, Signal as NixSignal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags, fstat, openat};
 use rustix::process::{
     PidfdFlags, Signal, WaitOptions, WaitStatus, getpid, pidfd_open,
@@ -27,6 +27,7 @@ use rustix::process::{
 
 use super::attempts::Attempts;
 use super::error::{Doing, Failure, Naming};
+use super::met::Lookout;
 use super::resolver::Resolver;
 use super::wire::{DESCRIPTORS_MAX, Facts, Order, TERMINATE, Word, receive, say};
 use super::{apply, namespaces, seal, step, sys};
@@ -77,6 +78,7 @@ fn live(order: &Order, socket: &OwnedFd, mut given: apply::Given) -> Result<(), 
     check(order, &facts)?;
     say(socket.as_fd(), &Word::Sealed(facts), &[]).or_fail(Doing::Talk, "")?;
     // 6.
+    let mut lookout = Some(Lookout::start(order.most));
     let (twin, main) = sys::fork_child().or_fail(Doing::StepProcess, "")?;
     if let sys::Twin::New = twin {
         return Err(step::execute(&order.program));
@@ -84,10 +86,11 @@ fn live(order: &Order, socket: &OwnedFd, mut given: apply::Given) -> Result<(), 
     step::leave_output().or_fail(Doing::StepProcess, "output")?;
     // 7.
     let mut attempts = Attempts::new(resolver, listener);
-    let status = attend(&signals, socket, &mut attempts, main, &obey)?;
+    let status = attend(&signals, socket, &mut attempts, &mut lookout, main, &obey)?;
     // 8.
     let left = kill_rest();
-    let word = Word::Ended { status, left, full: work_space_is_full() };
+    let met = lookout.map(Lookout::finish).unwrap_or_default();
+    let word = Word::Ended { status, left, met };
     say(socket.as_fd(), &word, &[]).or_fail(Doing::Talk, "")
 }
 
@@ -204,11 +207,12 @@ pub fn attend(
     signals: &SignalFd,
     socket: &OwnedFd,
     attempts: &mut Attempts,
+    lookout: &mut Option<Lookout>,
     main: i32,
     obey: &dyn Fn(&OwnedFd),
 ) -> Result<i32, Failure> {
     loop {
-        let [ended, told, question, call] = wait_for(signals, socket, attempts)?;
+        let [ended, told, question, call] = wait_for(signals, socket, attempts, lookout.as_ref())?;
         if ended {
             while let Ok(Some(_)) = signals.read_signal() {}
             if let Some(status) = reap_ended(main) {
@@ -225,6 +229,9 @@ pub fn attend(
         for attempt in heard.into_iter().flatten() {
             say(socket.as_fd(), &Word::Wanted(attempt), &[]).or_fail(Doing::Talk, "")?;
         }
+        if lookout.as_mut().is_some_and(Lookout::look) {
+            say(socket.as_fd(), &Word::Over, &[]).or_fail(Doing::Talk, "")?;
+        }
     }
 }
 
@@ -233,6 +240,7 @@ fn wait_for(
     signals: &SignalFd,
     socket: &OwnedFd,
     attempts: &Attempts,
+    lookout: Option<&Lookout>,
 ) -> Result<[bool; 4], Failure> {
     let [stub, filter] = attempts.ears();
     let watched = [Some(signals.as_fd()), Some(socket.as_fd()), stub, filter];
@@ -244,7 +252,8 @@ fn wait_for(
         }
     }
     let mut ready = [false; 4];
-    match poll(&mut fds, None) {
+    let left = lookout.and_then(Lookout::left).and_then(|left| Timespec::try_from(left).ok());
+    match poll(&mut fds, left.as_ref()) {
         Ok(_) => {}
         Err(rustix::io::Errno::INTR) => return Ok(ready),
         Err(cause) => return Err(Doing::Watch.failed("", &cause.into())),
@@ -299,9 +308,4 @@ fn kill_rest() -> u32 {
             Err(_) => return left,
         }
     }
-}
-
-/// Says whether no byte or no file could be added where the step may write.
-fn work_space_is_full() -> bool {
-    rustix::fs::statvfs("/tmp").is_ok_and(|space| space.f_bavail == 0 || space.f_favail == 0)
 }

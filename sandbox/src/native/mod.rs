@@ -16,6 +16,7 @@ mod keep_to;
 pub(crate) mod landlock;
 pub(crate) mod launch;
 pub(crate) mod lists;
+pub(crate) mod met;
 mod mounts;
 mod namespaces;
 pub(crate) mod order;

@@ -17,6 +17,7 @@ use model::limits::{Bytes, Limits};
 use model::{AbsPath, Name};
 
 use super::cgroup::{Host, Wanted};
+use super::met::Most;
 use super::outer::assign;
 use super::run::explain;
 use super::seccomp;
@@ -96,6 +97,13 @@ fn finish(
         Space::Memory { .. } => None,
         Space::Folder { path, .. } => Some(path.clone()),
     };
+    let most = Most {
+        work: match &work {
+            Space::Memory { bytes, .. } => Some((*bytes, space::inodes(*bytes))),
+            Space::Folder { .. } => None,
+        },
+        processes: program.processes,
+    };
     let given = Some(&parts.root).filter(|root| !root.as_os_str().is_empty());
     let given = given.or_else(|| parts.mounts.first().map(|mount| &mount.source));
     let (outer, slot) = assign(given.map(PathBuf::as_path)).map_err(explain)?;
@@ -109,6 +117,7 @@ fn finish(
         widen: parts.widen,
         program,
         may_miss,
+        most,
         host_namespaces: host_namespaces().clone(),
         filter: filter(parts.widen).to_vec(),
     };

@@ -10,6 +10,7 @@ use rustix::net::{Shutdown, shutdown};
 use super::cgroup::{Group, Host, Wanted};
 use super::enforced::enforced;
 use super::error::{Doing, Failure};
+use super::met::Met;
 use super::order::{Ordered, order};
 use super::space::Space;
 use super::supervise::{Bounds, Ending, Seen, Stop, watch};
@@ -168,10 +169,11 @@ pub fn exit(done: &Done) -> Result<Exit, Error> {
         (Some(Stop::Stuck), _) => return Err(Error::ChildLost),
         (None, _) if *killed_for_memory > 0 => Exit::OutOfMemory,
         (None, None) => return Err(Error::ChildLost),
+        (None, Some((_, _, Met { over: true, .. }))) => Exit::OutOfDisk,
         (None, Some((0, _, _))) => Exit::Exited(0),
-        (None, Some((_, _, true))) => Exit::OutOfDisk,
-        (None, Some((code @ 0.., _, false))) => Exit::Exited(code),
-        (None, Some((signal, _, false))) => Exit::Signaled(-signal),
+        (None, Some((_, _, Met { full: true, .. }))) => Exit::OutOfDisk,
+        (None, Some((code @ 0.., _, _))) => Exit::Exited(code),
+        (None, Some((signal, _, _))) => Exit::Signaled(-signal),
     })
 }
 
@@ -200,12 +202,12 @@ fn outcome(parts: &Parts, host: &Host, ordered: Ordered, done: Done) -> Result<O
 
 /// Returns the limits that refused the step something, also where it went on without a word of it.
 pub fn limits_hit(done: &Done) -> Vec<LimitName> {
-    let full = done.seen.ended.is_some_and(|(_, _, full)| full)
-        || matches!(done.seen.stop, Some(Stop::Disk(_)));
+    let met = done.seen.ended.map(|(_, _, met)| met).unwrap_or_default();
+    let full = met.over || met.full || matches!(done.seen.stop, Some(Stop::Disk(_)));
     let hit = [
         (done.killed_for_memory > 0, LimitName::Memory),
         (full, LimitName::Disk),
-        (done.refused_processes > 0, LimitName::Pids),
+        (done.refused_processes > 0 || met.processes, LimitName::Pids),
     ];
     hit.into_iter().filter_map(|(hit, limit)| hit.then_some(limit)).collect()
 }

@@ -27,7 +27,7 @@ use model::{AbsPath, Name, RelPath};
 use serde::{Deserialize, Serialize};
 
 use super::lists;
-use super::space::{Space, inodes};
+use super::space::{self, Space};
 use crate::error::{Error, MountProblem};
 use crate::spec::{MountMode, Parts};
 
@@ -173,15 +173,17 @@ struct Draft<'spec> {
 impl<'spec> Draft<'spec> {
     fn work_space(&mut self) {
         // Shared memory is memory wherever the rest lies: programs wait on it without knowing.
-        let (at, bytes) = match self.seen.work {
-            Space::Memory { bytes } => ("work", bytes),
+        let (at, bytes, inodes) = match self.seen.work {
+            Space::Memory { bytes, size } => {
+                ("work", size, space::inodes(bytes) + space::INODES_ABOVE)
+            }
             Space::Folder { shared, .. } => {
                 let source = self.parts.mounts.len() + 1;
                 self.push(Op::Attach { source, folder: true, at: "work".into() });
-                ("shared", shared)
+                ("shared", shared, space::inodes(shared))
             }
         };
-        self.push(Op::Tmpfs { at: at.into(), bytes, inodes: inodes(bytes), no_exec: false });
+        self.push(Op::Tmpfs { at: at.into(), bytes, inodes, no_exec: false });
         self.push(Op::Folder { at: format!("{at}/shm"), mode: 0o1777 });
         for (at, mode) in [
             ("work/tmp", 0o1777),
@@ -447,7 +449,7 @@ mod tests {
                 .map(|(name, kind)| (Name::new(name).expect("a name"), kind))
                 .collect(),
             sources: sources.to_vec(),
-            work: Space::Memory { bytes: 1 << 30 },
+            work: Space::Memory { bytes: 1 << 30, size: 2 << 30 },
         }
     }
 

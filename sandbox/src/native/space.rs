@@ -8,9 +8,12 @@
 //! | | in memory | in a folder |
 //! |---|---|---|
 //! | chosen | `disk` is at most half of the memory limit, or there is no folder | otherwise |
-//! | at the limit | ENOSPC for the step | the step is killed |
-//! | both | a step that hit it is told so (`OutOfDisk`) and never cached | |
+//! | who sees it at the limit | its first process (`met.rs`) | the build process (`usage.rs`) |
 //! | /dev/shm | in the same tmpfs | a tmpfs of its own |
+//! | both | a step that is seen above it is killed, told so (`OutOfDisk`) and never cached | |
+//!
+//! The tmpfs is larger than the limit, so that a step is stopped and not refused: a refused one might take
+//! no notice and pass, and what it left would then follow from the limit.
 //!
 //! A third reason for the folder: a tmpfs before Linux 6.6 keeps no `user.*` attributes, so a view
 //! above it would have to be a copy (`copy.rs`), and above a folder of ext4 or xfs it need not.
@@ -26,6 +29,11 @@ use rustix::fs::{CWD, MemfdFlags, Mode, OFlags, fstatfs, fstatvfs, memfd_create,
 use super::copy::keeps_attributes;
 use crate::spec::{MountMode, Parts, Scratch};
 
+/// How much larger than the limit a space in memory is: more than a host fills and frees again between two
+/// looks at it.
+const BYTES_ABOVE: u64 = 1 << 30;
+/// The same in inodes.
+pub const INODES_ABOVE: u64 = 65_536;
 /// Least size of the writable space that is chosen without being asked for.
 const WORK_BYTES_MIN: u64 = 64 << 20;
 /// One inode for so many bytes of writable space, as ext4 has it by default.
@@ -42,8 +50,10 @@ const RESERVE_BYTES_MAX: u64 = 2 << 30;
 pub enum Space {
     /// In a tmpfs of this size.
     Memory {
-        /// Its size, in bytes.
+        /// Most that it may hold, in bytes.
         bytes: u64,
+        /// Its size, in bytes.
+        size: u64,
     },
     /// In a folder of the host.
     Folder {
@@ -59,7 +69,7 @@ pub enum Space {
 impl Space {
     /// Returns the limit.
     pub fn bytes(&self) -> Bytes {
-        let (Space::Memory { bytes } | Space::Folder { bytes, .. }) = self;
+        let (Space::Memory { bytes, .. } | Space::Folder { bytes, .. }) = self;
         Bytes(*bytes)
     }
 }
@@ -103,7 +113,10 @@ fn decide(
     {
         return Space::Folder { path: scratch.folder.clone(), bytes: wanted, shared: held };
     }
-    Space::Memory { bytes: if limits.disk.asked { wanted } else { wanted.min(held) } }
+    let bytes = if limits.disk.asked { wanted } else { wanted.min(held) };
+    // Above the limit as well memory is not filled to its end, or a full disk would look like that.
+    let size = bytes.saturating_add(BYTES_ABOVE).min(memory.0 / 4 * 3).max(bytes);
+    Space::Memory { bytes, size }
 }
 
 /// Says whether a folder can hold the changes of a view, and has more room than memory would give.
@@ -140,7 +153,10 @@ mod tests {
 
     #[test]
     fn memory_holds_what_it_can_and_a_folder_the_rest() {
-        let memory = |gib| Space::Memory { bytes: gib * GIB };
+        let memory = |gib: u64| {
+            let size = (gib + 1).min(6).max(gib) * GIB;
+            Space::Memory { bytes: gib * GIB, size }
+        };
         let folder =
             |gib| Space::Folder { path: "/store/tmp/x".into(), bytes: gib * GIB, shared: 4 * GIB };
         let (default, asked) =

@@ -20,6 +20,7 @@ use rustix::process::{Signal, pidfd_send_signal};
 use super::cgroup::Group;
 use super::error::{Doing, Failure};
 use super::launch::Launched;
+use super::met::Met;
 use super::sys;
 use super::usage::{Full, Watcher};
 use super::wire::{Facts, KILL, TERMINATE, Word, receive, send};
@@ -81,8 +82,8 @@ pub struct Seen {
     pub showing: Option<OwnedFd>,
     /// Descriptors of the writable places, in order.
     pub places: Vec<OwnedFd>,
-    /// Status of the main process, leftovers, and whether the disk was full.
-    pub ended: Option<(i32, u32, bool)>,
+    /// Status of the main process, leftovers, and which limits were seen to be met.
+    pub ended: Option<(i32, u32, Met)>,
     /// What failed in the child.
     pub failure: Option<Failure>,
     /// Why we stopped it, if we did.
@@ -363,8 +364,13 @@ impl Run<'_> {
             }
             Word::Failed(failure) => self.seen.failure = Some(failure),
             Word::Wanted(attempt) => drop(self.seen.attempts.insert(attempt)),
-            Word::Ended { status, left, full } => {
-                self.seen.ended = Some((status, left, full));
+            Word::Over => {
+                // No grace: it would go on writing.
+                self.seen.stop.get_or_insert(Stop::Disk(Full::Limit));
+                self.kill();
+            }
+            Word::Ended { status, left, met } => {
+                self.seen.ended = Some((status, left, met));
                 // It ends at once; one that does not is helped.
                 self.kill_at.get_or_insert_with(|| Instant::now() + GRACE);
             }

@@ -25,6 +25,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::error::Failure;
+use super::met::{Met, Most};
 use super::outer::Outer;
 use super::setup::Op;
 use crate::outcome::NetworkAttempt;
@@ -56,6 +57,8 @@ pub struct Order {
     pub program: Program,
     /// What may be missing.
     pub may_miss: MayMiss,
+    /// What to look at while the step runs.
+    pub most: Most,
     /// The namespaces of the build process, which none of the step's may equal.
     pub host_namespaces: BTreeMap<String, String>,
     /// The filter, one instruction each: code, jump if true, jump if false, operand.
@@ -110,14 +113,16 @@ pub enum Word {
     Failed(Failure),
     /// The step wanted something of a network.
     Wanted(NetworkAttempt),
+    /// There is more in the writable space than may be.
+    Over,
     /// The main process ended and nothing else lives.
     Ended {
         /// Its exit code, or the negative number of the signal.
         status: i32,
         /// How many others were killed.
         left: u32,
-        /// Whether the writable space was full at the end.
-        full: bool,
+        /// Which limits were seen to be met.
+        met: Met,
     },
 }
 

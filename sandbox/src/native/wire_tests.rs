@@ -7,6 +7,7 @@ use model::AbsPath;
 use proptest::prelude::*;
 use rustix::fs::{MemfdFlags, memfd_create};
 
+use super::met::Most;
 use super::outer::Outer;
 use super::setup::{Op, View};
 use super::wire::{MayMiss, Order, Program, pack, unpack};
@@ -80,10 +81,12 @@ fn order() -> impl Strategy<Value = Order> {
         gid,
         shown,
     });
-    let marks = (prop::option::of(outer), any::<[bool; 5]>());
+    let most = any::<(Option<(u64, u64)>, Option<u64>)>()
+        .prop_map(|(work, processes)| Most { work, processes });
+    let marks = (prop::option::of(outer), any::<[bool; 5]>(), most);
     (places, lists, marks, program()).prop_map(|(places, lists, marks, program)| {
         let (ops, processors, filter, host_namespaces) = lists;
-        let (outer, [nested, fakeroot, abi32, network, syscalls]) = marks;
+        let (outer, [nested, fakeroot, abi32, network, syscalls], most) = marks;
         Order {
             sources: places.0.into_iter().map(Into::into).collect(),
             scratch: places.1.map(Into::into),
@@ -94,6 +97,7 @@ fn order() -> impl Strategy<Value = Order> {
             widen: model::step::Widen { nested, fakeroot, abi32 },
             program,
             may_miss: MayMiss { network, syscalls },
+            most,
             host_namespaces,
             filter,
         }
@@ -111,7 +115,7 @@ fn bytes(packed: OwnedFd) -> Vec<u8> {
 proptest! {
     #[test]
     fn any_bytes_are_refused_or_decoded(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-        // By luck no order: it has ten fields.
+        // By luck no order: it has a dozen fields.
         prop_assert!(unpack::<Order>(file(&bytes)).is_err());
     }
 

@@ -20,6 +20,8 @@ pub const TESTS: &[Test] = &[
     ("processor_time_is_bounded_or_refused", processor_time_is_bounded_or_refused),
     ("a_step_leaves_no_control_group", a_step_leaves_no_control_group),
     ("s_d03_disk_is_bounded", disk_is_bounded),
+    ("nobody_is_refused_space_and_passes", nobody_is_refused_space_and_passes),
+    ("who_is_refused_a_process_is_told_of", who_is_refused_a_process_is_told_of),
     ("s_d05_output_is_cut_and_said_so", output_is_cut_and_said_so),
     ("s_d06_a_step_that_sleeps_is_stopped", a_step_that_sleeps_is_stopped),
     ("s_d06_a_step_that_ignores_term_is_killed", a_step_that_ignores_term_is_killed),
@@ -173,8 +175,65 @@ fn disk_is_bounded(place: &Place) -> Done {
     }
     let mut parts = place.perl("my $n = 0; while (open(my $f, '>', \"/build/$n\")) { $n++; last if $n > 200000 } print $n;");
     parts.limits.disk = Limit::asked(Bytes(16 << 20));
-    let made: u64 = ran(parts).ok().parse().expect("a number");
-    assert!(made < 200_000, "files without end: {made}");
+    let ended = ran(parts);
+    assert_eq!(
+        (ended.stdout.as_str(), ended.outcome.exit),
+        ("", Exit::OutOfDisk),
+        "files without end"
+    );
+    Done::Passed
+}
+
+/// Fills up, gives all back, and passes, whatever it was told: as fast as it can.
+fn nobody_is_refused_space_and_passes(place: &Place) -> Done {
+    let burst = |what: &str| {
+        format!(
+            "my $r = 'given'; {what} \
+             sub take {{ my $f; open($f, '>', \"$_[0]\") and (!$_[1] or (syswrite($f, 'x' x $_[1]) // 0) == $_[1]) and close $f or $r = 'refused' }} \
+             print $r;"
+        )
+    };
+    for (room, what, passes) in [
+        (16, "take('/tmp/a', 8 << 20); unlink '/tmp/a';", true),
+        (16, "take('/tmp/a', 8 << 20) for 1..200;", true),
+        // Above the limit for a moment, and at most as long as a look takes.
+        (16, "take('/tmp/a', 64 << 20); unlink '/tmp/a';", false),
+        (16, "take(\"/build/$_\", 64 << 20) for 1..9; unlink \"/build/$_\" for 1..9;", false),
+        (16, "take(\"/dev/shm/$_\", 64 << 20) for 1..64; unlink \"/dev/shm/$_\" for 1..64;", false),
+        (1, "take(\"/tmp/$_\", 0) for 1..70000; unlink \"/tmp/$_\" for 1..70000;", false),
+        (1, "take(\"/tmp/$_\", 0) for 1..140000; unlink \"/tmp/$_\" for 1..140000;", false),
+    ] {
+        let mut parts = place.perl(&burst(what));
+        parts.limits.disk = Limit::asked(Bytes(room << 20));
+        let ended = ran(parts);
+        match ended.outcome.exit {
+            Exit::Exited(0) => assert_eq!(ended.stdout, "given", "{what}"),
+            exit => assert_eq!((exit, passes), (Exit::OutOfDisk, false), "{what}"),
+        }
+        let hit: &[_] = if passes { &[] } else { &ended.outcome.limits_hit };
+        assert_eq!(ended.outcome.limits_hit, hit, "{what}");
+    }
+    Done::Passed
+}
+
+/// Also where it kills all that it started, waits for them, and passes.
+fn who_is_refused_a_process_is_told_of(place: &Place) -> Done {
+    let act = |most: u32| {
+        format!(
+            "my @p; while (@p < {most}) {{ my $p = fork; last unless defined $p; if (!$p) {{ sleep 600; exit }} push @p, $p }} \
+             kill 9, @p; waitpid $_, 0 for @p; print @p < {most} ? 'refused' : 'given';"
+        )
+    };
+    for (most, limit, said) in [(100, 40, "refused"), (3000, 2000, "refused"), (10, 200, "given")] {
+        for _ in 0..3 {
+            let mut parts = place.perl(&act(most));
+            parts.limits.pids = Limit::asked(Count(limit));
+            let ended = ran(parts);
+            let hit: &[_] = if said == "refused" { &[LimitName::Pids] } else { &[] };
+            assert_eq!(ended.outcome.limits_hit, hit, "{most} of {limit}");
+            assert_eq!((ended.outcome.left_processes, ended.ok()), (0, said.to_owned()));
+        }
+    }
     Done::Passed
 }
 
