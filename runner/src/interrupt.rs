@@ -14,12 +14,15 @@ use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use sandbox::Cancel;
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 
 use crate::diagnostic::{Code, Diagnostic, Exit};
 
 /// How long after the first signal another one ends the process at once.
 const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Stack of the thread that waits for a second signal, in bytes: it does next to nothing.
+const STACK_BYTES: usize = 256 << 10;
 
 /// How long one look at a lock is apart from the next, in nanoseconds.
 const PAUSE_NANOSECONDS: i64 = 50_000_000;
@@ -30,6 +33,14 @@ pub fn pause(cancel: &Cancel) -> bool {
     // Interrupted by a signal or not: whether it was pressed is asked.
     poll(&mut [PollFd::new(cancel, PollFlags::IN)], Some(&moment)).unwrap_or_default();
     !cancel.is_triggered()
+}
+
+/// Has a write beyond the limit on file sizes fail with an error, which is told, instead of ending kiln
+/// without a word. What kiln starts is not concerned: a handler does not outlive an exec.
+pub fn survive_size_limit() {
+    let reached = Arc::new(AtomicBool::new(false));
+    // Where that cannot be had, the signal ends kiln as it would have.
+    let _ = signal_hook::flag::register(SIGXFSZ, reached);
 }
 
 /// Returns the button that signals press from now on.
@@ -51,7 +62,8 @@ pub fn watch() -> Result<Cancel, Diagnostic> {
         signal_hook::low_level::pipe::register(signal, end).map_err(|error| refuse(&error))?;
     }
     let pressed = cancel.clone();
-    std::thread::spawn(move || {
+    let second = std::thread::Builder::new().stack_size(STACK_BYTES);
+    let watched = second.spawn(move || {
         let mut wait = [PollFd::new(&pressed, PollFlags::IN)];
         // Interrupted by a signal or not: whether it was pressed is asked again.
         while !pressed.is_triggered() {
@@ -60,5 +72,6 @@ pub fn watch() -> Result<Cancel, Diagnostic> {
         std::thread::sleep(PATIENCE);
         armed.store(true, Ordering::SeqCst);
     });
+    watched.map_err(|error| refuse(&error))?;
     Ok(cancel)
 }

@@ -3,6 +3,11 @@
 
 use std::process::ExitCode;
 
+/// Stack of the thread that does the work, in bytes.
+const STACK_BYTES: usize = 8 << 20;
+/// How kiln ends when it broke a promise to itself.
+const INTERNAL: u8 = 70;
+
 fn main() -> ExitCode {
     // The sandbox child holds one spec and nothing else; it never returns from here.
     sandbox::enter_child_if_asked();
@@ -13,7 +18,10 @@ fn main() -> ExitCode {
     {
         return ExitCode::from(attestor::process::enter(rest, keep_to));
     }
-    let code = runner::cli::main();
+    // Whatever stack the caller left to the first thread.
+    let command = std::thread::Builder::new().stack_size(STACK_BYTES).spawn(runner::cli::main);
+    // A panic has told itself; without a thread there is the first one.
+    let code = command.map_or_else(|_| runner::cli::main(), |it| it.join().unwrap_or(INTERNAL));
     // No child waits for a step that will not come.
     sandbox::cool_down();
     ExitCode::from(code)

@@ -1,6 +1,7 @@
 //! From errors of the parts to what a person reads: the edge where an error gets its code.
 
 use model::text;
+use rustix::io::Errno;
 
 use crate::diagnostic::{Code, Diagnostic};
 use crate::execute::capture::{CaptureError, FileKind};
@@ -175,7 +176,8 @@ fn observe(name: &str, error: &fetch::host::Error) -> Diagnostic {
             .why("the base set of a host environment comes from the host's package database, and only dpkg's is read")
             .help("list what is needed by path:  host: {paths: [...]}"),
         _ => Diagnostic::new(Code::HostDiffers, format!("environment `{name}`: {error}"))
-            .help("see that the package database is whole:  dpkg --audit"),
+            .help("see what differs from its package:  dpkg --verify")
+            .help("and whether a package is half installed:  dpkg --audit"),
     };
     with_causes(diagnostic, error)
 }
@@ -206,8 +208,32 @@ pub fn export(error: &ExportError) -> Diagnostic {
 
 /// Adds what an error names as its causes.
 pub fn with_causes(diagnostic: Diagnostic, error: &dyn std::error::Error) -> Diagnostic {
-    match error.source() {
+    let told = match error.source() {
         Some(cause) => diagnostic.caused_by(cause),
         None => diagnostic,
+    };
+    match limit_of_caller(error) {
+        Some(help) => Diagnostic { help: vec![help.to_owned()], ..told },
+        None => told,
     }
+}
+
+/// Returns the remedy where a limit that kiln was started with is at the bottom of an error: then no other
+/// one helps.
+fn limit_of_caller(error: &dyn std::error::Error) -> Option<&'static str> {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    let number = |cause: &(dyn std::error::Error + 'static)| {
+        let io = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::raw_os_error);
+        io.or_else(|| cause.downcast_ref::<Errno>().map(|errno| errno.raw_os_error()))
+    };
+    let of = |number: i32| match Errno::from_raw_os_error(number) {
+        Errno::MFILE => {
+            Some("let kiln have more open files:  ulimit -n 1024, or LimitNOFILE of its service")
+        }
+        Errno::FBIG => {
+            Some("let kiln write larger files:  ulimit -f unlimited, or LimitFSIZE of its service")
+        }
+        _ => None,
+    };
+    causes.filter_map(number).find_map(of)
 }

@@ -7,11 +7,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use model::step::{Step, StepId};
 
-use crate::execute::{Ran, StepFailure};
+use crate::diagnostic::{Code, Diagnostic};
+use crate::execute::{Ran, StepFailure, refused_before};
 use crate::plan::Plan;
 use crate::report::{Ended, Event, State, Talk};
 
@@ -34,6 +36,9 @@ pub type Done = Arc<Mutex<BTreeMap<StepId, Ran>>>;
 /// when they are not taken: a terminal that stands still must not cost memory.
 const MESSAGES_MAX: usize = 64;
 
+/// Stack of a worker, in bytes. Left alone, the library takes the number from a variable of whoever calls.
+const STACK_BYTES: usize = 8 << 20;
+
 enum Message {
     Event(Event),
     Ended(StepId, Box<Result<Ran, StepFailure>>, Duration),
@@ -51,7 +56,8 @@ where
         plan.steps.iter().map(|(id, step)| (id, step.waits_for())).collect();
     let done: Done = Arc::default();
     let (messages, inbox) = sync_channel(MESSAGES_MAX);
-    std::thread::scope(|scope| {
+    let done_here = Arc::clone(&done);
+    thread::scope(|scope| {
         let mut running = 0_usize;
         loop {
             while running < jobs && !stopped() {
@@ -64,7 +70,13 @@ where
                 let Some(step) = plan.steps.get(next) else { break };
                 running += 1;
                 let (messages, done, work) = (messages.clone(), Arc::clone(&done), &work);
-                scope.spawn(move || one(step, &done, &messages, work));
+                let worker = thread::Builder::new().stack_size(STACK_BYTES);
+                let started = worker.spawn_scoped(scope, move || one(step, &done, &messages, work));
+                if let Err(error) = started {
+                    running -= 1;
+                    let failed = (next.clone(), Err(no_worker(next, &error)), Duration::ZERO);
+                    settle(&mut ends, &mut waiting, &done_here, talk, failed);
+                }
             }
             if running == 0 {
                 break;
@@ -110,6 +122,13 @@ fn unstarted(
     }
     let state = |id| if blocked.contains(id) { State::Blocked } else { State::Cancelled };
     waiting.keys().map(|id| ((*id).clone(), state(*id))).collect()
+}
+
+/// A step for which there is no thread.
+fn no_worker(id: &StepId, error: &std::io::Error) -> StepFailure {
+    let told = Diagnostic::new(Code::SandboxFailed, format!("step `{id}`: cannot start a thread"));
+    let help = "let kiln have more processes or memory:  ulimit -u, ulimit -v; or run fewer steps at once:  -j 1";
+    refused_before(vec![told.caused_by(error).help(help)])
 }
 
 fn one<W>(step: &Step, done: &Done, messages: &SyncSender<Message>, work: &W)

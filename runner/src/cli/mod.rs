@@ -33,6 +33,7 @@ use clap::Parser;
 
 use self::args::{Cli, Command};
 use crate::diagnostic::{Code, Diagnostic, Exit, exit_code};
+use crate::interrupt;
 use crate::report::{self, Style};
 
 /// What a command comes to: the exit code, or what is wrong.
@@ -40,6 +41,7 @@ pub type Ended = Result<Exit, Vec<Diagnostic>>;
 
 /// Runs the command line and returns the exit code.
 pub fn main() -> u8 {
+    interrupt::survive_size_limit();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return usage::tell(&error),

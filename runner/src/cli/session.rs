@@ -47,6 +47,13 @@ impl Session {
                 .expected("a folder that is there")
                 .help("name one that is there, or make it first"));
         }
+        // Mounts, images and messages name it, and none of them can name this.
+        if context.store.to_str().is_none() {
+            let shown = model::text::escape(context.store.as_os_str().as_encoded_bytes());
+            let headline = format!("the path of the store is not UTF-8: {shown}");
+            return Err(Diagnostic::new(Code::StoreUnusable, headline)
+                .help("name another folder:  --store DIR"));
+        }
         let config = config::load(&context.config).map_err(|error| error.told())?;
         context.attestor = global.attestor.clone().or_else(|| config.attest.socket.clone());
         let style = Style::choose(&global, &context);

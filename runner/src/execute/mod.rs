@@ -9,7 +9,7 @@ mod refusal;
 mod report;
 
 pub use host::unready;
-pub use refusal::{collides, engine, of_sandbox};
+pub use refusal::{before as refused_before, collides, engine, of_sandbox};
 
 use std::collections::BTreeMap;
 

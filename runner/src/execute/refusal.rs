@@ -3,7 +3,7 @@
 use model::digest::Blob;
 use model::isolation::Guarantee;
 use model::relpath::{Ident, RelPath};
-use model::step::{Step, StepId};
+use model::step::{Run, Step, StepId};
 use sandbox::{Cause, EngineError, Exit, LimitName, Outcome, SpecError};
 
 use super::StepFailure;
@@ -81,7 +81,12 @@ pub fn sandbox(step: &Step, error: &sandbox::Error) -> StepFailure {
         sandbox::Error::Program { .. } | sandbox::Error::Place { .. } => State::Failed,
         _ => State::Error,
     };
-    failure(state, Some(error.to_string()), vec![of_sandbox(&step.id.to_string(), error)])
+    let told = of_sandbox(&step.id.to_string(), error);
+    let told = match (error, &step.run) {
+        (sandbox::Error::Program { .. }, Run::Script { .. }) => told.key("shell"),
+        _ => told,
+    };
+    failure(state, Some(error.to_string()), vec![told])
 }
 
 /// Returns what a person reads of an error of the sandbox.
@@ -118,10 +123,7 @@ pub fn of_sandbox(step: &str, error: &sandbox::Error) -> Diagnostic {
         | E::StillAlive { .. } => Diagnostic::new(Code::SandboxFailed, headline)
             .help("see what this host can do: kiln doctor"),
     };
-    match std::error::Error::source(error) {
-        Some(cause) => diagnostic.caused_by(cause),
-        None => diagnostic,
-    }
+    crate::refusal::with_causes(diagnostic, error)
 }
 
 /// A limit of the build file that cannot be kept. What keeps it differs: a disk limit is a file system of
@@ -156,8 +158,11 @@ pub fn engine(cause: &EngineError, headline: String) -> Diagnostic {
         }
         EngineError::NoEngine { .. } => cannot(Code::BackendCannot)
             .help("start it:  systemctl start docker  or  systemctl start podman.socket")
-            .help("as another user than root, be in the group `docker`")
             .help("name another socket:  DOCKER_HOST=unix:///PATH"),
+        EngineError::Forbidden { .. } => cannot(Code::BackendCannot)
+            .why("whoever may speak to it is as good as root, so it is closed to other users")
+            .help("be in the group that owns the socket:  sudo usermod -aG docker $USER, then log in again")
+            .help("or name an engine of your own:  DOCKER_HOST=unix://$XDG_RUNTIME_DIR/podman/podman.sock"),
         EngineError::MappedUsers => cannot(Code::BackendCannot)
             .help("use an engine that runs as root and without `userns-remap`"),
         EngineError::Caller { .. } => cannot(Code::BackendCannot)

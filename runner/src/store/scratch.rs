@@ -25,6 +25,9 @@ use super::open::{Store, folder};
 use super::remove;
 use crate::persist;
 
+/// Stack of the removing thread, in bytes.
+const STACK_BYTES: usize = 8 << 20;
+
 /// The folder. Dropping this removes it with all that lies in it.
 #[derive(Debug)]
 pub struct Scratch<'store> {
@@ -101,7 +104,10 @@ fn start(run: BorrowedFd<'_>) -> std::io::Result<(Sender<String>, JoinHandle<()>
     let run = run.try_clone_to_owned()?;
     let (names, handed) = channel::<String>();
     let work = move || handed.iter().for_each(|name| remove_now(run.as_fd(), &name));
-    let thread = std::thread::Builder::new().name("scratch remover".to_owned()).spawn(work)?;
+    let thread = std::thread::Builder::new()
+        .name("scratch remover".to_owned())
+        .stack_size(STACK_BYTES)
+        .spawn(work)?;
     Ok((names, thread))
 }
 

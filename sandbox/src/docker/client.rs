@@ -8,7 +8,8 @@ use bollard::query_parameters::CreateImageOptionsBuilder;
 use bollard::{API_DEFAULT_VERSION, Docker};
 use futures_util::StreamExt;
 use model::Digest;
-use rustix::fs::{CWD, FlockOperation, Mode, OFlags, flock, openat};
+use rustix::fs::{Access, CWD, FlockOperation, Mode, OFlags, access, flock, openat};
+use rustix::io::Errno;
 
 use super::error::{Asking, EngineError, own, refused};
 use super::{Engine, image};
@@ -79,15 +80,24 @@ pub fn look(engine: &Engine) -> Result<Facts, EngineError> {
 
 /// Connects to the first socket at which an engine answers.
 pub async fn connect(engine: &Engine) -> Result<Connected, EngineError> {
-    let mut last = None;
-    for socket in &engine.sockets {
-        if !socket.is_absolute() || !socket.exists() {
-            continue;
+    let (mut last, mut forbidden) = (None, None);
+    for socket in engine.sockets.iter().filter(|socket| socket.is_absolute()) {
+        // To connect is to write (unix(7)). What lies in a folder that is closed to us counts as there.
+        match access(socket, Access::WRITE_OK) {
+            Ok(()) => {}
+            Err(cause @ (Errno::ACCESS | Errno::PERM)) => {
+                forbidden.get_or_insert((socket, cause));
+                continue;
+            }
+            Err(_) => continue,
         }
         match greet(socket).await {
             Ok(connected) => return Ok(connected),
             Err(cause) => last = Some(cause),
         }
+    }
+    if let (None, Some((socket, cause))) = (&last, forbidden) {
+        return Err(EngineError::Forbidden { socket: socket.clone(), source: cause.into() });
     }
     Err(EngineError::NoEngine { tried: engine.sockets.clone(), source: last })
 }

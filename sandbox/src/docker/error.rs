@@ -50,6 +50,15 @@ pub enum EngineError {
         #[source]
         source: Option<bollard::errors::Error>,
     },
+    /// A socket is there, and this user may not speak to it.
+    #[error("this user may not speak to the container engine at {}", socket.display())]
+    Forbidden {
+        /// The socket.
+        socket: PathBuf,
+        /// What the kernel answered.
+        #[source]
+        source: io::Error,
+    },
     /// It refused, or broke off.
     #[error("the container engine did not {asking}")]
     Refused {

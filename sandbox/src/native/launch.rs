@@ -50,6 +50,9 @@ pub struct Launched {
     pub group: io::Result<Option<Group>>,
 }
 
+/// Stack of the thread that starts children, in bytes.
+const STACK_BYTES: usize = 1 << 20;
+
 /// Children as they are started: one at a time, each waiting to be taken.
 type Row = Mutex<Receiver<Result<Launched, Error>>>;
 
@@ -90,7 +93,8 @@ fn row() -> Option<&'static Row> {
     let start = || {
         // Nothing is kept in the channel: the thread holds one child until it is taken.
         let (hand, taken) = sync_channel(0);
-        let thread = std::thread::Builder::new().name("sandbox launcher".to_owned());
+        let thread =
+            std::thread::Builder::new().name("sandbox launcher".to_owned()).stack_size(STACK_BYTES);
         let keep_one_ready = move || {
             let mut wanted = true;
             while wanted && !ENDING.load(Ordering::Relaxed) {

@@ -33,6 +33,8 @@ use rustix::pipe::{PipeFlags, pipe_with};
 
 use super::space;
 
+/// Stack of the walking thread, in bytes; it does not recurse.
+const STACK_BYTES: usize = 1 << 20;
 /// Time between two looks at the free space.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// Longest time without a walk, since free space may be given back by others while the step takes it.
@@ -236,7 +238,8 @@ fn begin(folder: &OwnedFd, most: Used, room: Room) -> io::Result<Walk> {
     let (over, tell) = pipe_with(PipeFlags::CLOEXEC)?;
     let stop = Arc::new(AtomicBool::new(false));
     let stopped = Arc::clone(&stop);
-    let thread = std::thread::Builder::new().name("disk watcher".to_owned());
+    let thread =
+        std::thread::Builder::new().name("disk watcher".to_owned()).stack_size(STACK_BYTES);
     let work = move || {
         let start = Instant::now();
         let used = walk(&folder, most, Step::Alive, &stopped);
