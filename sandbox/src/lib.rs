@@ -101,6 +101,17 @@ impl Backend {
     }
 }
 
+/// Removes what kiln processes left that were killed: control groups, and an engine's containers with their
+/// staging folders. An engine is asked only where such a folder is there.
+///
+/// # Errors
+/// When the engine that ran them does not answer, or refuses.
+pub fn sweep(engine: &Engine) -> Result<(), EngineError> {
+    // Whoever looks for a place for groups removes those whose makers are dead.
+    native::find_groups();
+    docker::sweep_up(engine)
+}
+
 /// Runs a step and returns once every process of it is proven dead.
 ///
 /// Output goes to `sink` as it comes. May be called from several threads at once.

@@ -72,6 +72,14 @@ fn gc(session: &Session, store: &Store) -> Ended {
     );
     let keep = Keep { since, records_per_project: KEPT_RECORDS };
     let collected = told(store.gc(keep))?;
+    // What a kiln left that was killed: its folders in the store went when the store was opened.
+    if let Err(error) = sandbox::sweep(&session.engine()) {
+        let told = crate::execute::engine(
+            &error,
+            format!("what a killed build left of its containers is still there: {error}"),
+        );
+        return stop(refusal::with_causes(told, &error));
+    }
     if session.global.json {
         report::document(
             "store-gc",

@@ -33,6 +33,7 @@ pub use keeper::{Kept, keep};
 pub(crate) use request::short as short_of_engine;
 pub use run::{ready, run};
 pub use staging::Staging;
+pub use sweep::sweep_up;
 
 /// The user and group that every step is, inside.
 const USER: u32 = 1000;

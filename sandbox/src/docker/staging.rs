@@ -275,7 +275,7 @@ pub fn is_dead(parent: BorrowedFd<'_>, name: &str) -> io::Result<bool> {
 }
 
 /// Names of all staging folders.
-fn names(parent: BorrowedFd<'_>) -> io::Result<Vec<String>> {
+pub fn names(parent: BorrowedFd<'_>) -> io::Result<Vec<String>> {
     let mut names = Vec::new();
     for entry in Dir::read_from(parent)? {
         let entry = entry?;

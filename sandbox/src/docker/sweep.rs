@@ -13,9 +13,28 @@ use std::sync::{Mutex, PoisonError};
 use bollard::Docker;
 use bollard::query_parameters::{ListContainersOptionsBuilder, RemoveContainerOptionsBuilder};
 
+use super::client::connect;
 use super::error::{Asking, EngineError, own, refused};
 use super::request::{LABEL_PLACE, LABEL_STAGING, place};
 use super::{Engine, staging};
+
+/// Sweeps where a staging folder of a dead kiln is there; else no engine is asked.
+pub fn sweep_up(engine: &Engine) -> Result<(), EngineError> {
+    if !engine.staging.exists() {
+        return Ok(());
+    }
+    let looked = |source| own("look for what was left in", &engine.staging)(source);
+    let parent = staging::open_parent(&engine.staging)?;
+    let names = staging::names(parent.as_fd()).map_err(looked)?;
+    let dead = |name: &String| staging::is_dead(parent.as_fd(), name).unwrap_or(true);
+    if !names.iter().any(dead) {
+        return Ok(());
+    }
+    super::run::runtime(engine)?.block_on(async {
+        let connected = connect(engine).await?;
+        sweep(&connected.docker, engine).await
+    })
+}
 
 /// Sweeps once in a process: what is left behind later is somebody else's who died, and waits.
 pub async fn sweep(docker: &Docker, engine: &Engine) -> Result<(), EngineError> {
