@@ -179,8 +179,9 @@ fn a_blocked_network_is_told_with_process_and_remedy() {
   got:      a TCP connection to 192.0.2.1:443 by process `cargo`; then exit
             status 101
 why: it looks like a crate download, and the network is off in every step
-help: add under `sources`:   crates: {lockfile: Cargo.lock}
-      and to the step:       mount: {src: ., crates: .crates}
+help: keep a copy in the project; under `sources`:   crates: {local: crates}
+      and in the step:       mount: {src: ., crates: .crates}
+help: kiln will fetch it, but cannot yet:   crates: {lockfile: Cargo.lock}
 help: whole log:  kiln log ^0 attack
 ";
         assert_eq!(message.trim_end(), want.trim_end());

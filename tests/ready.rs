@@ -286,3 +286,86 @@ fn doctor_in_a_project_asks_what_its_steps_ask() {
         assert!(told, "{command}: {}", ran.stderr);
     }
 }
+
+/// Writes the configuration of a world.
+fn configure(world: &World, text: &str) {
+    fs::create_dir_all(world.path("config/kiln")).expect("a folder");
+    fs::write(world.path("config/kiln/config.toml"), text).expect("it can be written");
+    world.who.give(&world.path("config"));
+    world.who.give(&world.path("config/kiln"));
+}
+
+#[test]
+fn what_the_configuration_requires_holds_whatever_is_waived() {
+    for who in Who::all() {
+        let world = World::warm(who);
+        write(&world, &Row { name: "a requirement", ..ROWS[4] });
+        let doctor = world.kiln(&["doctor", "--json"]).stdout;
+        let doctor: Value = serde_json::from_str(&doctor).expect("JSON");
+        let kept = doctor["guarantees"]
+            .as_array()
+            .expect("a list")
+            .iter()
+            .any(|one| one["guarantee"] == "limits" && one["state"] == "kept");
+        let waive = ["build", "--no-sign", "--allow-missing", "limits"];
+        world.kiln(&waive).exits(0);
+        configure(&world, "require = [\"limits\"]\n");
+        let ran = world.kiln(&waive).exits(if kept { 0 } else { 7 });
+        let told = ran.says("cannot keep `limits`, which the configuration requires");
+        assert_eq!(told, !kept, "{who:?}: {}", ran.stderr);
+    }
+}
+
+/// Each is told with the remedy that helps, or does not matter; none ends kiln without a word.
+#[test]
+fn limits_of_the_caller_are_told_or_do_not_matter() {
+    for who in Who::all() {
+        let world = World::warm(who);
+        write(&world, &Row { name: "a caller", ..ROWS[4] });
+        world.kiln(&["build", "--no-sign"]).exits(0);
+        let kiln = world.path("bin/kiln");
+        for (limit, code, words) in [
+            ("ulimit -s 100", 0, "passed"),
+            ("export RUST_MIN_STACK=99999999999999999", 0, "passed"),
+            ("export RUST_MIN_STACK=many", 0, "passed"),
+            ("ulimit -f 0", 7, "ulimit -f unlimited"),
+            ("ulimit -n 12", 7, "ulimit -n 1024"),
+            ("ulimit -n 30", 7, "ulimit -n 1024"),
+        ] {
+            let script = format!("{limit}; exec {} build --no-sign --no-cache", kiln.display());
+            let ran = world.run(&["bash", "-c", &script], &[]).exits(code);
+            assert!(ran.says(words), "{who:?}: {limit}: {}", ran.stderr);
+        }
+    }
+}
+
+#[test]
+fn an_engine_that_is_closed_to_the_caller_is_not_told_as_absent() {
+    let Some(user) = Who::all().into_iter().find(|who| *who != Who::Root) else { return };
+    let world = World::cold(user);
+    write(&world, &Row { name: "an engine", ..ROWS[4] });
+    let socket = world.path("closed.sock");
+    let _open = std::os::unix::net::UnixListener::bind(&socket).expect("a socket");
+    let closed = std::os::unix::fs::PermissionsExt::from_mode(0o000);
+    fs::set_permissions(&socket, closed).expect("it is ours");
+    let host = format!("unix://{}", socket.display());
+    let env = [("DOCKER_HOST", host.as_str()), ("COLUMNS", "200")];
+    let ran = world.kiln_with(&["build", "--no-sign", "--backend", "docker"], &env).exits(7);
+    let told = ran.says("may not speak to the container engine") && ran.says("usermod -aG");
+    assert!(told && ran.says("KILN-0506") && !ran.says("start it"), "{}", ran.stderr);
+}
+
+#[test]
+fn a_build_that_waived_a_guarantee_says_what_becomes_of_its_statement() {
+    let world = World::warm(Who::all()[0]);
+    write(&world, &Row { name: "a waiver", ..ROWS[4] });
+    world.kiln(&["lock"]).exits(0);
+    world.commit();
+    world.key();
+    let ran = world.kiln(&["build", "--sign"]).exits(0);
+    assert!(!ran.says("kiln trust add"), "control: {}", ran.stderr);
+    let ran = world.kiln(&["build", "--sign", "--allow-missing", "limits"]).exits(0);
+    assert!(ran.says("made without limits") && ran.says("kiln trust add"), "{}", ran.stderr);
+    let ran = world.kiln_with(&["verify", "kiln-out/out"], &[("COLUMNS", "200")]).exits(4);
+    assert!(ran.says("kiln trust add KEYFILE --builder-id URI"), "{}", ran.stderr);
+}

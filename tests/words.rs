@@ -42,6 +42,8 @@ fn a_failed_step_is_shown_at_the_key_that_is_to_blame() {
         (step("    run: 'true'\n    outputs: {o: not/there}\n"), "not/there", "KILN-0402"),
         (step("    run: mkfifo pipe\n    outputs: {o: pipe}\n"), "pipe}", "KILN-0407"),
         (step("    run: exit 3\n    outputs: {o: o}\n"), "exit 3", "KILN-0401"),
+        (step("    run: exit 3\n    shell: [/bin/none, -e]\n"), "shell:", "KILN-0401"),
+        (step("    run: [none, x]\n"), "[none", "KILN-0401"),
         // A default is written nowhere, so what ran is shown.
         (step("    run: exit 4\n    resources: {}\n"), "exit 4", "KILN-0401"),
         (

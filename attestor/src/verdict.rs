@@ -392,9 +392,10 @@ impl Reason {
                     Some("get file and bundle again from where they were published")
                 }
             },
-            Reason::Builder { .. } => {
-                Some("add an entry for this key and this builder to trust.toml, if you mean it")
-            }
+            Reason::Builder { .. } => Some(
+                "believe this key for this builder as well, if you mean it:  \
+                     kiln trust add KEYFILE --builder-id URI",
+            ),
             Reason::Expired { .. } | Reason::NotYetValid { .. } | Reason::Revoked { .. } => {
                 Some("ask the builder's owner for a file signed with a key in force")
             }

@@ -72,6 +72,18 @@ fn confined_needs_root_and_says_so() {
         .exits(7);
     assert!(ran.says("KILN-0502") && ran.says("seccomp=unconfined"), "{}", ran.stderr);
     assert!(ran.says("--backend confined"), "it would do here: {}", ran.stderr);
+    // Not where the configuration or the project asks for what it lacks.
+    for (require, more) in [("'require = [\"loopback\"]'", ""), ("", "disk: 1Gi")] {
+        let limits =
+            format!("sed -i 's/^  - name: build/&\\n    resources: {{{more}}}/' kiln.yaml");
+        let build = format!(
+            "mkdir -p /root/.config/kiln && echo {require} > /root/.config/kiln/config.toml && \
+             cp -r /examples/hello /p && cd /p && rm -rf kiln-out && {limits} && kiln build --no-cache; kiln doctor"
+        );
+        let ran = container.run(&[], &build).exits(7);
+        assert!(ran.says("KILN-0502") && !ran.says("--backend confined\n"), "{}", ran.stderr);
+        assert!(!ran.says("provenance will say"), "{}", ran.stderr);
+    }
     // What it lacks can be required.
     let build = "mkdir -p /root/.config/kiln && echo 'require = [\"loopback\"]' > /root/.config/kiln/config.toml \
                  && cp -r /examples/hello /p && cd /p && rm -rf kiln-out && kiln build --no-cache --backend confined";

@@ -235,7 +235,8 @@ pub struct BuildArgs {
     /// Sign although the source differs from its commit; the provenance says so
     #[arg(long)]
     pub allow_dirty: bool,
-    /// A guarantee that may be absent: files, processes, identity, syscalls, limits
+    /// A guarantee that may be absent: files, processes, identity, syscalls, limits,
+    /// landlock
     #[arg(long, value_name = "LAYER")]
     pub allow_missing: Vec<String>,
 }

@@ -8,6 +8,7 @@ use model::text;
 use serde_json::json;
 
 use super::args::{AttestName, BuildArgs};
+use super::doctor::confined_serves;
 use super::{Ended, Session, stop};
 use crate::diagnostic::{Code, Diagnostic, Exit, exit_code, nearest, one_of};
 use crate::orders::Orders;
@@ -73,7 +74,7 @@ fn with_confined(session: &Session, wish: &Wish, errors: Vec<Diagnostic>) -> Vec
     let native = wish.backend == sandbox::Backend::Native;
     if !native
         || !errors.iter().any(refused)
-        || !sandbox::probe::confined(&session.slots()).is_ready()
+        || !confined_serves(session, &sandbox::probe::confined(&session.slots()))
     {
         return errors;
     }

@@ -64,9 +64,11 @@ pub fn wanted(step: &Step, attempts: &[NetworkAttempt], how: &str) -> Diagnostic
             diagnostic = diagnostic
                 .why(format!("it looks like {what}, and the network is off in every step"))
                 .help(format!(
-                    "add under `sources`:   {name}: {source}\nand to the step:       mount: {}",
+                    "keep a copy in the project; under `sources`:   {name}: {{local: {name}}}\n\
+                     and in the step:       mount: {}",
                     mounts(step, name)
-                ));
+                ))
+                .help(format!("kiln will fetch it, but cannot yet:   {name}: {source}"));
         }
         Some((what, Serves::Environment)) => {
             diagnostic = diagnostic

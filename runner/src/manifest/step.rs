@@ -362,7 +362,7 @@ fn default_mounts(
         [only] => {
             vec![Mount { source: At::new((*only).clone(), fields.head()), path: here }]
         }
-        [first, ..] => {
+        all => {
             let headline = format!("{} has no `mount`", fields.owner);
             problems.add(
                 fields.head(),
@@ -371,12 +371,23 @@ fn default_mounts(
                         "there are {} sources, so it must be said which lie where",
                         names.len()
                     ))
-                    .help(format!("say it:  mount: {{{first}: .}}"))
+                    .help(format!("say it:  mount: {{{}}}", suggested(all)))
                     .help("or mount none:  mount: {}"),
             );
             Vec::new()
         }
     }
+}
+
+/// Returns mounts of all sources, as an example: the one that is most likely the project in the work folder,
+/// the others in folders of their names.
+fn suggested(sources: &[&Ident]) -> String {
+    let main = sources.iter().position(|name| name.as_str() == "src").unwrap_or(0);
+    let place = |(number, name): (usize, &&Ident)| {
+        if number == main { format!("{name}: .") } else { format!("{name}: {name}") }
+    };
+    let all: Vec<String> = sources.iter().enumerate().map(place).collect();
+    all.join(", ")
 }
 
 /// Refuses variables that kiln itself sets for the lock files a step mounts.

@@ -249,6 +249,7 @@ pub fn hand_over(job: &Job<'_>) -> Result<Handed, Vec<Diagnostic>> {
     // 4. Artifacts.
     notes.extend(put(job, &out, &made, &before, done)?);
     notes.extend(reduced(job));
+    notes.extend(waived(job));
     let signed_by = match job.signing {
         Decided::With(signer) => signed_now.or_else(|| signer.name()),
         Decided::Without(reason) => {
@@ -288,6 +289,18 @@ fn reduced(job: &Job<'_>) -> Vec<String> {
         .into_iter()
         .map(|reason| format!("not every extra guarantee held: {reason} (kiln doctor)"))
         .collect()
+}
+
+/// Says of a build that waived a guarantee that its statement is another builder's.
+fn waived(job: &Job<'_>) -> Option<String> {
+    let names: Vec<&str> = job.wish.waived.iter().map(|one| one.as_str()).collect();
+    let signed = matches!(job.signing, Decided::With(_)) && !names.is_empty();
+    signed.then(|| {
+        format!(
+            "made without {}: kiln verify refuses it unless the key is believed for that builder (kiln trust add)",
+            names.join(", ")
+        )
+    })
 }
 
 /// What was handed over, and what is worth saying of it.

@@ -200,7 +200,7 @@ impl<'a> Readiness<'a> {
                     wrong.push(not_given(self.backend, *required));
                 }
                 Required::Given(_) => {}
-                Required::Guarantee(guarantee) if self.waived.contains(guarantee) => {}
+                // Also one that was waived on the command line: what the configuration requires holds.
                 Required::Guarantee(guarantee) => guarantees.push(*guarantee),
             }
         }
@@ -215,7 +215,8 @@ impl<'a> Readiness<'a> {
                 return wrong;
             }
         };
-        wrong.extend(guarantees.into_iter().filter(|one| !kept(*one)).map(not_kept));
+        let short = guarantees.into_iter().filter(|one| !kept(*one));
+        wrong.extend(short.map(|one| not_kept(self.backend, one).help("see why:  kiln doctor")));
         wrong
     }
 }
@@ -238,13 +239,23 @@ fn not_given(backend: &Backend, required: Required) -> Diagnostic {
     .help(format!("or take `{required}` out of `require` in config.toml"))
 }
 
-fn not_kept(guarantee: Guarantee) -> Diagnostic {
-    Diagnostic::new(
-        Code::SandboxFailed,
-        format!("this host cannot keep `{guarantee}`, which the configuration requires"),
-    )
-    .help("see why:  kiln doctor")
-    .help(format!("or take `{guarantee}` out of `require` in config.toml"))
+/// Says that a guarantee is not kept here although the configuration requires it, and whose fault that is.
+pub fn not_kept(backend: &Backend, guarantee: Guarantee) -> Diagnostic {
+    let take_out = format!("take `{guarantee}` out of `require` in config.toml");
+    let (code, who) = match backend {
+        Backend::Native => (Code::SandboxFailed, "this host".to_owned()),
+        Backend::Docker(_) | Backend::Confined(_) => {
+            (Code::BackendCannot, format!("the backend `{}`", backend.name()))
+        }
+    };
+    let headline = format!("{who} cannot keep `{guarantee}`, which the configuration requires");
+    let told = Diagnostic::new(code, headline);
+    match backend {
+        Backend::Native => told.help(take_out),
+        Backend::Docker(_) | Backend::Confined(_) => {
+            told.help("leave --backend out, on a host that can do without it").help(take_out)
+        }
+    }
 }
 
 /// Says what a container engine keeps, by its own word. None applies Landlock.
@@ -254,5 +265,20 @@ fn engine_keeps(facts: &EngineFacts, guarantee: Guarantee) -> bool {
         Guarantee::Limits => facts.limits_memory && facts.limits_pids && facts.limits_cpu,
         Guarantee::Syscalls => facts.filters,
         Guarantee::Files | Guarantee::Network | Guarantee::Processes | Guarantee::Identity => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_cannot_keep_what_is_required_is_named() {
+        let engine = sandbox::Engine { sockets: Vec::new(), staging: "/s".into() };
+        let native = not_kept(&Backend::Native, Guarantee::Landlock);
+        let docker = not_kept(&Backend::Docker(engine), Guarantee::Landlock);
+        assert_eq!((native.code, docker.code), (Code::SandboxFailed, Code::BackendCannot));
+        assert!(native.headline.starts_with("this host cannot keep `landlock`"));
+        assert!(docker.headline.starts_with("the backend `docker` cannot keep `landlock`"));
     }
 }

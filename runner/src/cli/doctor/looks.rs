@@ -10,8 +10,11 @@ use sandbox::probe::{self, Report};
 use sandbox::{Backend, Cause, EngineError};
 
 use crate::cli::Session;
+use crate::config::Required;
 use crate::diagnostic::Diagnostic;
+use crate::manifest::Manifest;
 use crate::pipeline::{self, Readiness};
+use crate::plan::Plan;
 use crate::store::{self, Owner, Store};
 
 /// The store, or why it cannot be used.
@@ -213,13 +216,32 @@ pub fn project(session: &Session) -> Option<(Look, Vec<Diagnostic>)> {
         let look = look(None, "its build file cannot be read".to_owned());
         return Some((look.help("see why:  kiln build --plan"), Vec::new()));
     };
-    let (waived, required) = (BTreeSet::new(), &session.config.require);
-    let ready = Readiness::new(&plan, manifest.into(), &Backend::Native, &waived, required).asked();
+    let ready = asked(session, &plan, manifest, &Backend::Native);
     let name = &plan.name;
     Some(match ready.len() {
         0 => (look(Some(true), format!("`{name}`: its steps ask nothing that is not here")), ready),
         _ => (look(Some(false), format!("`{name}`: its steps ask for what is not here")), ready),
     })
+}
+
+/// Says whether the backend `confined` would do here: it can run, and neither the configuration nor the
+/// current project asks for what it lacks.
+pub fn confined_serves(session: &Session, confined: &Report) -> bool {
+    let backend = Backend::Confined(session.slots());
+    let holds = |required: &Required| match required {
+        Required::Guarantee(guarantee) => confined.keeps(*guarantee),
+        Required::Given(lack) => !backend.lacks().contains(lack),
+    };
+    let project = session.project().ok().and_then(|found| pipeline::sketch(&found).ok());
+    confined.is_ready()
+        && session.config.require.iter().all(holds)
+        && project
+            .is_none_or(|(manifest, plan)| asked(session, &plan, manifest, &backend).is_empty())
+}
+
+fn asked(session: &Session, plan: &Plan, manifest: Manifest, backend: &Backend) -> Vec<Diagnostic> {
+    let (waived, required) = (BTreeSet::new(), &session.config.require);
+    Readiness::new(plan, manifest.into(), backend, &waived, required).asked()
 }
 
 /// Looks for the container engine of `--backend docker`. A host without one lacks nothing else.

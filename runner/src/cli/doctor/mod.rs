@@ -12,15 +12,17 @@ use model::isolation::Guarantee;
 use model::text;
 use sandbox::host::Facts;
 use sandbox::probe::{self, Note, Report, State};
-use sandbox::{Lack, host};
+use sandbox::{Backend, Lack, host};
 use serde_json::{Value, json};
 
 use self::looks::Look;
+pub(super) use self::looks::confined_serves;
 use super::args::DoctorArgs;
 use super::{Ended, Session};
 use crate::config::Required;
 use crate::diagnostic::{Code, Diagnostic, Exit};
 use crate::execute::unready;
+use crate::pipeline;
 use crate::report;
 
 /// Everything that was found.
@@ -111,7 +113,7 @@ fn told(session: &Session, found: &Found) -> String {
         let full = |finding: &probe::Finding| matches!(finding.state, State::Kept(_));
         let which = if found.native.findings.iter().all(full) { "all" } else { "all core" };
         out.push_str(&format!(" ready, {who}: {which} guarantees hold\n"));
-    } else if !found.native.is_ready() && found.confined.is_ready() {
+    } else if !found.native.is_ready() && confined_serves(session, &found.confined) {
         out.push_str(
             " not ready; the backend for such a place is:  kiln build --backend confined\n",
         );
@@ -152,7 +154,7 @@ fn note_text(note: &Note) -> String {
 
 fn diagnostics(session: &Session, found: &Report, confined: &Report) -> Vec<Diagnostic> {
     let mut wrong = unready(found);
-    if confined.is_ready() {
+    if confined_serves(session, confined) {
         wrong =
             wrong.into_iter().map(|one| one.help("or:  kiln build --backend confined")).collect();
     }
@@ -161,13 +163,7 @@ fn diagnostics(session: &Session, found: &Report, confined: &Report) -> Vec<Diag
         Required::Given(_) => None,
     });
     let short: Vec<Guarantee> = required.filter(|guarantee| !found.keeps(*guarantee)).collect();
-    wrong.extend(short.into_iter().map(|guarantee| {
-        Diagnostic::new(
-            Code::SandboxFailed,
-            format!("this host cannot keep `{guarantee}`, which the configuration requires"),
-        )
-        .help("take it out of `require` in config.toml, or use another host")
-    }));
+    wrong.extend(short.into_iter().map(|one| pipeline::not_kept(&Backend::Native, one)));
     wrong
 }
 

@@ -139,7 +139,7 @@ error[KILN-0103]: step `build` has no `mount`
  5 |   - {name: build, run: make, outputs: {bin: hello}}
    |      ^^^^
 why: there are 2 sources, so it must be said which lie where
-help: say it:  mount: {lib: .}
+help: say it:  mount: {lib: lib, src: .}
 help: or mount none:  mount: {}
 "#,
     );
