@@ -210,6 +210,48 @@ fn hidden_changes_are_seen_and_foreign_programs_are_not_run() {
     }
 }
 
+/// What git takes from its caller's environment, and what it reads beside the objects.
+#[test]
+fn variables_and_grafts_that_deceive_git_are_not_believed() {
+    for who in Who::all() {
+        let world = built(who);
+        let head = world.git(&["rev-parse", "HEAD"]);
+        // Another repository, in which what lies in the work tree is what was committed.
+        let other = world.path("other");
+        let copy = ["cp", "-r", ".", other.to_str().expect("UTF-8")];
+        world.run(&copy, &[]).exits(0);
+        world.write("src/input", "the INPUT\n");
+        world.write("../other/src/input", "the INPUT\n");
+        let all = ["-C", other.to_str().expect("UTF-8"), "commit", "-qam", "other"];
+        world.git(&all);
+        let inside = |name: &str| other.join(".git").join(name).display().to_string();
+        let (folder, index, objects) = (inside(""), inside("index"), inside("objects"));
+        let variables = [
+            ("GIT_DIR", folder.as_str()),
+            ("GIT_COMMON_DIR", folder.as_str()),
+            ("GIT_INDEX_FILE", index.as_str()),
+            ("GIT_OBJECT_DIRECTORY", objects.as_str()),
+            ("GIT_WORK_TREE", "."),
+            ("GIT_CEILING_DIRECTORIES", "/"),
+            ("GIT_CONFIG_COUNT", "1"),
+            ("GIT_CONFIG_KEY_0", "core.worktree"),
+            ("GIT_CONFIG_VALUE_0", "/"),
+        ];
+        let status = ["git", "-c", "safe.directory=*", "status", "-uno", "--porcelain"];
+        let deceived = world.run(&status, &variables[..5]).exits(0).stdout;
+        assert_eq!(deceived, "", "git must be deceived");
+        let refused = world.kiln_with(&["build", "--sign"], &variables).exits(2);
+        assert!(refused.says("KILN-0702") && refused.says("src/input"), "{}", refused.stderr);
+        // The commit is the repository's own, whatever parents and variables say.
+        world.write("src/input", "the input\n");
+        fs::create_dir_all(world.path("project/.git/info")).expect("a folder");
+        world.write(".git/info/grafts", &format!("{}\n", head.trim()));
+        world.kiln_with(&["build", "--sign", "--no-cache"], &variables).exits(0);
+        let commit = &world.statement("out")["predicate"]["buildDefinition"]["externalParameters"];
+        assert!(commit.to_string().contains(head.trim()), "{commit}");
+    }
+}
+
 #[test]
 fn one_command_is_wrapped_without_a_build_file() {
     for who in Who::all() {

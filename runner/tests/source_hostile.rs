@@ -240,6 +240,44 @@ fn a_swap_for_a_symlink_is_never_followed() {
     });
 }
 
+/// The folder is there, then a link to one of the host's, or moved below another, while it is walked.
+#[test]
+fn a_folder_swapped_or_moved_while_it_is_walked_is_never_left() {
+    let project = folder();
+    let outside = folder();
+    fs::create_dir(outside.path().join("deep")).unwrap();
+    fs::write(outside.path().join("deep/f"), "secret").unwrap();
+    fs::create_dir_all(project.path().join("d/deep")).unwrap();
+    fs::write(project.path().join("d/deep/f"), "public").unwrap();
+    fs::create_dir(project.path().join("e")).unwrap();
+    let (at, moved, link) =
+        (project.path().join("d"), project.path().join("e/d"), outside.path().join("link"));
+    symlink(outside.path(), &link).unwrap();
+    let stop = AtomicBool::new(false);
+    let mut whole = 0;
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !stop.load(Ordering::Relaxed) {
+                fs::rename(&at, &moved).unwrap();
+                fs::rename(&link, &at).unwrap();
+                fs::rename(&at, &link).unwrap();
+                fs::rename(&moved, &at).unwrap();
+            }
+        });
+        for _ in 0..1000 {
+            match scan_all(project.path()) {
+                Ok(tree) => {
+                    whole += 1;
+                    assert!(tree.files().iter().all(|file| file.blob == Blob::of(b"public")))
+                }
+                Err(error) => assert!(matches!(error, SourceError::Changed { .. }), "{error}"),
+            }
+        }
+        stop.store(true, Ordering::Relaxed);
+    });
+    assert!(whole > 0, "control: none was ever read");
+}
+
 #[test]
 fn a_file_cut_short_while_it_is_hashed_is_an_error() {
     let project = folder();
