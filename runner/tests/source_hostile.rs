@@ -254,7 +254,7 @@ fn a_folder_swapped_or_moved_while_it_is_walked_is_never_left() {
         (project.path().join("d"), project.path().join("e/d"), outside.path().join("link"));
     symlink(outside.path(), &link).unwrap();
     let stop = AtomicBool::new(false);
-    let mut whole = 0;
+    let (mut whole, mut wrong) = (0, Vec::new());
     std::thread::scope(|scope| {
         scope.spawn(|| {
             while !stop.load(Ordering::Relaxed) {
@@ -264,17 +264,19 @@ fn a_folder_swapped_or_moved_while_it_is_walked_is_never_left() {
                 fs::rename(&moved, &at).unwrap();
             }
         });
+        // Nothing is asserted here: whoever panics leaves the other thread running.
         for _ in 0..1000 {
             match scan_all(project.path()) {
-                Ok(tree) => {
+                Ok(tree) if tree.files().iter().all(|file| file.blob == Blob::of(b"public")) => {
                     whole += 1;
-                    assert!(tree.files().iter().all(|file| file.blob == Blob::of(b"public")))
                 }
-                Err(error) => assert!(matches!(error, SourceError::Changed { .. }), "{error}"),
+                Err(SourceError::Changed { .. }) => {}
+                other => wrong.push(format!("{other:?}")),
             }
         }
         stop.store(true, Ordering::Relaxed);
     });
+    assert_eq!(wrong.first(), None, "of {}", wrong.len());
     assert!(whole > 0, "control: none was ever read");
 }
 

@@ -5,6 +5,7 @@ Run as an ordinary program of the container it is the control: there every attac
 
 import ctypes
 import errno
+import fcntl
 import os
 import socket
 import sys
@@ -60,7 +61,14 @@ def link_out():
     os.link("/etc/passwd", "/build/linked")
 
 
+def ask_device():
+    """Asks a device of the host's kernel for a number of its own (RNDGETENTCNT). Nothing but Landlock stops it."""
+    with open("/dev/random", "rb") as random:
+        fcntl.ioctl(random, 0x80045200, bytes(4))
+
+
 ATTACKS = {
+    "ask-device": ask_device,
     "write-root": write("/new"),
     "write-etc": write("/etc/new"),
     "write-environment": write("/etc/passwd"),
