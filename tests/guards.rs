@@ -211,3 +211,22 @@ fn an_answer_that_is_lost_is_no_success() {
     let gone = world.run(&["python3", "-c", script, kiln], &[]);
     assert_eq!(gone.code, 141, "{}", gone.stderr);
 }
+
+/// What is listed can be printed, and is that of every project that uses the store.
+#[test]
+fn what_the_store_keeps_is_listed_with_the_digests_that_print_it() {
+    let world = World::warm(Who::all()[0]);
+    world.write("src/input", "x\n");
+    let token = world.token.clone();
+    let run = format!("echo {token} > out");
+    world.write("kiln.yaml", &build_file(&run, "{out: out}", "[{file: attack.out}]"));
+    world.kiln(&["lock"]).exits(0);
+    world.kiln(&["build", "--no-sign"]).exits(0);
+    let listed = world.kiln(&["store", "ls"]).exits(0).stdout;
+    let digest = format!("sha256:{}", model::Digest::of(format!("{token}\n").as_bytes()).hex());
+    let line = listed.lines().find(|line| line.contains(&digest)).expect("it is listed");
+    assert!(line.ends_with(" out"), "{line}");
+    let printed = world.kiln(&["store", "cat", &digest]).exits(0).stdout;
+    assert_eq!(printed, format!("{token}\n"));
+    assert_ne!(listed, world.kiln(&["store", "info"]).exits(0).stdout);
+}

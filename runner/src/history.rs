@@ -104,10 +104,21 @@ pub fn keep(
 /// # Errors
 /// As the store.
 pub fn builds(store: &Store, project: &Digest) -> Result<Vec<Build>, store::Error> {
-    let entries = store.records(project)?;
+    Ok(read_all(store, &store.records(project)?))
+}
+
+fn read_all(store: &Store, entries: &[store::RecordEntry]) -> Vec<Build> {
     let read = |entry: &store::RecordEntry| store.read(&entry.record.digest, BUILD_BYTES_MAX).ok();
     let bytes = entries.iter().filter_map(read);
-    Ok(bytes.filter_map(|bytes| serde_json::from_slice(&bytes).ok()).collect())
+    bytes.filter_map(|bytes| serde_json::from_slice(&bytes).ok()).collect()
+}
+
+/// Returns the builds of all projects, newest first; one that cannot be read any more is left out.
+///
+/// # Errors
+/// As the store.
+pub fn all_builds(store: &Store) -> Result<Vec<Build>, store::Error> {
+    Ok(read_all(store, &store.all_records()?))
 }
 
 /// Picks a build by offset (`^0` the last) or by the beginning of its id.

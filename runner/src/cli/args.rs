@@ -548,7 +548,7 @@ pub enum StoreCommand {
         #[arg(long)]
         deep: bool,
     },
-    /// List a tree, or what is kept
+    /// List a tree, or the builds that are kept
     Ls {
         /// A tree's digest
         #[arg(value_parser = digest)]

@@ -9,7 +9,7 @@ use super::args::StoreCommand;
 use super::{Ended, Session, stop};
 use crate::diagnostic::{Code, Diagnostic, Exit};
 use crate::store::{Damage, DamageKind, Depth, Keep, Store, UnixMillis};
-use crate::{refusal, report};
+use crate::{history, refusal, report};
 
 /// Largest object that is printed, in bytes.
 const CAT_BYTES_MAX: u64 = 16 << 30;
@@ -25,7 +25,7 @@ pub fn run(session: &Session, command: &StoreCommand) -> Ended {
         StoreCommand::Info => info(session, &store),
         StoreCommand::Gc => gc(session, &store),
         StoreCommand::Verify { deep } => verify(session, &store, *deep),
-        StoreCommand::Ls { digest: None } => info(session, &store),
+        StoreCommand::Ls { digest: None } => kept(session, &store),
         StoreCommand::Ls { digest: Some(digest) } => list(session, &store, *digest),
         StoreCommand::Cat { digest } => cat(&store, *digest),
     }
@@ -53,6 +53,33 @@ fn info(session: &Session, store: &Store) -> Ended {
             info.records
         ));
     }
+    Ok(Exit::Done)
+}
+
+/// Lists the builds of all projects with what they made, each by the digest that `cat` takes.
+fn kept(session: &Session, store: &Store) -> Ended {
+    let builds = told(history::all_builds(store))?;
+    if session.global.json {
+        let builds: Vec<_> = builds
+            .iter()
+            .map(|build| json!({"id": build.id, "project": build.project, "state": build.state, "artifacts": build.artifacts}))
+            .collect();
+        report::document("store-ls", json!({"path": store.path(), "builds": builds}));
+        return Ok(Exit::Done);
+    }
+    let mut out = String::new();
+    for build in &builds {
+        let (id, project) = (build.id.get(..12).unwrap_or(&build.id), &build.project);
+        out.push_str(&format!("{id}   {}   {project}\n", build.state.word()));
+        for artifact in &build.artifacts {
+            let name = text::escape(artifact.name.as_bytes());
+            out.push_str(&format!(
+                "  {:>12} {} {name}\n",
+                artifact.blob.size, artifact.blob.digest
+            ));
+        }
+    }
+    report::data(&out);
     Ok(Exit::Done)
 }
 

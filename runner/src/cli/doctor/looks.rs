@@ -250,7 +250,13 @@ fn engine(session: &Session) -> Look {
         Ok(facts) => {
             let detail =
                 format!("{} at {}, for --backend docker", facts.words(), facts.socket.display());
-            Look::new("engine", Some(true), detail)
+            let look = Look::new("engine", Some(true), detail);
+            match sandbox::sweep(&session.engine()) {
+                Ok(()) => look,
+                Err(error) => {
+                    look.help(format!("what a killed build left is still there: {error}"))
+                }
+            }
         }
         Err(error) => {
             let absent = matches!(&error, EngineError::NoEngine { source: None, .. });
