@@ -114,10 +114,12 @@ pub fn environment(name: &str, error: &environment::Error) -> Diagnostic {
         E::Store(cause) => return store(cause),
         E::Import(_, cause) if matches!(**cause, store::Error::Full { .. }) => return store(cause),
         E::Altered(altered) => {
-            return differs(altered.to_string()).help(format!(
-                "put the package's own file back:  apt-get install --reinstall {}",
-                altered.package
-            ));
+            let package = &altered.package;
+            return differs(altered.to_string())
+                .help(format!(
+                    "put the package's own file back:  apt-get install --reinstall {package}"
+                ))
+                .help(format!("see all that differs:  dpkg --verify {package}"));
         }
         E::Observe(cause) => return observe(name, cause),
         E::Interrupted => {

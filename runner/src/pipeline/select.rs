@@ -227,15 +227,44 @@ pub fn source_told(error: &SourceError) -> Diagnostic {
 
 /// Returns the place of the package or path that an environment's error is about.
 pub fn blamed(host: &Host, error: &environment::Error) -> Option<Span> {
+    let named = |name: String| {
+        let is_named = |package: &&At<AskedPackage>| package.value.to_string() == name;
+        host.packages.iter().find(is_named).map(|package| package.span)
+    };
     match error {
-        environment::Error::Observe(cause) => {
-            let name = refusal::missing_package(cause)?;
-            let is_named = |package: &&At<AskedPackage>| package.value.to_string() == name;
-            host.packages.iter().find(is_named).map(|package| package.span)
-        }
+        environment::Error::Observe(cause) => named(refusal::missing_package(cause)?),
+        // One that came along with another is written nowhere.
+        environment::Error::Altered(altered) => named(altered.package.to_string()),
         environment::Error::Paths(cause) => {
             host.paths.iter().find(|path| path.value.from == *cause.path()).map(|path| path.span)
         }
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::manifest::{self, EnvironmentKind};
+    use fetch::checksum::Md5Sum;
+    use fetch::host::{Altered, PackageName};
+
+    /// An altered package is blamed where the build file names it, and else the environment is.
+    #[test]
+    fn an_altered_package_is_shown_where_it_is_named() {
+        let file = "kiln: 1\nname: t\nenvironment:\n  host: {packages: [gcc, make]}\nsteps:\n  - {name: a, run: make}\n";
+        let manifest = manifest::parse(file.as_bytes(), "kiln.yaml").unwrap();
+        let EnvironmentKind::Host(host) = &manifest.environments[0].kind else { panic!("a host") };
+        let (at, one, other) =
+            (model::RelPath::new("usr/bin/make").unwrap(), Md5Sum::of(b"1"), Md5Sum::of(b"2"));
+        let mut altered =
+            Altered { package: PackageName::new("make").unwrap(), at, expected: one, found: other };
+        let told = |altered: &Altered| {
+            let span = blamed(host, &environment::Error::Altered(Box::new(altered.clone())))?;
+            manifest.place(span).position.map(|at| (at.line, at.column))
+        };
+        assert_eq!(told(&altered), Some((4, 26)));
+        altered.package = PackageName::new("libc6").unwrap();
+        assert_eq!(told(&altered), None);
     }
 }
