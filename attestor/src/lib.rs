@@ -23,27 +23,41 @@
 //! let refusal = verify(&artifact, &evidence, &expected, 0).unwrap_err();
 //! assert_eq!(refusal.reasons().next().unwrap().code().to_string(), "KILN-0805");
 //! ```
+//!
+//! Verifying is for every system. Signing is for Linux: its process, and what only that uses, is not
+//! compiled elsewhere.
 #![forbid(unsafe_code)]
+#![cfg_attr(
+    not(target_os = "linux"),
+    allow(dead_code, reason = "what only the signing process calls")
+)]
 
+#[cfg(target_os = "linux")]
 mod access;
 pub mod builder;
 pub mod bundle;
 pub mod claims;
+#[cfg(target_os = "linux")]
 pub mod client;
+#[cfg(target_os = "linux")]
 mod config;
 mod credentials;
 pub mod dsse;
+#[cfg(target_os = "linux")]
 mod envelope;
 pub mod expected_source;
+#[cfg(target_os = "linux")]
 mod keys;
 pub mod links;
 mod order;
 pub mod pipe;
 pub mod policy;
 pub mod predicate;
+#[cfg(target_os = "linux")]
 pub mod process;
 pub mod public_key;
 mod signed_by;
+#[cfg(target_os = "linux")]
 mod signer;
 pub mod sigstore;
 pub mod statement;

@@ -6,6 +6,7 @@
 //! Does not catch: what needs types (clippy does that) or judgement (CONTRIBUTING.md asks for it).
 
 mod code;
+mod deny;
 mod graph;
 mod papers;
 mod sources;
