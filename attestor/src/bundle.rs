@@ -165,6 +165,7 @@ pub fn read(bytes: &[u8]) -> Result<Vec<Attestation>, EvidenceError> {
         Ok(value) => value,
         Err(error) => return read_lines(bytes, error),
     };
+    strict_json::exact(&whole).map_err(EvidenceError::Json)?;
     if whole.get("mediaType").is_some() {
         return read_bundle(whole, bytes).map(|attestation| vec![attestation]);
     }
@@ -210,6 +211,7 @@ fn read_lines(bytes: &[u8], error: JsonError) -> Result<Vec<Attestation>, Eviden
     lines
         .map(|(index, line)| {
             let value = strict_json::parse(line, &dsse::CAPS).map_err(EvidenceError::Json)?;
+            strict_json::exact(&value).map_err(EvidenceError::Json)?;
             bare(value, index + 1)
         })
         .collect()

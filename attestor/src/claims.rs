@@ -215,9 +215,12 @@ impl Statement {
     pub fn read(bytes: &[u8]) -> Result<Statement, ClaimsError> {
         let value = strict_json::parse(bytes, &CAPS).map_err(ClaimsError::Json)?;
         let shape = |error| ClaimsError::Json(JsonError::Shape(error));
+        let numbers = strict_json::exact(&value);
         let wire: StatementIn = serde_json::from_value(value).map_err(shape)?;
         expect("_type", STATEMENT_TYPE, &wire.statement_type)?;
         expect("predicateType", PREDICATE_TYPE, &wire.predicate_type)?;
+        // Only now: a statement of another kind is told as that, whatever numbers it holds.
+        numbers.map_err(ClaimsError::Json)?;
         let subjects = subjects(wire.subject)?;
         let predicate: PredicateIn = serde_json::from_value(wire.predicate).map_err(shape)?;
         let (definition, run) = (predicate.build_definition, predicate.run_details);
@@ -307,8 +310,10 @@ pub fn read_subjects(
 /// # Errors
 /// Refuses JSON with a member twice and every other shape.
 pub fn read_manifest(bytes: &[u8]) -> Result<Vec<Dependency>, ClaimsError> {
-    let wire: ManifestIn =
-        strict_json::parse_as(bytes, &MANIFEST_CAPS).map_err(ClaimsError::Json)?;
+    let value = strict_json::parse(bytes, &MANIFEST_CAPS).map_err(ClaimsError::Json)?;
+    strict_json::exact(&value).map_err(ClaimsError::Json)?;
+    let wire: ManifestIn = serde_json::from_value(value)
+        .map_err(|error| ClaimsError::Json(JsonError::Shape(error)))?;
     if wire.version != 1 {
         return Err(ClaimsError::Kind {
             member: "version",

@@ -37,6 +37,12 @@ pub enum JsonError {
     /// Not JSON, or JSON that breaks a rule of this file; the cause says line and column.
     #[error("is no strict JSON")]
     Malformed(#[source] serde_json::Error),
+    /// A number that readers disagree about; see [`exact`].
+    #[error("holds the number {got}, which is no whole one within 2^53")]
+    Number {
+        /// The number, as it was read.
+        got: String,
+    },
     /// JSON of another shape than the format has; the cause names the member.
     #[error("has not the members of this format")]
     Shape(#[source] serde_json::Error),
@@ -68,6 +74,30 @@ pub(crate) fn parse_as<T: serde::de::DeserializeOwned>(
     caps: &Caps,
 ) -> Result<T, JsonError> {
     serde_json::from_value(parse(bytes, caps)?).map_err(JsonError::Shape)
+}
+
+/// Largest whole number that every reader has the same of: 2^53 - 1.
+const WHOLE_MAX: u64 = (1 << 53) - 1;
+
+/// Refuses numbers with a fraction and whole ones beyond 2^53 - 1, at every level. Many readers hold all
+/// numbers as doubles, so those could be one number to the signer and another to the one who checks. Our
+/// own formats have none; those of others may, so whoever reads them does not ask this.
+///
+/// # Errors
+/// The first such number.
+pub(crate) fn exact(value: &Value) -> Result<(), JsonError> {
+    match value {
+        Value::Null | Value::Bool(_) | Value::String(_) => Ok(()),
+        Value::Number(number) => {
+            let size = number.as_u64().or_else(|| number.as_i64().map(i64::unsigned_abs));
+            match size {
+                Some(size) if size <= WHOLE_MAX => Ok(()),
+                Some(_) | None => Err(JsonError::Number { got: number.to_string() }),
+            }
+        }
+        Value::Array(items) => items.iter().try_for_each(exact),
+        Value::Object(members) => members.values().try_for_each(exact),
+    }
 }
 
 /// Reads one value at a given depth, counting down what is left.

@@ -273,7 +273,9 @@ pub fn read(bytes: &[u8]) -> Result<Summary, JsonError> {
 }
 
 fn parse(bytes: &[u8]) -> Result<(In, Summary), JsonError> {
-    let wire: In = strict_json::parse_as(bytes, &CAPS)?;
+    let value = strict_json::parse(bytes, &CAPS)?;
+    strict_json::exact(&value)?;
+    let wire: In = serde_json::from_value(value).map_err(JsonError::Shape)?;
     let predicate = PredicateIn::deserialize(&wire.predicate).map_err(JsonError::Shape)?;
     let summary = Summary {
         verifier: predicate.verifier.id,

@@ -20,8 +20,9 @@ use serde_json::Value;
 pub const EXPRESSION_BYTES_MAX: usize = 1024;
 /// Most parts of an expression, after its macros are written out.
 const PARTS_MAX: usize = 300;
-/// Deepest brackets within brackets; bounds the parser's stack.
-const BRACKETS_MAX: usize = 16;
+/// Deepest brackets within brackets; bounds the parser's stack. Unoptimised it takes 150 KiB for each, most
+/// where it tries to mend what is no expression, and a thread has two mebibytes.
+const BRACKETS_MAX: usize = 8;
 /// Most of one sign: what makes the tree deep without brackets.
 const SIGNS_MAX: usize = 75;
 /// Most loops (`all`, `exists`, `map`, `filter`) in one expression.
@@ -436,6 +437,35 @@ mod tests {
         ] {
             assert!(Expression::compile(text).is_err(), "{text:.60}");
         }
+    }
+
+    #[test]
+    fn what_is_as_deep_as_is_allowed_fits_the_stack_of_a_thread() {
+        // Tests run on two mebibytes, unoptimised; the attestor's process may start no thread of its own.
+        let (open, close) = ("[".repeat(BRACKETS_MAX), "]".repeat(BRACKETS_MAX));
+        let pairs = "[{".repeat(BRACKETS_MAX / 2);
+        let calls = "size(".repeat(BRACKETS_MAX);
+        let signs = |sign: &str| sign.repeat(SIGNS_MAX);
+        for text in [
+            format!("{open}1{close} == 1"),
+            open.clone(),
+            pairs.clone(),
+            "{".repeat(BRACKETS_MAX),
+            format!("{calls}predicate"),
+            format!("predicate.a.all(d, {} size(d) > 0)", "[".repeat(BRACKETS_MAX - 2)),
+            format!("{}{}true", "(".repeat(BRACKETS_MAX), signs("!")),
+            format!("{pairs}{}1", signs("-")),
+            format!("{pairs}{}", "true ? ".repeat(BRACKETS_MAX)),
+            format!("{pairs}predicate{}", signs(".a")),
+            format!("{}true", "(!".repeat(BRACKETS_MAX)),
+        ] {
+            // What comes of it is no matter; that it comes is.
+            let compiled = Expression::compile(&text);
+            assert!(!matches!(compiled, Err(ExpressionError::TooLarge { .. })), "{text}");
+        }
+        let deeper = format!("[{open}1{close}] == 1");
+        let refused = Expression::compile(&deeper);
+        assert!(matches!(refused, Err(ExpressionError::TooLarge { .. })), "{refused:?}");
     }
 
     #[test]

@@ -7,8 +7,9 @@
 
 use model::text::escape;
 use serde_json::Value;
-use sigstore_trust_root::{SigstoreInstance, TrustedRoot};
+use sigstore_trust_root::{SigstoreInstance, TimeRange, TrustedRoot};
 use sigstore_types::{Artifact, Bundle, DerPublicKey, Sha256Hash};
+use sigstore_verify::crypto::x509::parse_certificate_info;
 use sigstore_verify::{
     Error, PublicKeyVerificationPolicy, VerificationPolicy, VerificationResult, Verifier,
 };
@@ -50,9 +51,10 @@ impl Root {
     /// # Errors
     /// Refuses the whole root if one part of it is wrong: what is dropped could be what limits.
     pub fn parse(bytes: &[u8]) -> Result<Root, RootError> {
-        strict_json::parse(bytes, &ROOT_CAPS).map_err(RootError::Json)?;
+        let value = strict_json::parse(bytes, &ROOT_CAPS).map_err(RootError::Json)?;
+        strict_json::exact(&value).map_err(RootError::Json)?;
         let text = String::from_utf8_lossy(bytes);
-        Self::prepare(&TrustedRoot::from_json(&text).map_err(|error| shape(&error))?)
+        Self::prepare(TrustedRoot::from_json(&text).map_err(|error| shape(&error))?)
     }
 
     /// Returns the root of Sigstore's public instance, as it was when this kiln was made.
@@ -61,12 +63,13 @@ impl Root {
     /// None in practice: it is part of the program.
     pub fn public() -> Result<Root, RootError> {
         let root = TrustedRoot::from_embedded(SigstoreInstance::PublicGood);
-        Self::prepare(&root.map_err(|error| shape(&error))?)
+        Self::prepare(root.map_err(|error| shape(&error))?)
     }
 
-    fn prepare(root: &TrustedRoot) -> Result<Root, RootError> {
+    fn prepare(mut root: TrustedRoot) -> Result<Root, RootError> {
+        narrow(&mut root)?;
         Ok(Root {
-            verifier: Verifier::new(root).map_err(|error| shape(&error))?,
+            verifier: Verifier::new(&root).map_err(|error| shape(&error))?,
             logs: root.tlogs.len(),
             names: root.tlogs.iter().map(|log| log.log_id.key_id.as_bytes().to_vec()).collect(),
             certificate_logs: root.ctlogs.len(),
@@ -197,6 +200,27 @@ impl Root {
     }
 }
 
+/// Narrows the span in which each authority is believed to what all its certificates allow. The crates
+/// take a root's certificates for anchors, of which only the key counts: one that had ended when it
+/// was to vouch would be believed as long as the root says nothing of an end.
+fn narrow(root: &mut TrustedRoot) -> Result<(), RootError> {
+    let authorities = root.certificate_authorities.iter_mut();
+    let authorities = authorities.map(|one| (&one.cert_chain, &mut one.valid_for));
+    let clocks = root.timestamp_authorities.iter_mut();
+    let clocks = clocks.map(|one| (&one.cert_chain, &mut one.valid_for));
+    for (chain, span) in authorities.chain(clocks) {
+        for certificate in &chain.certificates {
+            let info = parse_certificate_info(&certificate.raw_bytes);
+            let info = info.map_err(|error| shape(&error))?;
+            let start = span.map_or(info.not_before, |span| span.start.max(info.not_before));
+            let end = span.and_then(|span| span.end);
+            let end = end.map_or(info.not_after, |end| end.min(info.not_after));
+            *span = Some(TimeRange::new(start, Some(end)));
+        }
+    }
+    Ok(())
+}
+
 /// Reads a bundle within caps, once strictly and once into the crates' own form.
 fn read(bytes: &[u8]) -> Result<Bundle, SigstoreError> {
     let malformed = |reason: String| SigstoreError {
@@ -208,6 +232,7 @@ fn read(bytes: &[u8]) -> Result<Bundle, SigstoreError> {
         let cause = std::error::Error::source(&error).map(ToString::to_string);
         malformed(format!("{error}{}", cause.map(|one| format!(": {one}")).unwrap_or_default()))
     })?;
+    strict_json::exact(&value).map_err(|error| malformed(error.to_string()))?;
     let material = value.get("verificationMaterial");
     let count = |path: &[&str]| {
         let found = path.iter().try_fold(material?, |at, name| at.get(name));
@@ -292,6 +317,8 @@ fn told(error: &Error) -> SigstoreError {
             (Kind::Identity, pair(expected.clone(), actual.clone()))
         }
         Error::SignatureInvalid(_) | Error::Crypto(_) => (Kind::Signature, None),
+        // The same kind of theirs for two things: here it is the log's entry that is of something else.
+        Error::ArtifactMismatch(detail) if detail.contains("hashedrekord") => (Kind::Log, None),
         Error::ArtifactMismatch(_) => (Kind::Artifact, None),
         Error::Certificate(_) | Error::TrustedCertificate(_) => (Kind::Certificate, None),
         Error::TransparencyLog(_) => (Kind::Log, None),
