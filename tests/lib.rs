@@ -13,6 +13,7 @@ mod confined;
 mod conformance;
 mod examples;
 mod failure_messages;
+mod forgeries;
 mod guards;
 mod hermetic;
 mod hostile;

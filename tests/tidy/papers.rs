@@ -134,6 +134,11 @@ fn hostile_cases_on_paper_are_those_that_run() {
     refuse("a page that is stale; KILN_BLESS=1 writes it", &crate::hostile::table_breaches());
 }
 
+#[test]
+fn forgeries_on_paper_are_those_that_run() {
+    refuse("a page that is stale; KILN_BLESS=1 writes it", &crate::forgeries::page_breaches());
+}
+
 /// Returns every code of the form `KILN-` and four digits in the text.
 fn codes(text: &str) -> BTreeSet<&str> {
     let found = text.match_indices("KILN-").filter_map(|(at, _)| text.get(at..at + 9));
