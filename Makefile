@@ -23,7 +23,7 @@ interop:     ## other people's tools accept our signature and refuse changed one
 	@$(S)/setup.sh build example interop && $(S)/interop.sh
 interop-go:  ## cosign and slsa-verifier, and a private Sigstore on loopback; the tools are built by go
 	@$(S)/setup.sh build example interop interop-go && $(S)/interop-go.sh
-bench:       ## ratios against bwrap, docker, make, git and openssl; no limits
+bench:       ## ratios against bwrap, docker, make, git, openssl and cosign; no limits
 	@$(S)/setup.sh build example real bench && $(S)/bench.sh
 soak:        ## 1,000 steps in one process, as each user: nothing grows
 	@$(S)/setup.sh build test && $(S)/soak.sh

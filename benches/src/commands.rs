@@ -18,13 +18,14 @@ pub fn measure(scratch: &Path, lua: &Path) {
     no_op(&bench);
 }
 
-struct Bench {
+/// The kiln beside this program, in a home of its own.
+pub struct Bench {
     kiln: PathBuf,
     scratch: PathBuf,
 }
 
 impl Bench {
-    fn new(scratch: &Path) -> Bench {
+    pub fn new(scratch: &Path) -> Bench {
         let here = std::env::current_exe().expect("this program has a path");
         for folder in ["home/config", "home/cache"] {
             std::fs::create_dir_all(scratch.join(folder)).expect("a folder");
@@ -32,7 +33,7 @@ impl Bench {
         Bench { kiln: here.with_file_name("kiln"), scratch: scratch.to_owned() }
     }
 
-    fn command(&self, folder: &Path, arguments: &[&str]) -> Command {
+    pub fn command(&self, folder: &Path, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.kiln);
         command.args(arguments).current_dir(folder);
         command.env("HOME", self.scratch.join("home"));
@@ -41,11 +42,11 @@ impl Bench {
         command
     }
 
-    fn quietly(&self, folder: &Path, arguments: &[&str]) {
+    pub fn quietly(&self, folder: &Path, arguments: &[&str]) {
         quietly(&mut self.command(folder, arguments));
     }
 
-    fn git(&self, folder: &Path, arguments: &[&str]) {
+    pub fn git(&self, folder: &Path, arguments: &[&str]) {
         let mut command = Command::new("git");
         command.args(["-c", "user.name=kiln", "-c", "user.email=kiln@localhost"]);
         command.args(arguments).current_dir(folder).env("HOME", self.scratch.join("home"));

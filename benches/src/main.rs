@@ -4,7 +4,7 @@
 //! busy machine changes both. Whoever reads it decides; a test that fails on a slow day teaches
 //! people to ignore tests.
 //!
-//!     benches all SCRATCH LUA-SOURCES        benches start|commands|hashing SCRATCH …
+//!     benches all SCRATCH LUA-SOURCES        benches start|commands|signing|hashing SCRATCH …
 #![forbid(unsafe_code)]
 #![allow(
     clippy::disallowed_methods,
@@ -17,6 +17,7 @@ mod end;
 mod engine;
 mod hashing;
 mod measure;
+mod signing;
 mod start;
 
 use std::path::Path;
@@ -28,15 +29,19 @@ fn main() {
     match words.as_slice() {
         ["hash-one", file] => hashing::hash_one(Path::new(file)),
         ["start", scratch] => start::measure(Path::new(scratch)),
+        ["signing", scratch] => signing::measure(Path::new(scratch)),
         ["hashing", scratch] => hashing::measure(Path::new(scratch)),
         ["commands", scratch, lua] => commands::measure(Path::new(scratch), Path::new(lua)),
         ["all", scratch, lua] => {
             start::measure(Path::new(scratch));
             commands::measure(Path::new(scratch), Path::new(lua));
+            signing::measure(Path::new(scratch));
             hashing::measure(Path::new(scratch));
         }
         _ => {
-            eprintln!("usage: benches all|commands SCRATCH LUA-SOURCES | start|hashing SCRATCH");
+            eprintln!(
+                "usage: benches all|commands SCRATCH LUA-SOURCES | start|signing|hashing SCRATCH"
+            );
             std::process::exit(2);
         }
     }

@@ -12,7 +12,7 @@ const HEAD: &str = "# Forgeries
 Written by `KILN_BLESS=1 cargo test -p tests --lib -- forgeries` (`tests/forgeries/`), from the rows and from what
 came of them. Each row starts from a good scene: a real file of a real build, its statement signed, and a receiver
 who trusts the signer. `kiln verify` has to accept that first; then one thing is changed. A refusal counts only with
-its own code, exit 4 (or 2 where nothing is judged yet), `\"verified\": false`, and without a panic.
+its own code, exit 4 (2 or 5 where nothing is judged yet), `\"verified\": false`, and without a panic.
 
 The classes are those of other tools' advisories. What verifies in spite of the change is unsigned and not believed,
 or is what a signature does not promise, and then `kiln verify` says it.

@@ -430,10 +430,19 @@ fn sign_and_write(
     records: &mut [Record],
     stale: &[usize],
 ) -> Result<Option<String>, Vec<Diagnostic>> {
-    stored(job)?;
-    let exported = export(job)?;
+    // This program is hashed while the inputs are packed and the disk is waited for: one after the other
+    // that was most of what a signature added to a build.
+    let (exported, kiln_digest) = std::thread::scope(|scope| {
+        let digest = scope.spawn(sign::program_digest);
+        stored(job)?;
+        let exported = export(job)?;
+        // The objects are on the disk before anything speaks of them.
+        job.store.sync().map_err(|error| vec![refusal::store(&error)])?;
+        let given_up = |_| Diagnostic::new(Code::Internal, "hashing this program was given up");
+        let digest = digest.join().map_err(given_up).flatten();
+        Ok::<_, Vec<Diagnostic>>((exported, digest.map_err(|diagnostic| vec![diagnostic])?))
+    })?;
     let inputs_name = inputs_name(job);
-    let kiln_digest = sign::program_digest().map_err(|diagnostic| vec![diagnostic])?;
     for record in records.iter_mut() {
         let run = &mut record.observed.run;
         run.kiln_digest = kiln_digest;
@@ -444,8 +453,6 @@ fn sign_and_write(
         ));
         run.byproducts.sort();
     }
-    // The objects are on the disk before anything speaks of them.
-    job.store.sync().map_err(|error| vec![refusal::store(&error)])?;
     let mut by = None;
     if let Decided::With(signer) = job.signing {
         let wanted: Vec<(&Record, &Made)> = stale
