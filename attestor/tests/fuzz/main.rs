@@ -8,8 +8,9 @@
 //! memory without a bound, and no acceptance but with the seed's own meaning. The bytes are mutated with
 //! their structure in mind: members, brackets, lengths, numbers, words of the format.
 //!
-//! `KILN_FUZZ_RUNS` says how many inputs a target is given, `KILN_FUZZ_SEED` where chance begins. Both are
-//! printed, and so is an input that fails; it is also kept below `target/fuzz/`.
+//! `KILN_FUZZ_RUNS` says how many inputs a target is given, `KILN_FUZZ_SEED` where chance begins,
+//! `KILN_FUZZ_TARGET` which target alone is wanted. They are printed, and so is an input that fails; it is
+//! also kept below `target/fuzz/`.
 //!
 //! Does not catch: what only coverage of the code would lead to. Outcomes stand in for it.
 #![expect(

@@ -89,7 +89,7 @@ pub fn mutate(chance: &mut Chance, seed: &[u8], other: &[u8], words: &[&str]) ->
 fn change(chance: &mut Chance, bytes: &mut Vec<u8>, other: &[u8], words: &[&str]) {
     let (at, long) = (chance.below(bytes.len()), chance.below(24));
     let end = (at + long).min(bytes.len());
-    match chance.below(16) {
+    match chance.below(20) {
         0 | 1 => flip(chance, bytes, at),
         2 => replace(bytes, at, (at + 1).min(bytes.len()), &[chance.next().to_le_bytes()[0]]),
         3 => replace(bytes, at, end, &[]),
@@ -99,9 +99,12 @@ fn change(chance: &mut Chance, bytes: &mut Vec<u8>, other: &[u8], words: &[&str]
         }
         5 => bytes.truncate(at),
         6 | 7 => {
-            let word = chance.of(words).unwrap_or_default().as_bytes();
+            let word = chance.of(words).unwrap_or_default();
             let end = if chance.below(2) == 0 { at } else { end };
-            replace(bytes, at, end, word);
+            match known(bytes, word) {
+                Some((start, end)) => replace(bytes, start, end, word.as_bytes()),
+                None => replace(bytes, at, end, word.as_bytes()),
+            }
         }
         8 | 9 => {
             let word = chance.of(WORDS).unwrap_or_default().as_bytes();
@@ -117,8 +120,8 @@ fn change(chance: &mut Chance, bytes: &mut Vec<u8>, other: &[u8], words: &[&str]
             replace(bytes, at, end, piece);
         }
         12 => number(chance, bytes, at),
-        13 => member(bytes, at),
-        14 => value(chance, bytes, at),
+        13 => member(chance, bytes),
+        14..=17 => value(chance, bytes),
         _ => escaped(bytes, at),
     }
 }
@@ -148,10 +151,24 @@ fn number(chance: &mut Chance, bytes: &mut Vec<u8>, from: usize) {
     replace(bytes, start, end, new.as_bytes());
 }
 
-/// Returns where the next member of an object stands: from its name's quote to the comma or bracket.
-fn next_member(bytes: &[u8], from: usize) -> Option<(usize, usize, usize)> {
-    let colon =
-        (from..bytes.len().saturating_sub(1)).find(|at| bytes[*at..].starts_with(b"\":"))?;
+/// Returns where the member stands that a word such as `"name":value` gives another value to.
+fn known(bytes: &[u8], word: &str) -> Option<(usize, usize)> {
+    let (name, value) = word.split_once("\":")?;
+    let name = format!("{name}\":");
+    let at = bytes.windows(name.len()).position(|part| part == name.as_bytes())?;
+    let (start, _, end) = member_at(bytes, at + name.len() - 2)?;
+    (!value.is_empty()).then_some((start, end))
+}
+
+/// Returns where one member of all objects stands, each as likely as another.
+fn any_member(chance: &mut Chance, bytes: &[u8]) -> Option<(usize, usize, usize)> {
+    let ends: Vec<usize> = (0..bytes.len()).filter(|at| bytes[*at..].starts_with(b"\":")).collect();
+    member_at(bytes, *ends.get(chance.below(ends.len()))?)
+}
+
+/// Returns a member's name's quote, its value, and the comma or bracket after it; `colon` is where its name
+/// ends.
+fn member_at(bytes: &[u8], colon: usize) -> Option<(usize, usize, usize)> {
     let start = bytes[..colon].iter().rposition(|byte| *byte == b'"')?;
     let (mut depth, mut quoted, mut at) = (0_usize, false, colon + 2);
     while at < bytes.len() {
@@ -169,16 +186,16 @@ fn next_member(bytes: &[u8], from: usize) -> Option<(usize, usize, usize)> {
     Some((start, colon + 2, at.min(bytes.len())))
 }
 
-/// Writes the next member twice.
-fn member(bytes: &mut Vec<u8>, from: usize) {
-    let Some((start, _, end)) = next_member(bytes, from) else { return };
+/// Writes a member twice.
+fn member(chance: &mut Chance, bytes: &mut Vec<u8>) {
+    let Some((start, _, end)) = any_member(chance, bytes) else { return };
     let again = [&bytes[start..end], b","].concat();
     replace(bytes, start, start, &again);
 }
 
-/// Gives the next member another value: nothing, a word, or itself in brackets.
-fn value(chance: &mut Chance, bytes: &mut Vec<u8>, from: usize) {
-    let Some((start, value, end)) = next_member(bytes, from) else { return };
+/// Gives a member another value: nothing, a word, or itself in brackets.
+fn value(chance: &mut Chance, bytes: &mut Vec<u8>) {
+    let Some((start, value, end)) = any_member(chance, bytes) else { return };
     let old = bytes[value..end].to_vec();
     match chance.below(4) {
         0 => replace(bytes, value, end, b"null"),
