@@ -33,6 +33,11 @@ impl Bench {
         Bench { kiln: here.with_file_name("kiln"), scratch: scratch.to_owned() }
     }
 
+    /// Where everything of this run lies.
+    pub fn scratch(&self) -> &Path {
+        &self.scratch
+    }
+
     pub fn command(&self, folder: &Path, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.kiln);
         command.args(arguments).current_dir(folder);

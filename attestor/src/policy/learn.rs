@@ -3,6 +3,10 @@
 //! What comes out accepts exactly what was seen, with a comment at each rule on what to widen: a policy that
 //! began too narrow refuses and says why, one that began too wide is never looked at again.
 //!
+//! What stands in the text as a bare word is one of the words that a policy knows; every other word of the
+//! statement is quoted, or left out, so that no statement writes a rule. A policy without a word that it
+//! would need refuses the statement that it was learned from.
+//!
 //! Pure; the same statement gives the same text.
 
 use std::collections::BTreeSet;
@@ -11,6 +15,7 @@ use std::fmt::Write as _;
 use model::text::escape;
 
 use super::purl::Purl;
+use super::read::{BACKENDS, ROLES};
 use crate::claims::{Dependency, Statement};
 use crate::verify::Verified;
 
@@ -113,8 +118,10 @@ fn write_parameters(out: &mut String, statement: &Statement) -> std::fmt::Result
 
 fn write_isolation(out: &mut String, statement: &Statement) -> std::fmt::Result {
     writeln!(out, "hermetic: true")?;
+    let is_guarantee =
+        |name: &&str| model::isolation::Guarantee::ALL.iter().any(|one| one.as_str() == *name);
     let waived: Vec<&str> =
-        statement.parameter("waivers").split(',').filter(|one| !one.is_empty()).collect();
+        statement.parameter("waivers").split(',').filter(is_guarantee).collect();
     let note = if waived.is_empty() { "" } else { "   # guarantees that were waived; better none" };
     writeln!(out, "waivers: [{}]{note}", waived.join(", "))?;
     let enforced: BTreeSet<&str> = statement
@@ -122,7 +129,7 @@ fn write_isolation(out: &mut String, statement: &Statement) -> std::fmt::Result 
         .iter()
         .filter(|one| !one.mechanism.is_empty())
         .map(|one| one.guarantee.as_str())
-        .filter(|name| model::isolation::Guarantee::ALL.iter().any(|one| one.as_str() == *name))
+        .filter(is_guarantee)
         .collect();
     let enforced: Vec<&str> = enforced.into_iter().collect();
     if !enforced.is_empty() {
@@ -134,6 +141,7 @@ fn write_isolation(out: &mut String, statement: &Statement) -> std::fmt::Result 
     }
     if let Some(backend) =
         statement.run_details.get("kiln_backend").and_then(serde_json::Value::as_str)
+        && BACKENDS.contains(&backend)
     {
         writeln!(out, "backend: {}", quoted(backend))?;
     }
@@ -142,7 +150,7 @@ fn write_isolation(out: &mut String, statement: &Statement) -> std::fmt::Result 
 
 fn write_dependencies(out: &mut String, listed: &[Dependency]) -> std::fmt::Result {
     let roles: BTreeSet<&str> = listed.iter().filter_map(|one| one.annotation("role")).collect();
-    let roles: Vec<&str> = roles.into_iter().collect();
+    let roles: Vec<&str> = roles.into_iter().filter(|one| ROLES.contains(one)).collect();
     writeln!(out, "dependencies:\n  roles: [{}]", roles.join(", "))?;
     let foreign = ["environment", "fetched"];
     let is_foreign =

@@ -53,10 +53,10 @@ const REQUIRED: &[&str] = &["signer", "type", "where"];
 const EXPRESSION: &[&str] = &["expr", "name", "why"];
 const ACCEPT: &[&str] = &["any", "pattern"];
 /// The parts that a dependency can play, and the manifest's own.
-const ROLES: &[&str] =
+pub(super) const ROLES: &[&str] =
     &["build-file", "environment", "fetched", "lock", "manifest", "script", "source"];
 /// What can run steps.
-const BACKENDS: &[&str] = &["confined", "docker", "native"];
+pub(super) const BACKENDS: &[&str] = &["confined", "docker", "native"];
 /// Most independent rebuilds that can be asked for: what one line file holds is 32.
 const REPRODUCED_MAX: u64 = 16;
 /// Longest pattern, in bytes.

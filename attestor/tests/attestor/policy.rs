@@ -490,6 +490,33 @@ fn a_learned_policy_accepts_what_it_saw_and_refuses_its_like() {
     }
 }
 
+/// Words of the statement that would stand bare in the policy, and end a list and begin a rule.
+#[test]
+fn no_statement_writes_a_rule_of_the_policy_that_is_learned_from_it() {
+    let forger = Forger::p256(1);
+    let hostile = "source]\nmax-age: 9999d\nbackend: [docker";
+    let changes: [fn(&mut Value, &str); 3] = [
+        |s, text| dependency(s, "pkg:deb/debian/x@1", text),
+        |s, text| parameter(s, "waivers", text),
+        |s, text| s["predicate"]["runDetails"]["kiln_backend"] = json!(text),
+    ];
+    for change in changes {
+        let mut changed = statement();
+        change(&mut changed, hostile);
+        let trust = trust();
+        let expected =
+            Expected { trust: &trust, key: None, identity: None, root: None, source: None };
+        let artifact = Artifact { name: "hello", digest: Digest::of(ARTIFACT) };
+        let text = bundle(&forger, &changed);
+        let evidence = Evidence { bytes: text.as_bytes(), manifest: None };
+        let verified = verify(&artifact, &evidence, &expected, NOW).unwrap();
+        let learned = learn("hello", &verified, None);
+        assert!(!learned.contains("9999d"), "{learned}");
+        let policy = Policy::parse(learned.as_bytes());
+        assert!(policy.is_ok(), "{learned}\n{policy:?}");
+    }
+}
+
 #[test]
 fn curated_policies_say_what_they_promise() {
     let good = bundle(&Forger::p256(1), &statement());

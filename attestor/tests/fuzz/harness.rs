@@ -41,7 +41,9 @@ fn run(stage: &Stage, target: &Target, runs: u64, seed: u64) -> Result<usize, St
     let firsts = seeds.len();
     let mut outcomes = BTreeSet::new();
     for good in &seeds {
-        outcomes.insert((target.run)(stage, good));
+        let outcome = (target.run)(stage, good);
+        assert!(!outcome.contains("refused"), "{}: the seed is refused: {outcome}", target.name);
+        outcomes.insert(outcome);
     }
     let (before, place) = (held_most_kib(), place(target));
     for count in 0..runs {

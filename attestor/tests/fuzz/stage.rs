@@ -16,9 +16,9 @@ use crate::support::{ARTIFACT, NOW};
 /// A bundle that a private Sigstore made, its root, and what it is about.
 pub const CERTIFIED: &[u8] = include_bytes!("../vectors/keyless/hello.sigstore.json");
 pub const ROOT: &[u8] = include_bytes!("../vectors/keyless/trusted_root.json");
-const CERTIFIED_DIGEST: &str = "8fb72a300056b7c073b74013b668f0d09f702700b5847f293e488c79becc329e";
+const CERTIFIED_DIGEST: &str = "853ff93762a06ddbf722c4ebe9ddd66d8f63ddaea97f521c3ecc20da7c976020";
 const SUBJECT: &str = "builder@kiln.example";
-const ISSUER: &str = "http://127.0.0.1:57513";
+const ISSUER: &str = "http://127.0.0.1:46411";
 /// Some time after that was signed.
 const LATER: i64 = 1_900_000_000;
 const VERIFIER: &str = "https://verifier.example/v1";
