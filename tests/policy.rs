@@ -516,6 +516,36 @@ fn layout(world: &World, image: &str, bundle: &str) -> String {
     layer
 }
 
+fn digest_of(text: &str) -> String {
+    model::Digest::of(text.as_bytes()).to_string()
+}
+
+/// A signed manifest says nothing of layers that are not the ones it names.
+#[test]
+fn an_image_in_a_layout_is_whole() {
+    let world = World::warm(Who::all()[0]);
+    let kind = "application/vnd.oci.image.layer.v1.tar";
+    let image = json!({
+        "schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json",
+        "layers": [{"mediaType": kind, "digest": digest_of("a layer"), "size": 7}],
+    })
+    .to_string();
+    world.write("src/input", &image);
+    let file = build_file("cp src/input image", "{image: image}", "[{file: attack.image}]");
+    world.write("kiln.yaml", &file.replace("{local: src}", "{local: .}"));
+    world.kiln(&["lock"]).exits(0);
+    world.commit();
+    world.key();
+    world.kiln(&["build", "--sign"]).exits(0);
+    layout(&world, &image, &world.read("kiln-out/image.sigstore.json"));
+    assert!(world.kiln(&["verify", "oci"]).exits(4).says("can not be read"));
+    let layer = format!("oci/blobs/sha256/{}", model::Digest::of(b"a layer").hex());
+    world.write(&layer, "another");
+    assert!(world.kiln(&["verify", "oci"]).exits(4).says("not what its name says"));
+    world.write(&layer, "a layer");
+    world.kiln(&["verify", "oci"]).exits(0);
+}
+
 #[test]
 fn an_image_in_a_layout_is_verified_by_the_bundle_that_refers_to_it() {
     let world = World::warm(Who::all()[0]);
@@ -535,6 +565,39 @@ fn an_image_in_a_layout_is_verified_by_the_bundle_that_refers_to_it() {
     let path = format!("oci/blobs/sha256/{}", layer.trim_start_matches("sha256:"));
     world.write(&path, &bundle.replacen("payload", "paylord", 1));
     assert!(world.kiln(&["verify", "oci"]).exits(4).says("not what its name says"));
+    // A manifest that an engine runs, whatever it calls itself, and that nobody speaks for.
+    layout(&world, &image.to_string(), &bundle);
+    let index = world.read("oci/index.json");
+    let oci = "application/vnd.oci.image";
+    for (disguise, media_type) in [
+        (json!({"layers": []}), "manifest.v1+json"),
+        (
+            json!({"layers": [], "subject": {"mediaType": "x", "digest": digest_of(&image.to_string()), "size": 1}}),
+            "manifest.v1+json",
+        ),
+        (
+            json!({"layers": [], "artifactType": "application/vnd.dev.sigstore.bundle.v0.3+json",
+            "config": {"mediaType": format!("{oci}.config.v1+json"), "digest": digest_of("{}"), "size": 2},
+            "subject": {"mediaType": "x", "digest": digest_of(&image.to_string()), "size": 1}}),
+            "manifest.v1+json",
+        ),
+        (
+            json!({"manifests": [{"mediaType": "x", "digest": digest_of("{}"), "size": 2}]}),
+            "index.v1+json",
+        ),
+    ] {
+        let evil = disguise.to_string();
+        world.write(
+            &format!("oci/blobs/sha256/{}", model::Digest::of(evil.as_bytes()).hex()),
+            &evil,
+        );
+        let mut listed: Value = serde_json::from_str(&index).expect("JSON");
+        let one = json!({"mediaType": format!("{oci}.{media_type}"), "digest": digest_of(&evil), "size": 1,
+            "annotations": {"vnd.docker.reference.type": "attestation-manifest"}});
+        listed["manifests"].as_array_mut().expect("a list").push(one);
+        world.write("oci/index.json", &listed.to_string());
+        assert!(world.kiln(&["verify", "oci"]).exits(4).says("KILN-0801"), "{evil}");
+    }
     // The bundle of another image, and none.
     layout(&world, &image.to_string().replace('2', "3"), &bundle);
     assert!(world.kiln(&["verify", "oci"]).exits(4).says("KILN-0801"));

@@ -31,7 +31,7 @@ impl Orders {
                 .help("take the output of `kiln attestor order`")
         };
         let mut text = String::new();
-        std::fs::File::open(path)
+        crate::cli::files::open(path)
             .and_then(|file| file.take(BYTES_MAX).read_to_string(&mut text))
             .map_err(|error| refuse(&error))?;
         let orders: Result<Vec<Order>, _> =

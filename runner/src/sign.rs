@@ -485,6 +485,23 @@ fn of_the_run(statement: &serde_json::Value) -> Option<(&str, &str)> {
     Some((details.get("kiln_backend")?.as_str()?, level))
 }
 
+/// Begins to hash this program beside other work; the result is waited for when it is asked for.
+///
+/// # Errors
+/// No thread can be started.
+pub fn program_digest_meanwhile<'scope>(
+    scope: &'scope std::thread::Scope<'scope, '_>,
+) -> Result<impl FnOnce() -> Result<Digest, Diagnostic>, Diagnostic> {
+    /// Whatever the environment asks for (RUST_MIN_STACK).
+    const STACK_BYTES: usize = 256 << 10;
+    let failed = |what: &str| Diagnostic::new(Code::Internal, what.to_owned());
+    let builder = std::thread::Builder::new().stack_size(STACK_BYTES);
+    let begun = builder
+        .spawn_scoped(scope, program_digest)
+        .map_err(|error| failed("no thread can be started").caused_by(&error))?;
+    Ok(move || begun.join().map_err(|_| failed("hashing this program was given up")).flatten())
+}
+
 /// Returns the digest of this program.
 ///
 /// # Errors

@@ -59,10 +59,10 @@ const PACKAGES_MAX: usize = 390;
 /// sentence in the commit that says why.
 const LINES: [(&str, usize, usize); 5] = [
     ("model", 1_500, 1_600),
-    ("sandbox", 5_200, 10_850),
+    ("sandbox", 5_200, 10_950),
     ("fetch", 3_200, 3_200),
-    ("attestor", 3_400, 12_900),
-    ("runner", 4_800, 25_000),
+    ("attestor", 3_400, 13_100),
+    ("runner", 4_800, 25_200),
 ];
 
 #[derive(Debug)]

@@ -27,7 +27,13 @@ pub fn run(session: &Session, args: &AttestArgs) -> Ended {
             .help("name a plain file that you may read"),
         ]
     };
-    let predicate = std::fs::read_to_string(session.context.folder.join(&args.predicate))
+    let missing = || std::io::Error::from(std::io::ErrorKind::NotFound);
+    let predicate = files::read(&session.context.folder.join(&args.predicate))
+        .and_then(|bytes| bytes.ok_or_else(missing))
+        .and_then(|bytes| {
+            String::from_utf8(bytes)
+                .map_err(|error| std::io::Error::new(std::io::ErrorKind::InvalidData, error))
+        })
         .map_err(|error| refuse(&args.predicate, &error))?;
     is_an_object(&args.predicate, &predicate)?;
     let (mut subjects, mut files) = (Vec::new(), Vec::new());

@@ -6,7 +6,7 @@ mod build;
 mod command_line;
 mod doctor;
 mod explain;
-mod files;
+pub mod files;
 mod graph;
 mod help;
 mod init;

@@ -433,14 +433,12 @@ fn sign_and_write(
     // This program is hashed while the inputs are packed and the disk is waited for: one after the other
     // that was most of what a signature added to a build.
     let (exported, kiln_digest) = std::thread::scope(|scope| {
-        let digest = scope.spawn(sign::program_digest);
+        let digest = sign::program_digest_meanwhile(scope).map_err(|one| vec![one])?;
         stored(job)?;
         let exported = export(job)?;
         // The objects are on the disk before anything speaks of them.
         job.store.sync().map_err(|error| vec![refusal::store(&error)])?;
-        let given_up = |_| Diagnostic::new(Code::Internal, "hashing this program was given up");
-        let digest = digest.join().map_err(given_up).flatten();
-        Ok::<_, Vec<Diagnostic>>((exported, digest.map_err(|diagnostic| vec![diagnostic])?))
+        Ok::<_, Vec<Diagnostic>>((exported, digest().map_err(|one| vec![one])?))
     })?;
     let inputs_name = inputs_name(job);
     for record in records.iter_mut() {

@@ -138,6 +138,12 @@ fn what_a_service_says_is_told_without_the_token() {
     assert!(told.starts_with("bad token [token]; signature [token] of [token]"), "{told}");
     assert!(!told.contains('\u{1b}'));
     assert!(token.scrub(&"x".repeat(9000)).len() <= TOLD_MAX);
+    let broken: Vec<&str> =
+        parts[1].as_bytes().chunks(5).map(|some| std::str::from_utf8(some).unwrap()).collect();
+    assert_eq!(
+        token.scrub(&format!("bad: {}", broken.join(" "))),
+        "[an answer that repeats the token]"
+    );
 }
 
 #[test]

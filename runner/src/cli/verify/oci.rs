@@ -7,8 +7,10 @@
 //! ```
 //!
 //! A referrer is a manifest whose `subject` is the image and whose `artifactType` is that of a bundle; the
-//! bundle is its first layer. All images of the layout are decided about, and one without a bundle is
-//! refused. Annotations are not looked at: they are not signed.
+//! bundle is its first layer. All that could be run is decided about, and refused without a bundle; what a
+//! signed manifest names has to be there and as it says. Passed over is only what no engine runs: an artifact
+//! about a subject, and BuildKit's statements. Which that is follows from the manifest's own bytes, never from
+//! an annotation.
 //!
 //! Source: OCI image layout; distribution specification, "Listing Referrers"; cosign's bundle in OCI.
 
@@ -20,15 +22,21 @@ use serde::Deserialize;
 use super::super::files;
 use super::{Found, Target};
 use crate::diagnostic::{Code, Diagnostic};
+use crate::store::hash_file;
 
 /// The media type of a bundle, whatever its version.
 const BUNDLE: &str = "application/vnd.dev.sigstore.bundle";
 /// The media type of an index of manifests.
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
+/// Media types of a configuration that engines run.
+const RUN: [&str; 2] =
+    ["application/vnd.oci.image.config.v1+json", "application/vnd.docker.container.image.v1+json"];
+/// The media type of BuildKit's unsigned statements, which are layers of a manifest of their own.
+const BUILDKIT: &str = "application/vnd.in-toto+json";
+/// Most bytes of bundles in one layout, together.
+const BUNDLES_BYTES_MAX: usize = 64 << 20;
 /// Most manifests of one layout, fallback indexes opened.
 const MANIFESTS_MAX: usize = 1024;
-/// What tells BuildKit's unsigned attestation manifests from images.
-const REFERENCE_TYPE: &str = "vnd.docker.reference.type";
 
 #[derive(Deserialize)]
 struct Index {
@@ -48,9 +56,34 @@ struct Descriptor {
 #[serde(rename_all = "camelCase")]
 struct Manifest {
     artifact_type: Option<String>,
+    config: Option<Descriptor>,
     #[serde(default)]
     layers: Vec<Descriptor>,
+    #[serde(default)]
+    manifests: Vec<Descriptor>,
     subject: Option<Descriptor>,
+}
+
+impl Manifest {
+    /// Says whether no engine runs it, whatever else it claims to be.
+    fn runs_nowhere(&self) -> bool {
+        let config = self.config.as_ref().map(|config| config.media_type.as_str());
+        self.manifests.is_empty() && config.is_some_and(|kind| !RUN.contains(&kind))
+    }
+
+    fn is_of_buildkit(&self) -> bool {
+        !self.layers.is_empty() && self.layers.iter().all(|layer| layer.media_type == BUILDKIT)
+    }
+
+    /// Returns whose bundle it holds; none where it holds none.
+    fn vouches_for(&self) -> Option<Digest> {
+        let is_bundle = self.artifact_type.as_ref().is_some_and(|kind| kind.starts_with(BUNDLE));
+        self.subject.as_ref().filter(|_| is_bundle && self.runs_nowhere()).map(|one| one.digest)
+    }
+
+    fn is_passed_over(&self) -> bool {
+        self.is_of_buildkit() || self.subject.is_some() && self.runs_nowhere()
+    }
 }
 
 /// Says whether a path is a layout.
@@ -76,21 +109,14 @@ pub fn targets(folder: &Path, name: &str) -> Result<Vec<Target>, Diagnostic> {
         if one.media_type == INDEX && tag.is_some_and(|tag| tag.starts_with("sha256-")) {
             let (_, bytes) = blob(folder, &one, name)?;
             let inner: Index = json(&bytes, name)?;
-            waiting.extend(inner.manifests.into_iter().filter(|one| one.media_type != INDEX));
+            waiting.extend(inner.manifests);
             continue;
         }
         let (digest, bytes) = blob(folder, &one, name)?;
-        if one.annotations.contains_key(REFERENCE_TYPE) {
-            continue;
-        }
-        let manifest: Manifest = json::<Manifest>(&bytes, name)?;
-        match manifest.subject {
-            Some(subject) => {
-                let kind = manifest.artifact_type.unwrap_or_default();
-                if kind.starts_with(BUNDLE) {
-                    referrers.push((subject.digest, manifest.layers));
-                }
-            }
+        let manifest: Manifest = json(&bytes, name)?;
+        match manifest.vouches_for() {
+            Some(subject) => referrers.push((subject, manifest.layers)),
+            None if manifest.is_passed_over() => {}
             None => images.push(digest),
         }
     }
@@ -108,35 +134,83 @@ fn target(
     digest: Digest,
     referrers: &[(Digest, Vec<Descriptor>)],
 ) -> Result<Target, Diagnostic> {
-    let mut evidence = Vec::new();
+    let mut evidence: Vec<Found> = Vec::new();
+    let mut read = std::collections::BTreeSet::new();
+    let mut total = 0;
     for (_, layers) in referrers.iter().filter(|(subject, _)| *subject == digest) {
         let Some(layer) = layers.first().filter(|layer| layer.media_type.starts_with(BUNDLE))
         else {
             continue;
         };
+        if !read.insert(layer.digest) {
+            continue;
+        }
         let (layer_digest, bytes) = blob(folder, layer, name)?;
+        total += bytes.len();
+        if total > BUNDLES_BYTES_MAX {
+            return Err(wrong(name, "its bundles are larger than 64 MiB together"));
+        }
         let shown = format!("{name}/blobs/sha256/{}", layer_digest.hex());
         evidence.push(Found { shown, bytes, manifest: None });
     }
-    let name = format!("{name}@{digest}");
+    let target = format!("{name}@{digest}");
     if evidence.is_empty() {
-        return Err(Diagnostic::new(Code::NoStatement, format!("nothing speaks for {name}"))
+        return Err(Diagnostic::new(Code::NoStatement, format!("nothing speaks for {target}"))
             .expected("a manifest in the layout whose subject it is and whose layer is a bundle"));
     }
-    Ok(Target { name, digest, evidence })
+    is_whole(folder, name, digest)?;
+    Ok(Target { name: target, digest, evidence })
+}
+
+/// Holds all that an image names against its bytes, manifests of manifests included.
+fn is_whole(folder: &Path, name: &str, image: Digest) -> Result<(), Diagnostic> {
+    let (mut waiting, mut seen) = (vec![image], std::collections::BTreeSet::new());
+    while let Some(digest) = waiting.pop() {
+        if !seen.insert(digest) {
+            continue;
+        }
+        if seen.len() > MANIFESTS_MAX {
+            return Err(wrong(name, &format!("it holds more than {MANIFESTS_MAX} manifests")));
+        }
+        let bytes = read(&place(folder, digest), name)?;
+        same(name, digest, Digest::of(&bytes))?;
+        let manifest: Manifest = json(&bytes, name)?;
+        waiting.extend(manifest.manifests.iter().map(|one| one.digest));
+        for part in manifest.config.iter().chain(&manifest.layers) {
+            let at = place(folder, part.digest);
+            let found = files::open(&at).map_err(|error| unreadable(name, &at, &error)).and_then(
+                |file| hash_file(&file, &mut |_| ()).map_err(|error| unreadable(name, &at, &error)),
+            )?;
+            same(name, part.digest, found.digest)?;
+        }
+    }
+    Ok(())
+}
+
+fn unreadable(name: &str, at: &Path, error: &dyn std::error::Error) -> Diagnostic {
+    let file = model::text::escape(at.as_os_str().as_encoded_bytes());
+    wrong(name, &format!("{file}, which an image of it names, can not be read")).caused_by(error)
+}
+
+fn place(folder: &Path, digest: Digest) -> std::path::PathBuf {
+    folder.join("blobs/sha256").join(digest.hex())
+}
+
+fn same(name: &str, wanted: Digest, got: Digest) -> Result<(), Diagnostic> {
+    if got == wanted {
+        return Ok(());
+    }
+    let headline = format!("a blob of {name} is not what its name says");
+    Err(Diagnostic::new(Code::EvidenceMalformed, headline)
+        .expected(wanted.to_string())
+        .got(got.to_string()))
 }
 
 /// Reads a blob and checks that it is the one that was meant.
 fn blob(folder: &Path, one: &Descriptor, name: &str) -> Result<(Digest, Vec<u8>), Diagnostic> {
     let wanted = one.digest;
-    let bytes = read(&folder.join("blobs/sha256").join(wanted.hex()), name)?;
-    let got = Digest::of(&bytes);
-    if got != wanted {
-        let headline = format!("a blob of {name} is not what its name says");
-        return Err(Diagnostic::new(Code::EvidenceMalformed, headline)
-            .expected(wanted.to_string())
-            .got(got.to_string()));
-    }
+    let bytes = read(&place(folder, wanted), name)?;
+    same(name, wanted, Digest::of(&bytes))?;
     Ok((wanted, bytes))
 }
 
