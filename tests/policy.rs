@@ -473,16 +473,14 @@ fn a_required_attestation_is_found_beside_the_file() {
     let verify = ["verify", "kiln-out/out", "--policy", "policy.yaml"];
     assert!(world.kiln(&verify).exits(4).says("require https://spdx.dev/Document"));
     world.write("spdx.json", "{\"name\": \"out\"}\n");
-    world
-        .kiln(&[
-            "attest",
-            "kiln-out/out",
-            "--predicate",
-            "spdx.json",
-            "--type",
-            "https://spdx.dev/Document",
-        ])
-        .exits(0);
+    let attest = |kind: &str| {
+        world.kiln(&["attest", "kiln-out/out", "--predicate", "spdx.json", "--type", kind])
+    };
+    attest("https://spdx.dev/Document").exits(0);
+    world.kiln(&verify).exits(0);
+    // One of another kind would take its place.
+    assert!(attest("https://example.org/other").exits(2).says("a statement of another kind"));
+    attest("https://spdx.dev/Document").exits(0);
     world.kiln(&verify).exits(0);
     let policy = world.read("policy.yaml").replace("\"out\"", "\"other\"");
     world.write("policy.yaml", &policy);

@@ -130,6 +130,13 @@ impl Attestation {
         self.logged
     }
 
+    /// Returns the predicate type that the payload claims. Nothing is checked.
+    pub fn claimed_type(&self) -> Option<String> {
+        let payload = self.envelope.unverified_payload();
+        let read: serde_json::Value = serde_json::from_slice(payload).ok()?;
+        read.get("predicateType")?.as_str().map(str::to_owned)
+    }
+
     /// Says whether the payload claims to be a statement of this predicate type. Nothing is checked.
     pub fn claims_type(&self, predicate_type: &'static str) -> bool {
         claims::read_subjects(self.envelope.unverified_payload(), predicate_type).is_ok()

@@ -7,7 +7,7 @@ use model::record::{Nonce, Subject};
 use serde_json::json;
 
 use super::args::AttestArgs;
-use super::{Ended, Session, files, lasting};
+use super::{Ended, Session, files, lasting, wrong_usage};
 use crate::diagnostic::{Code, Diagnostic, Exit, FileText, Place, Span};
 use crate::store::hash_file;
 use crate::{context, report, sign};
@@ -57,24 +57,16 @@ pub fn run(session: &Session, args: &AttestArgs) -> Ended {
         deadline: session.context.now() + SIGNING_SECONDS,
     });
     let descriptors: Vec<_> = files.iter().map(|file| file.as_fd()).collect();
+    let (target, name) = target(session, args);
+    is_free(&target, &args.predicate_type)?;
     let signed = match sign::ask(&session.context, &request, &descriptors)
         .map_err(|diagnostic| vec![diagnostic])?
     {
         Answer::Signed(signed) => signed,
         other => return Err(vec![sign::unexpected(other)]),
     };
-    let first =
-        args.files.first().map(|path| session.context.folder.join(path)).unwrap_or_default();
-    let stem = args
-        .predicate
-        .file_stem()
-        .map(|stem| stem.to_string_lossy().into_owned())
-        .unwrap_or_default();
-    let name =
-        first.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    let target = first.with_file_name(format!("{name}.{stem}.sigstore.json"));
     let folder = target.parent().unwrap_or(&session.context.folder);
-    lasting::write(folder, &format!("{name}.{stem}.sigstore.json"), signed.bundle.as_bytes())?;
+    lasting::write(folder, &name, signed.bundle.as_bytes())?;
     if session.global.json {
         report::document("attest", told(&target, &signed.key));
     } else if session.speaks() {
@@ -84,6 +76,33 @@ pub fn run(session: &Session, args: &AttestArgs) -> Ended {
         ));
     }
     Ok(Exit::Done)
+}
+
+/// Returns where the bundle lands, and its name there.
+fn target(session: &Session, args: &AttestArgs) -> (std::path::PathBuf, String) {
+    let first =
+        args.files.first().map(|path| session.context.folder.join(path)).unwrap_or_default();
+    let stem = args.predicate.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    let name = first.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let name = format!("{name}.{stem}.sigstore.json");
+    (first.with_file_name(&name), name)
+}
+
+/// Refuses to write over a statement of another kind. One of the same kind is made anew.
+fn is_free(target: &std::path::Path, predicate_type: &str) -> Result<(), Vec<Diagnostic>> {
+    let Ok(Some(bytes)) = files::read(target) else { return Ok(()) };
+    let same = attestor::bundle::read(&bytes).is_ok_and(|all| {
+        all.iter().all(|one| one.claimed_type().as_deref() == Some(predicate_type))
+    });
+    if same {
+        return Ok(());
+    }
+    let shown = model::text::escape(target.as_os_str().as_encoded_bytes());
+    Err(vec![
+        wrong_usage(format!("{shown} holds a statement of another kind"))
+            .why("a statement is called after the file of its predicate")
+            .help("give the predicate's file another name"),
+    ])
 }
 
 fn told(target: &std::path::Path, by: &SignerInfo) -> serde_json::Value {
