@@ -146,6 +146,29 @@ fn further_statements_are_made_once_and_follow_the_bytes() {
 }
 
 #[test]
+fn a_classic_link_goes_with_the_bytes_that_it_is_about() {
+    let world = World::warm(Who::all()[0]);
+    world.write("src/input", "the input\n");
+    world.write("kiln.yaml", &build_file("cp input out", "{out: out}", "[{file: attack.out}]"));
+    world.kiln(&["lock"]).exits(0);
+    world.commit();
+    world.kiln(&["key", "generate", "--algorithm", "ed25519"]).exits(0);
+    world.kiln(&["build", "--attest", "in-toto-link"]).exits(0);
+    world.write("kiln-out/out.0123abcd.link", "mine");
+    let links = || {
+        let all = fs::read_dir(world.path("project/kiln-out")).expect("a folder");
+        let names =
+            all.map(|one| one.expect("an entry").file_name().to_string_lossy().into_owned());
+        names.filter(|name| name.ends_with(".link")).collect::<Vec<_>>()
+    };
+    assert_eq!(links().len(), 2, "control: {:?}", links());
+    world.write("src/input", "other input\n");
+    world.commit();
+    world.kiln(&["build", "--sign"]).exits(0);
+    assert_eq!(links(), ["out.0123abcd.link"]);
+}
+
+#[test]
 fn what_a_build_can_never_say_is_refused_before_it_runs() {
     let world = World::warm(Who::all()[0]);
     world.write("src/input", "the input\n");

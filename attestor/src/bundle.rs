@@ -132,9 +132,18 @@ impl Attestation {
 
     /// Returns the predicate type that the payload claims. Nothing is checked.
     pub fn claimed_type(&self) -> Option<String> {
+        self.claimed("predicateType")
+    }
+
+    /// Says whether the payload claims to be a classic link. Nothing is checked.
+    pub fn claims_link(&self) -> bool {
+        self.claimed("_type").as_deref() == Some("link")
+    }
+
+    fn claimed(&self, member: &str) -> Option<String> {
         let payload = self.envelope.unverified_payload();
         let read: serde_json::Value = serde_json::from_slice(payload).ok()?;
-        read.get("predicateType")?.as_str().map(str::to_owned)
+        read.get(member)?.as_str().map(str::to_owned)
     }
 
     /// Says whether the payload claims to be a statement of this predicate type. Nothing is checked.

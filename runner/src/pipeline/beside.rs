@@ -21,7 +21,8 @@ pub fn forget_evidence(out: &OutFolder, artifact: &Name) -> Vec<String> {
         .filter_map(|suffix| Name::new(&format!("{artifact}{suffix}")).ok())
         .map(|name| out.path_of(&name));
     let removed = paths.filter(|path| std::fs::remove_file(path).is_ok()).count()
-        + further::forget(out, artifact, &BTreeSet::new());
+        + further::forget(out, artifact, &BTreeSet::new())
+        + further::forget_links(out, artifact);
     if removed == 0 {
         Vec::new()
     } else {

@@ -127,6 +127,28 @@ pub fn files(signed: &Signed) -> impl Iterator<Item = (String, &[u8])> {
     signed.further.iter().map(|(further, bundle)| (suffix(*further), bundle.as_slice()))
 }
 
+/// Takes away the classic links about earlier bytes of an artifact, whoever signed them. Returns how many. A
+/// file of that name that says something else is left alone.
+pub fn forget_links(out: &OutFolder, artifact: &Name) -> usize {
+    let path = out.path_of(artifact);
+    let entries = path.parent().map(std::fs::read_dir).into_iter().flatten().flatten().flatten();
+    let is_link = |name: &str| {
+        let rest = name.strip_prefix(artifact.as_str()).and_then(|rest| rest.strip_prefix('.'));
+        let key = rest.and_then(|rest| rest.strip_suffix(".link"));
+        key.is_some_and(|key| key.len() == 8 && key.bytes().all(|digit| digit.is_ascii_hexdigit()))
+    };
+    let says_so = |name: &str| {
+        let read = freshness::read(out, name).and_then(|bytes| bundle::read(&bytes).ok());
+        read.is_some_and(|all| all.iter().all(|one| one.claims_link()))
+    };
+    let gone = |entry: &std::fs::DirEntry| {
+        let name = entry.file_name();
+        name.to_str().is_some_and(|name| is_link(name) && says_so(name))
+            && std::fs::remove_file(entry.path()).is_ok()
+    };
+    entries.filter(gone).count()
+}
+
 /// Takes away the further statements about earlier bytes of an artifact, but for those in `but`.
 /// Returns how many there were. A file of that name that says something else is left alone.
 pub fn forget(out: &OutFolder, artifact: &Name, but: &BTreeSet<Further>) -> usize {

@@ -464,6 +464,7 @@ fn sign_and_write(
         for ((_, made), signed) in wanted.iter().zip(&signed) {
             by = Some(signed.by.clone());
             further::forget(out, &made.artifact.name, &job.wish.attest);
+            further::forget_links(out, &made.artifact.name);
             for (suffix, bytes) in beside::evidence_files(signed) {
                 land_bytes(out, &format!("{}{suffix}", made.artifact.name), bytes)?;
             }
