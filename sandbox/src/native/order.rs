@@ -22,7 +22,7 @@ use super::outer::assign;
 use super::run::explain;
 use super::seccomp;
 use super::setup::{self, Kind, Op, Seen};
-use super::space::{self, Space};
+use super::space::{self, Memory, Space};
 use super::wire::{MayMiss, Order, Program};
 use crate::error::{Error, LimitName, MountProblem};
 use crate::spec::{Parts, Widen};
@@ -48,7 +48,7 @@ pub struct Ordered {
 pub fn order(parts: &Parts, host: &Host) -> Result<Ordered, Error> {
     can_widen(parts.widen)?;
     let wanted = wanted(parts, host)?;
-    let work = space::choose(parts, wanted.memory);
+    let work = space::choose(parts, memory(&wanted, host));
     let plan = setup::plan(parts, &look(parts, &work)?)?;
     let mut sources = vec![parts.root.clone()];
     sources.extend(parts.mounts.iter().map(|mount| mount.source.clone()));
@@ -58,7 +58,7 @@ pub fn order(parts: &Parts, host: &Host) -> Result<Ordered, Error> {
 /// Decides everything about a step that has no environment, folders as inputs, and one view of nothing.
 pub fn order_without_environment(parts: &Parts, host: &Host) -> Result<Ordered, Error> {
     let wanted = wanted(parts, host)?;
-    let work = space::choose(parts, wanted.memory);
+    let work = space::choose(parts, memory(&wanted, host));
     // In the place of the environment stands what is opened and not used.
     let inputs = parts.mounts.iter().map(|mount| mount.source.clone());
     let sources: Vec<PathBuf> = inputs.clone().take(1).chain(inputs).collect();
@@ -163,6 +163,11 @@ pub fn wanted(parts: &Parts, host: &Host) -> Result<Wanted, Error> {
         cpu: limits.cpu.map(|limit| limit.value).filter(|_| host.limits_cpu()),
         below: parts.widen.nested,
     })
+}
+
+/// Returns what memory a step has.
+fn memory(wanted: &Wanted, host: &Host) -> Memory {
+    Memory { bytes: wanted.memory, grouped: host.limits_memory() }
 }
 
 /// Returns the memory of this host.

@@ -13,7 +13,9 @@
 //! | both | a step that is seen above it is killed, told so (`OutOfDisk`) and never cached | |
 //!
 //! The tmpfs is larger than the limit, so that a step is stopped and not refused: a refused one might take
-//! no notice and pass, and what it left would then follow from the limit.
+//! no notice and pass, and what it left would then follow from the limit. What is in a tmpfs counts as memory
+//! of the step's control group, so where one limits memory the tmpfs may be larger than memory is: before it is
+//! full the kernel kills the step, which is seen. Elsewhere it stays below what the host can bear.
 //!
 //! A third reason for the folder: a tmpfs before Linux 6.6 keeps no `user.*` attributes, so a view
 //! above it would have to be a copy (`copy.rs`), and above a folder of ext4 or xfs it need not.
@@ -84,8 +86,17 @@ pub fn reserve(size: u64) -> u64 {
     (size / RESERVE_SHARE).min(RESERVE_BYTES_MAX)
 }
 
+/// How much memory a step has, and whether a control group kills it for more.
+#[derive(Clone, Copy, Debug)]
+pub struct Memory {
+    /// Most of it.
+    pub bytes: Bytes,
+    /// Whether a control group limits it.
+    pub grouped: bool,
+}
+
 /// Chooses, with a look at the folder's file system.
-pub fn choose(parts: &Parts, memory: Bytes) -> Space {
+pub fn choose(parts: &Parts, memory: Memory) -> Space {
     let views = parts.mounts.iter().any(|mount| mount.mode == MountMode::View);
     let copies = views && !memory_keeps_attributes();
     let offer = parts.scratch.as_ref();
@@ -94,6 +105,7 @@ pub fn choose(parts: &Parts, memory: Bytes) -> Space {
 
 /// Returns the size of the writable space where only memory can hold it.
 pub fn in_memory(limits: &Limits, memory: Bytes) -> Bytes {
+    let memory = Memory { bytes: memory, grouped: false };
     decide(limits, memory, None, false, &|_, _| false).bytes()
 }
 
@@ -101,12 +113,12 @@ pub fn in_memory(limits: &Limits, memory: Bytes) -> Bytes {
 /// not as the end of memory. In memory, what was asked for is given; a default is cut.
 fn decide(
     limits: &Limits,
-    memory: Bytes,
+    memory: Memory,
     offer: Option<&Scratch>,
     copies: bool,
     fits: &dyn Fn(&Path, u64) -> bool,
 ) -> Space {
-    let (wanted, held) = (limits.disk.value.0, (memory.0 / 2).max(WORK_BYTES_MIN));
+    let (wanted, held) = (limits.disk.value.0, (memory.bytes.0 / 2).max(WORK_BYTES_MIN));
     if let Some(scratch) = offer
         && (wanted > held || copies || scratch.always)
         && fits(&scratch.folder, wanted.min(held))
@@ -114,9 +126,16 @@ fn decide(
         return Space::Folder { path: scratch.folder.clone(), bytes: wanted, shared: held };
     }
     let bytes = if limits.disk.asked { wanted } else { wanted.min(held) };
-    // Above the limit as well memory is not filled to its end, or a full disk would look like that.
-    let size = bytes.saturating_add(BYTES_ABOVE).min(memory.0 / 4 * 3).max(bytes);
-    Space::Memory { bytes, size }
+    Space::Memory { bytes, size: memory.room_for(bytes) }
+}
+
+impl Memory {
+    /// Returns the size of a tmpfs that may hold so many bytes.
+    fn room_for(self, bytes: u64) -> u64 {
+        let size = bytes.saturating_add(BYTES_ABOVE);
+        // Where nothing stops the step before, memory is not filled to its end.
+        if self.grouped { size } else { size.min(self.bytes.0 / 4 * 3).max(bytes) }
+    }
 }
 
 /// Says whether a folder can hold the changes of a view, and has more room than memory would give.
@@ -148,7 +167,8 @@ mod tests {
     fn chosen(disk: Limit<Bytes>, offer: Option<bool>, copies: bool, fits: bool) -> Space {
         let limits = Limits { disk, ..Limits::default() };
         let offer = offer.map(|always| Scratch { folder: "/store/tmp/x".into(), always });
-        decide(&limits, Bytes(8 * GIB), offer.as_ref(), copies, &|_, _| fits)
+        let memory = Memory { bytes: Bytes(8 * GIB), grouped: false };
+        decide(&limits, memory, offer.as_ref(), copies, &|_, _| fits)
     }
 
     #[test]
@@ -181,6 +201,16 @@ mod tests {
                 "{disk:?} {offer:?} {copies} {fits}"
             );
         }
+    }
+
+    #[test]
+    fn what_a_group_limits_has_all_its_headroom() {
+        let room = |memory: u64, grouped, bytes: u64| {
+            Memory { bytes: Bytes(memory << 20), grouped }.room_for(bytes << 20) >> 20
+        };
+        assert_eq!((room(64, true, 40), room(64, true, 64)), (1064, 1088));
+        assert_eq!((room(64, false, 40), room(64, false, 64)), (48, 64));
+        assert_eq!((room(8192, true, 40), room(8192, false, 40)), (1064, 1064));
     }
 
     #[test]

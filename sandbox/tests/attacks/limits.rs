@@ -21,6 +21,7 @@ pub const TESTS: &[Test] = &[
     ("a_step_leaves_no_control_group", a_step_leaves_no_control_group),
     ("s_d03_disk_is_bounded", disk_is_bounded),
     ("nobody_is_refused_space_and_passes", nobody_is_refused_space_and_passes),
+    ("space_above_a_small_memory_ends_the_step", space_above_a_small_memory_ends_the_step),
     ("who_is_refused_a_process_is_told_of", who_is_refused_a_process_is_told_of),
     ("s_d05_output_is_cut_and_said_so", output_is_cut_and_said_so),
     ("s_d06_a_step_that_sleeps_is_stopped", a_step_that_sleeps_is_stopped),
@@ -212,6 +213,46 @@ fn nobody_is_refused_space_and_passes(place: &Place) -> Done {
         }
         let hit: &[_] = if passes { &[] } else { &ended.outcome.limits_hit };
         assert_eq!(ended.outcome.limits_hit, hit, "{what}");
+    }
+    Done::Passed
+}
+
+/// The headroom above the limit is larger than memory, so memory ends a step that fills it: always, and not
+/// only where a look comes between.
+fn space_above_a_small_memory_ends_the_step(place: &Place) -> Done {
+    let given = |script: &str| {
+        let mut parts = place.script(script);
+        parts.limits.disk = Limit::asked(Bytes(40 << 20));
+        parts.limits.memory = Some(Limit::asked(Bytes(64 << 20)));
+        try_run(parts)
+    };
+    match given("head -c 30000000 /dev/zero > /tmp/z && rm /tmp/z && echo control") {
+        Err(Error::Unenforceable { limit: LimitName::Memory }) => {
+            return Done::Ignored("no memory control group may be made here");
+        }
+        control => assert_eq!(control.expect("a run").ok(), "control\n"),
+    }
+    for at in ["/tmp/z", "/dev/shm/z", "/build/z"] {
+        for _ in 0..10 {
+            let act = format!("head -c 200000000 /dev/zero > {at} || rm -f {at}; echo passed");
+            let ended = given(&act).expect("a run");
+            let (exit, hit) = (ended.outcome.exit, ended.outcome.limits_hit);
+            match exit {
+                Exit::OutOfMemory => assert!(hit.contains(&LimitName::Memory), "{hit:?}"),
+                exit => assert_eq!(exit, Exit::OutOfDisk, "{at} {}{}", ended.stdout, ended.stderr),
+            }
+        }
+    }
+    // As many files as the headroom holds, which are memory as well.
+    for _ in 0..10 {
+        let mut parts = place.perl(
+            "my $r = 'given'; for (1..140000) { open(my $f, '>', \"/tmp/$_\") or $r = 'refused' } unlink \"/tmp/$_\" for 1..140000; print $r",
+        );
+        parts.limits.disk = Limit::asked(Bytes(1 << 20));
+        parts.limits.memory = Some(Limit::asked(Bytes(64 << 20)));
+        let ended = ran(parts);
+        let stopped = [Exit::OutOfDisk, Exit::OutOfMemory].contains(&ended.outcome.exit);
+        assert!(stopped || ended.stdout == "given", "{:?} {}", ended.outcome.exit, ended.stdout);
     }
     Done::Passed
 }
