@@ -252,7 +252,7 @@ fn wait_for(
         }
     }
     let mut ready = [false; 4];
-    let left = lookout.and_then(Lookout::left).and_then(|left| Timespec::try_from(left).ok());
+    let left = lookout.and_then(|lookout| Timespec::try_from(lookout.left()).ok());
     match poll(&mut fds, left.as_ref()) {
         Ok(_) => {}
         Err(rustix::io::Errno::INTR) => return Ok(ready),

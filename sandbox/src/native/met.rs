@@ -6,7 +6,8 @@
 //!
 //! - **Space in memory** has headroom above the limit (`space.rs`). A step that is seen above the limit is
 //!   stopped, and one that goes above it unseen is refused nothing, so its result is sound. To be refused and
-//!   pass, it has to fill the headroom and give it back between two looks.
+//!   pass, it has to fill the headroom and give it back between two looks. Where the writable space lies on the
+//!   disk this is `/dev/shm` alone, and the rest is looked at by the build process (`usage.rs`).
 //! - **Processes**, where no control group counts the refusals: the kernel numbers them in their own
 //!   namespace one after the other, also those that are gone. Those alive at one look and those numbered up to
 //!   the next are at least as many as ever were alive together. That is never too few, so no refusal by this
@@ -40,8 +41,10 @@ const NUMBERS: u64 = 32_768;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Most {
-    /// Most bytes and inodes of the writable space, where it lies in memory.
-    pub work: Option<(u64, u64)>,
+    /// Most bytes and inodes of what is written to memory.
+    pub memory: (u64, u64),
+    /// Whether that is `/dev/shm` only, since the rest lies on the disk.
+    pub on_disk: bool,
     /// Most processes and threads, where no control group counts them.
     pub processes: Option<u64>,
 }
@@ -50,7 +53,7 @@ pub struct Most {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Met {
-    /// There was more in the writable space than may be.
+    /// There was more in memory than may be written there.
     pub over: bool,
     /// No byte or no file could be added to a writable place.
     pub full: bool,
@@ -64,33 +67,36 @@ pub struct Lookout {
     most: Most,
     processes: Option<Processes>,
     met: Met,
-    /// The time between two looks, and when the next one is due; none where only the end counts.
-    next: Option<(Duration, Instant)>,
+    /// The time between two looks, and when the next one is due.
+    every: Duration,
+    next: Instant,
 }
 
 impl Lookout {
     /// Begins, before the step is started.
     pub fn start(most: Most) -> Lookout {
         let (least, longest) = PROCESSES_EVERY;
-        let by_processes = most
-            .processes
-            .map(|limit| Duration::from_millis(limit / STARTED_IN_MS).clamp(least, longest));
-        let every = by_processes.into_iter().chain(most.work.map(|_| SPACE_EVERY)).min();
-        let next = every.map(|every| (every, Instant::now() + every));
+        let by_processes =
+            |limit| Duration::from_millis(limit / STARTED_IN_MS).clamp(least, longest);
+        let every =
+            most.processes.map_or(SPACE_EVERY, |limit| by_processes(limit).min(SPACE_EVERY));
+        let (met, next) = (Met::default(), Instant::now() + every);
         let processes = most.processes.map(Processes::start);
-        Lookout { most, processes, met: Met::default(), next }
+        Lookout { most, processes, met, every, next }
     }
 
-    /// Returns how long to sleep until the next look, if there is one before the end.
-    pub fn left(&self) -> Option<Duration> {
-        self.next.map(|(_, next)| next.saturating_duration_since(Instant::now()))
+    /// Returns how long to sleep until the next look.
+    pub fn left(&self) -> Duration {
+        self.next.saturating_duration_since(Instant::now())
     }
 
     /// Looks if it is time to; says whether the step has just been found to be above its limit of space.
     pub fn look(&mut self) -> bool {
         let now = Instant::now();
-        let Some((every, _)) = self.next.filter(|(_, next)| now >= *next) else { return false };
-        self.next = Some((every, now + every));
+        if now < self.next {
+            return false;
+        }
+        self.next = now + self.every;
         let before = self.met.over;
         self.look_now();
         self.met.over && !before
@@ -103,13 +109,14 @@ impl Lookout {
     }
 
     fn look_now(&mut self) {
-        if let Ok(space) = statvfs("/tmp") {
+        let in_memory = if self.most.on_disk { "/dev/shm" } else { "/tmp" };
+        if let Ok(space) = statvfs(in_memory) {
+            let ((bytes, inodes), most) = (taken(&space), self.most.memory);
+            self.met.over |= bytes > most.0 || inodes > most.1;
             self.met.full |= is_full(&space);
-            let over = |(bytes, inodes)| taken(&space).0 > bytes || taken(&space).1 > inodes;
-            self.met.over |= self.most.work.is_some_and(over);
         }
-        if self.most.work.is_none() {
-            self.met.full |= statvfs("/dev/shm").is_ok_and(|space| is_full(&space));
+        if self.most.on_disk {
+            self.met.full |= statvfs("/tmp").is_ok_and(|space| is_full(&space));
         }
         if let Some(processes) = &mut self.processes {
             self.met.processes |= processes.look();

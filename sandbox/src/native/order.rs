@@ -97,13 +97,12 @@ fn finish(
         Space::Memory { .. } => None,
         Space::Folder { path, .. } => Some(path.clone()),
     };
-    let most = Most {
-        work: match &work {
-            Space::Memory { bytes, .. } => Some((*bytes, space::inodes(*bytes))),
-            Space::Folder { .. } => None,
-        },
-        processes: program.processes,
+    let (held, on_disk) = match &work {
+        Space::Memory { bytes, .. } => (*bytes, false),
+        Space::Folder { shared, .. } => (*shared, true),
     };
+    let memory = (held, space::inodes(held));
+    let most = Most { memory, on_disk, processes: program.processes };
     let given = Some(&parts.root).filter(|root| !root.as_os_str().is_empty());
     let given = given.or_else(|| parts.mounts.first().map(|mount| &mount.source));
     let (outer, slot) = assign(given.map(PathBuf::as_path)).map_err(explain)?;

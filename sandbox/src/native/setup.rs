@@ -177,10 +177,10 @@ impl<'spec> Draft<'spec> {
             Space::Memory { bytes, size } => {
                 ("work", size, space::inodes(bytes) + space::INODES_ABOVE)
             }
-            Space::Folder { shared, .. } => {
+            Space::Folder { shared, size, .. } => {
                 let source = self.parts.mounts.len() + 1;
                 self.push(Op::Attach { source, folder: true, at: "work".into() });
-                ("shared", shared, space::inodes(shared))
+                ("shared", size, space::inodes(shared) + space::INODES_ABOVE)
             }
         };
         self.push(Op::Tmpfs { at: at.into(), bytes, inodes, no_exec: false });

@@ -9,7 +9,7 @@
 //! |---|---|---|
 //! | chosen | `disk` is at most half of the memory limit, or there is no folder | otherwise |
 //! | who sees it at the limit | its first process (`met.rs`) | the build process (`usage.rs`) |
-//! | /dev/shm | in the same tmpfs | a tmpfs of its own |
+//! | /dev/shm | in the same tmpfs | a tmpfs of its own, half of memory, seen by the first process |
 //! | both | a step that is seen above it is killed, told so (`OutOfDisk`) and never cached | |
 //!
 //! The tmpfs is larger than the limit, so that a step is stopped and not refused: a refused one might take
@@ -63,8 +63,10 @@ pub enum Space {
         path: PathBuf,
         /// Most that it may hold, in bytes.
         bytes: u64,
-        /// Size of `/dev/shm`, in bytes.
+        /// Most that `/dev/shm` may hold, in bytes.
         shared: u64,
+        /// Size of its tmpfs, in bytes.
+        size: u64,
     },
 }
 
@@ -123,7 +125,8 @@ fn decide(
         && (wanted > held || copies || scratch.always)
         && fits(&scratch.folder, wanted.min(held))
     {
-        return Space::Folder { path: scratch.folder.clone(), bytes: wanted, shared: held };
+        let (path, size) = (scratch.folder.clone(), memory.room_for(held));
+        return Space::Folder { path, bytes: wanted, shared: held, size };
     }
     let bytes = if limits.disk.asked { wanted } else { wanted.min(held) };
     Space::Memory { bytes, size: memory.room_for(bytes) }
@@ -177,8 +180,10 @@ mod tests {
             let size = (gib + 1).min(6).max(gib) * GIB;
             Space::Memory { bytes: gib * GIB, size }
         };
-        let folder =
-            |gib| Space::Folder { path: "/store/tmp/x".into(), bytes: gib * GIB, shared: 4 * GIB };
+        let folder = |gib: u64| {
+            let path = "/store/tmp/x".into();
+            Space::Folder { path, bytes: gib * GIB, shared: 4 * GIB, size: 5 * GIB }
+        };
         let (default, asked) =
             (Limit::default_of(Bytes(20 * GIB)), |gib| Limit::asked(Bytes(gib * GIB)));
         for (disk, offer, copies, fits, want) in [

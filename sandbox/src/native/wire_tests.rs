@@ -81,8 +81,8 @@ fn order() -> impl Strategy<Value = Order> {
         gid,
         shown,
     });
-    let most = any::<(Option<(u64, u64)>, Option<u64>)>()
-        .prop_map(|(work, processes)| Most { work, processes });
+    let most = any::<((u64, u64), bool, Option<u64>)>()
+        .prop_map(|(memory, on_disk, processes)| Most { memory, on_disk, processes });
     let marks = (prop::option::of(outer), any::<[bool; 5]>(), most);
     (places, lists, marks, program()).prop_map(|(places, lists, marks, program)| {
         let (ops, processors, filter, host_namespaces) = lists;

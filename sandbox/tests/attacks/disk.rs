@@ -6,7 +6,7 @@ use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use model::limits::{Bytes, Limit};
+use model::limits::{Bytes, Limit, Millis};
 use rustix::fs::{Mode, OFlags, openat, statvfs};
 use sandbox::{Exit, LimitName, Parts};
 
@@ -20,6 +20,7 @@ pub const TESTS: &[Test] = &[
         views_on_the_disk_are_overlays_on_every_kernel,
     ),
     ("s_d03_bytes_on_the_disk_are_bounded", bytes_on_the_disk_are_bounded),
+    ("shared_memory_beside_the_disk_is_bounded", shared_memory_beside_the_disk_is_bounded),
     ("s_d03_what_a_step_leaves_is_counted_at_its_end", what_a_step_leaves_is_counted_at_its_end),
     ("s_d03_what_lies_in_closed_folders_is_counted", what_lies_in_closed_folders_is_counted),
     ("s_d08_a_tree_that_is_too_deep_is_over_the_limit", a_tree_that_is_too_deep_is_over_the_limit),
@@ -96,6 +97,38 @@ fn bytes_on_the_disk_are_bounded(place: &Place) -> Done {
     let kind = ran(room.of(place.script("stat -f -c '%T %b' /dev/shm"))).ok();
     assert!(kind.starts_with("tmpfs ") && !kind.ends_with(" 0\n"), "{kind}");
     assert_eq!(ran(place.script("echo next")).ok(), "next\n");
+    Done::Passed
+}
+
+/// Also where it is given back before the end: half of 256 MiB are its limit.
+fn shared_memory_beside_the_disk_is_bounded(place: &Place) -> Done {
+    let given = |script: &str| {
+        let room = Room::make(place.folder());
+        let mut parts = room.of(place.script(script));
+        parts.limits.memory = Some(Limit::default_of(Bytes(256 << 20)));
+        parts.timeout = Millis(20_000);
+        let ran = ran(parts);
+        assert_eq!(disk_mechanism(&ran), ["watched-folder"]);
+        ran
+    };
+    let act = |bytes: u64, then: &str| {
+        format!("head -c {bytes} /dev/zero > /dev/shm/z {then} rm /dev/shm/z; echo passed")
+    };
+    assert_eq!(given(&act(100 << 20, "&&")).ok(), "passed\n", "control");
+    // Above the limit and not refused: it is seen while the step sleeps.
+    stopped(&given(&act(160 << 20, "&& sleep 600;")));
+    let files = "mkdir '/dev/shm/d'; for (1..70000) { open(my $f, '>', \"/dev/shm/d/$_\") or die $! } sleep 600";
+    let room = Room::make(place.folder());
+    let mut parts = room.of(place.perl(files));
+    parts.limits.memory = Some(Limit::default_of(Bytes(512 << 20)));
+    parts.timeout = Millis(20_000);
+    stopped(&ran(parts));
+    // Refused, if at all, by memory, and then it does not pass.
+    for _ in 0..if sandbox::host::look().limits.memory { 10 } else { 0 } {
+        let ended = given(&act(400 << 20, "||"));
+        let exit = ended.outcome.exit;
+        assert!([Exit::OutOfDisk, Exit::OutOfMemory].contains(&exit), "{exit:?}");
+    }
     Done::Passed
 }
 
