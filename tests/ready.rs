@@ -331,6 +331,10 @@ fn limits_of_the_caller_are_told_or_do_not_matter() {
             ("ulimit -f 0", 7, "ulimit -f unlimited"),
             ("ulimit -n 12", 7, "ulimit -n 1024"),
             ("ulimit -n 30", 7, "ulimit -n 1024"),
+            // Enough for kiln, and fewer than a step has.
+            ("ulimit -n 300", 7, "KILN-0504"),
+            ("ulimit -n 1023", 7, "ulimit -n 1024"),
+            ("ulimit -n 1024", 0, "passed"),
         ] {
             let script = format!("{limit}; exec {} build --no-sign --no-cache", kiln.display());
             let ran = world.run(&["bash", "-c", &script], &[]).exits(code);

@@ -102,8 +102,8 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
-    /// A limit that was asked for cannot be kept here (exit 7).
-    #[error("cannot keep the limit `{limit}` that was asked for on this host")]
+    /// A limit of the step cannot be kept here (exit 7).
+    #[error("cannot keep the limit `{limit}` on this host")]
     Unenforceable {
         /// The limit.
         limit: LimitName,

@@ -136,7 +136,9 @@ fn unenforceable(limit: LimitName, headline: String) -> Diagnostic {
         LimitName::Disk => told
             .why("the confined backend mounts nothing, so no file system of a size is around a step")
             .help("take `disk` out of `resources`, or use a backend that can:  --backend native"),
-        LimitName::Files => told.help("raise the hard limit that kiln is started with:  ulimit -Hn, or LimitNOFILE of its service"),
+        LimitName::Files => told
+            .why("kiln was started with a lower hard limit of open files, which a step would meet unseen")
+            .help("let kiln have more open files:  ulimit -n 1024, or LimitNOFILE of its service; more for a higher `files`"),
         LimitName::Cpu | LimitName::Memory | LimitName::Pids => told
             .help("run as root, or in a session with a delegated control group:  kiln doctor"),
     };

@@ -6,8 +6,8 @@ use model::isolation::{Enforced, Guarantee};
 
 use super::users::Users;
 use crate::native::cgroup::{Host, Wanted};
-use crate::native::seccomp;
 use crate::native::wire::Facts;
+use crate::native::{inherited, seccomp};
 use crate::spec::Parts;
 
 /// Writes down what held.
@@ -41,12 +41,14 @@ pub fn enforced(
         (Guarantee::Syscalls, "no-new-privileges", "set".to_owned()),
         (Guarantee::Syscalls, "seccomp", format!("{calls} calls allowed")),
         (Guarantee::Limits, "rlimit", format!("pids {}", wanted.pids)),
-        (Guarantee::Limits, "rlimit", format!("files {}", parts.limits.files.value)),
         (Guarantee::Limits, "rlimit", format!("one file {}", parts.limits.disk.value)),
         (Guarantee::Limits, "clock", format!("timeout {}", parts.timeout)),
         (Guarantee::Landlock, "landlock", format!("ABI {landlock}, all its rights on files")),
     ] {
         out.add(guarantee, mechanism, detail);
+    }
+    if !inherited::is_short_of_files(&parts.limits) {
+        out.add(Guarantee::Limits, "rlimit", format!("files {}", parts.limits.files.value));
     }
     let kind = host.kind().unwrap_or_default();
     if host.limits_memory() {
@@ -61,6 +63,8 @@ pub fn enforced(
             "memory and disk are not limited: no control group may be made and nothing mounted here"
         }
     };
-    out.absent.insert(Guarantee::Limits, absent.to_owned());
+    let mut missing = inherited::missing(&parts.limits);
+    missing.push(absent.to_owned());
+    out.absent.insert(Guarantee::Limits, missing.join("; "));
     out
 }

@@ -10,7 +10,7 @@ use super::order::Ordered;
 use super::outer::Outer;
 use super::space::Space;
 use super::wire::Facts;
-use super::{lists, seccomp};
+use super::{inherited, lists, seccomp};
 use crate::spec::{Parts, Widen};
 
 /// Why a nested step has no rules of Landlock on files.
@@ -128,10 +128,11 @@ fn limits(
     (wanted, work): (Wanted, &Space),
 ) {
     let kind = host.kind().unwrap_or("rlimit");
+    let mut missing = inherited::missing(&parts.limits);
     if host.limits_memory() {
         out.add(Guarantee::Limits, kind, format!("memory {}", wanted.memory));
     } else {
-        absent(out, Guarantee::Limits, "memory is not limited: no control group may be made here");
+        missing.push("memory is not limited: no control group may be made here".to_owned());
     }
     if host.limits_pids() {
         out.add(Guarantee::Limits, kind, format!("pids {}", wanted.pids));
@@ -145,13 +146,18 @@ fn limits(
         let plural = if facts.processors == 1 { "" } else { "s" };
         out.add(Guarantee::Limits, "affinity", format!("{} processor{plural}", facts.processors));
     }
-    out.add(Guarantee::Limits, "rlimit", format!("files {}", parts.limits.files.value));
+    if !inherited::is_short_of_files(&parts.limits) {
+        out.add(Guarantee::Limits, "rlimit", format!("files {}", parts.limits.files.value));
+    }
     let mechanism = match work {
         Space::Memory { .. } => "tmpfs",
         Space::Folder { .. } => "watched-folder",
     };
     out.add(Guarantee::Limits, mechanism, format!("disk {}", work.bytes()));
     out.add(Guarantee::Limits, "clock", format!("timeout {}", parts.timeout));
+    if !missing.is_empty() {
+        absent(out, Guarantee::Limits, &missing.join("; "));
+    }
 }
 
 fn absent(out: &mut Enforced, guarantee: Guarantee, reason: &str) {

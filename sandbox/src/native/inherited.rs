@@ -9,6 +9,7 @@
 use std::io::Write;
 use std::num::NonZeroU64;
 
+use model::limits::Limits;
 use rustix::process::{Resource, Rlimit, getrlimit, setpriority_process, setrlimit};
 use rustix::thread::{disable_transparent_huge_pages, set_current_timer_slack};
 
@@ -39,6 +40,9 @@ const RESOURCES: [Resource; 14] = [
 /// The kernel's own ceiling of open files, where it was not moved (`fs.nr_open`).
 const FILES_MAX: u64 = 1 << 20;
 
+/// What is told of a caller with too low a limit of open files.
+const FEWER_FILES: &str = "kiln was started with a lower limit of open files: ulimit -n";
+
 /// Sets everything back.
 pub fn set_back() {
     // The class first: a nice value means nothing in another one.
@@ -53,6 +57,18 @@ pub fn set_back() {
     if rustix::process::geteuid().is_root() {
         RESOURCES.into_iter().for_each(raise);
     }
+}
+
+/// Says whether the caller's hard limit of open files is below the step's. As root a child might raise it; that
+/// the caller set it too low for us is told all the same, and the same to everybody.
+pub fn is_short_of_files(limits: &Limits) -> bool {
+    getrlimit(Resource::Nofile).maximum.is_some_and(|hard| hard < limits.files.value.0)
+}
+
+/// Returns what a step does not have because of the caller's limits, where that was allowed.
+pub fn missing(limits: &Limits) -> Vec<String> {
+    let short = is_short_of_files(limits).then(|| FEWER_FILES.to_owned());
+    short.into_iter().collect()
 }
 
 /// Raises a hard limit as far as it goes; the soft one stays.

@@ -10,7 +10,7 @@ pub(crate) mod child;
 pub(crate) mod copy;
 mod enforced;
 pub(crate) mod error;
-mod inherited;
+pub(crate) mod inherited;
 pub(crate) mod init;
 mod keep_to;
 pub(crate) mod landlock;

@@ -17,6 +17,7 @@ use model::limits::{Bytes, Limits};
 use model::{AbsPath, Name};
 
 use super::cgroup::{Host, Wanted};
+use super::inherited;
 use super::met::Most;
 use super::outer::assign;
 use super::run::explain;
@@ -132,18 +133,15 @@ pub fn can_widen(widen: Widen) -> Result<(), Error> {
     Ok(())
 }
 
-/// Returns the limits that were asked for and that this host cannot keep.
+/// Returns the limits that were asked for and that this host cannot keep. Of open files the default counts as
+/// asked for: nobody is told of a lower limit, and the result would be used where it is higher.
 pub fn short(limits: &Limits, host: &Host) -> impl Iterator<Item = LimitName> {
     let memory_asked = limits.memory.is_some_and(|limit| limit.asked);
     let cpu_asked = limits.cpu.is_some_and(|limit| limit.asked);
-    // Files: a hard limit below the wish can be raised by nobody but the host.
-    let files_hard = rustix::process::getrlimit(rustix::process::Resource::Nofile).maximum;
-    let files_short =
-        limits.files.asked && files_hard.is_some_and(|hard| hard < limits.files.value.0);
     let all = [
         (memory_asked && !host.limits_memory(), LimitName::Memory),
         (cpu_asked && !host.limits_cpu(), LimitName::Cpu),
-        (files_short, LimitName::Files),
+        (inherited::is_short_of_files(limits), LimitName::Files),
     ];
     all.into_iter().filter_map(|(short, limit)| short.then_some(limit))
 }

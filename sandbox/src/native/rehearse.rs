@@ -80,7 +80,8 @@ pub fn parts() -> Parts {
         timeout: TIMEOUT,
         cpus: None,
         widen: Widen::default(),
-        waived: BTreeSet::new(),
+        // What is short by the caller's limits is told as what is reduced, and refused before a step.
+        waived: BTreeSet::from([Guarantee::Limits]),
         scratch: None,
     }
 }
