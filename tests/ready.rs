@@ -335,6 +335,11 @@ fn limits_of_the_caller_are_told_or_do_not_matter() {
             ("ulimit -n 300", 7, "KILN-0504"),
             ("ulimit -n 1023", 7, "ulimit -n 1024"),
             ("ulimit -n 1024", 0, "passed"),
+            ("ulimit -v 1000000000", 7, "ulimit -v unlimited"),
+            ("ulimit -d 1000000000", 7, "KILN-0504"),
+            ("ulimit -f 1000000000", 7, "ulimit -f unlimited"),
+            ("ulimit -t 100000", 7, "ulimit -t unlimited"),
+            ("ulimit -S -v 1000000000; ulimit -S -d 1000000000", 0, "passed"),
         ] {
             let script = format!("{limit}; exec {} build --no-sign --no-cache", kiln.display());
             let ran = world.run(&["bash", "-c", &script], &[]).exits(code);

@@ -15,7 +15,7 @@ use crate::Backend;
 use crate::docker::{Facts, short_of_engine};
 use crate::error::{Error, LimitName};
 use crate::native::cgroup::Host;
-use crate::native::order;
+use crate::native::{inherited, order};
 use crate::spec::Widen;
 
 /// What a step asks for.
@@ -40,10 +40,12 @@ impl Asks<'_> {
             Backend::Native => {
                 wrong.extend(order::can_widen(self.widen).err());
                 wrong.extend(self.short(order::short(self.limits, Host::get())));
+                wrong.extend(self.limits_of_caller());
             }
             Backend::Confined(_) => {
                 let disk = self.limits.disk.asked.then_some(LimitName::Disk);
                 wrong.extend(self.short(order::short(self.limits, Host::get()).chain(disk)));
+                wrong.extend(self.limits_of_caller());
             }
             Backend::Docker(_) => {}
         }
@@ -53,6 +55,12 @@ impl Asks<'_> {
     /// Returns the limits that an engine cannot keep.
     pub fn refused_by_engine(&self, engine: &Facts) -> Vec<Error> {
         self.short(short_of_engine(self.limits, engine)).collect()
+    }
+
+    fn limits_of_caller(&self) -> impl Iterator<Item = Error> {
+        let waived = self.waived.contains(&Guarantee::Limits);
+        let all = inherited::of_caller().filter(move |_| !waived);
+        all.map(|limit| Error::CallerLimited { limit })
     }
 
     fn short(&self, short: impl Iterator<Item = LimitName>) -> impl Iterator<Item = Error> {

@@ -71,6 +71,23 @@ pub enum LimitName {
     Files,
 }
 
+/// A limit of the caller's that goes down to all that it starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum CallerLimit {
+    /// All that a process maps.
+    #[error("address space")]
+    AddressSpace,
+    /// What a process maps for itself alone.
+    #[error("data")]
+    Data,
+    /// The size of one file.
+    #[error("file size")]
+    FileSize,
+    /// Processor time of one process.
+    #[error("processor time")]
+    ProcessorTime,
+}
+
 /// What is wrong with a place where something should be mounted or written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MountProblem {
@@ -107,6 +124,12 @@ pub enum Error {
     Unenforceable {
         /// The limit.
         limit: LimitName,
+    },
+    /// The caller has a limit that no step has, so that a step might meet it unseen (exit 7).
+    #[error("kiln was started with a limit of its {limit}, which is no limit of the step")]
+    CallerLimited {
+        /// The limit.
+        limit: CallerLimit,
     },
     /// An option of the step that this host cannot give (exit 7).
     #[error("this host cannot give the step its option `{option}`: {why}")]

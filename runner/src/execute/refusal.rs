@@ -4,7 +4,7 @@ use model::digest::Blob;
 use model::isolation::Guarantee;
 use model::relpath::{Ident, RelPath};
 use model::step::{Run, Step, StepId};
-use sandbox::{Cause, EngineError, Exit, LimitName, Outcome, SpecError};
+use sandbox::{CallerLimit, Cause, EngineError, Exit, LimitName, Outcome, SpecError};
 
 use super::StepFailure;
 use super::capture::CaptureError;
@@ -14,6 +14,9 @@ use crate::diagnostic::{Code, Diagnostic};
 use crate::plan::action::{ActionError, Sealed};
 use crate::report::{State, Tail};
 use crate::store;
+
+/// What a build says that does without.
+const ALLOW_LIMITS: &str = "or allow it to be absent:  kiln build --allow-missing limits";
 
 /// A step whose Action cannot be made.
 pub fn action(step: &Step, error: &ActionError<store::Error>) -> StepFailure {
@@ -96,6 +99,10 @@ pub fn of_sandbox(step: &str, error: &sandbox::Error) -> Diagnostic {
     let diagnostic = match error {
         E::Missing { guarantee, cause, .. } => missing(*guarantee, cause, headline),
         E::Unenforceable { limit } => unenforceable(*limit, headline),
+        E::CallerLimited { limit } => Diagnostic::new(Code::LimitNotEnforced, headline)
+            .why("a step that meets it may pass, and its result would be used where there is no such limit")
+            .help(lift(*limit))
+            .help(ALLOW_LIMITS),
         E::TooFewProcessors { asked, present } => Diagnostic::new(Code::BackendCannot, headline)
             .expected(format!("{asked} processors"))
             .got(present.to_string())
@@ -142,7 +149,25 @@ fn unenforceable(limit: LimitName, headline: String) -> Diagnostic {
         LimitName::Cpu | LimitName::Memory | LimitName::Pids => told
             .help("run as root, or in a session with a delegated control group:  kiln doctor"),
     };
-    told.help("or allow it to be absent:  kiln build --allow-missing limits")
+    told.help(ALLOW_LIMITS)
+}
+
+/// Says how a limit of the caller's is lifted.
+fn lift(limit: CallerLimit) -> &'static str {
+    match limit {
+        CallerLimit::AddressSpace => {
+            "start kiln without it:  ulimit -v unlimited, or LimitAS of its service"
+        }
+        CallerLimit::Data => {
+            "start kiln without it:  ulimit -d unlimited, or LimitDATA of its service"
+        }
+        CallerLimit::FileSize => {
+            "start kiln without it:  ulimit -f unlimited, or LimitFSIZE of its service"
+        }
+        CallerLimit::ProcessorTime => {
+            "start kiln without it:  ulimit -t unlimited, or LimitCPU of its service"
+        }
+    }
 }
 
 /// Returns what a person reads of a container engine that cannot run a step.

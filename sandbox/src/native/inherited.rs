@@ -14,6 +14,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setpriority_process, setrlimi
 use rustix::thread::{disable_transparent_huge_pages, set_current_timer_slack};
 
 use super::sys;
+use crate::error::CallerLimit;
 
 /// Slack of timers, in nanoseconds: the kernel's default (proc_pid_timerslack_ns(5)).
 const TIMER_SLACK_NS: u64 = 50_000;
@@ -68,7 +69,22 @@ pub fn is_short_of_files(limits: &Limits) -> bool {
 /// Returns what a step does not have because of the caller's limits, where that was allowed.
 pub fn missing(limits: &Limits) -> Vec<String> {
     let short = is_short_of_files(limits).then(|| FEWER_FILES.to_owned());
-    short.into_iter().collect()
+    let of_caller =
+        of_caller().map(|limit| format!("kiln was started with a limit of its {limit}"));
+    short.into_iter().chain(of_caller).collect()
+}
+
+/// Returns the limits that the caller has and no step has: who meets one is told so by the kernel and nobody
+/// else.
+pub fn of_caller() -> impl Iterator<Item = CallerLimit> {
+    let all = [
+        (Resource::As, CallerLimit::AddressSpace),
+        (Resource::Data, CallerLimit::Data),
+        (Resource::Fsize, CallerLimit::FileSize),
+        (Resource::Cpu, CallerLimit::ProcessorTime),
+    ];
+    let is_limited = |resource| getrlimit(resource).maximum.is_some();
+    all.into_iter().filter_map(move |(resource, limit)| is_limited(resource).then_some(limit))
 }
 
 /// Raises a hard limit as far as it goes; the soft one stays.
