@@ -104,11 +104,12 @@ cp -r kiln-out keep
 "$kiln" -q build --locked --sign && cmp -s keep/hello.sigstore.json kiln-out/hello.sigstore.json ||
   fail "signed again although nothing changed"
 done_with "signs     nothing where nothing changed"
+# An entry of one's own trust, as the attestor writes it, believes what is signed from then on.
+"$kiln" key show --trust >"$scratch/trust.toml"
 flip kiln-out/hello.sigstore.json
 "$kiln" -q build --locked --sign
 judged accepts "kiln_says: what was mended" kiln_says kiln-out/hello.sigstore.json "$us" "$issuer" kiln-out/hello
-# An entry of one's own trust, as the attestor writes it.
-"$kiln" key show --trust >"$XDG_CONFIG_HOME/kiln/trust.toml"
+mv "$scratch/trust.toml" "$XDG_CONFIG_HOME/kiln/trust.toml"
 cp "$instance/trusted_root.json" "$XDG_CONFIG_HOME/kiln/trusted_root.json"
 judged accepts "kiln verify, by an entry of the trust file" "$kiln" verify kiln-out/hello
 echo '{"reviewed": true}' >keep/review.json
