@@ -50,14 +50,14 @@ pub struct State {
 
 impl State {
     /// Returns the nonce of this statement: one Order has one envelope of each predicate, and so each
-    /// has a nonce of its own, which the Order's fixes.
+    /// has a nonce of its own, which the Order's fixes. All of an Order are made from the same Record.
     pub fn nonce(&self) -> Option<Nonce> {
         further_nonce(&self.record, self.further.as_str())
     }
 }
 
 /// Returns the nonce of what else is signed for a Record's Order.
-pub(crate) fn further_nonce(record: &Record, what: &str) -> Option<Nonce> {
+fn further_nonce(record: &Record, what: &str) -> Option<Nonce> {
     let text = format!("kiln further statement {what} {}", record.order.nonce.as_str());
     Nonce::parse(Digest::of(text.as_bytes()).hex().get(..32)?).ok()
 }
@@ -399,6 +399,22 @@ impl Request {
     /// Reads the JSON of somebody who shares the attestor with others.
     pub(crate) fn decode_shared(json: &[u8]) -> Result<Request, PipeError> {
         strict_json::parse_as(json, &SHARED_REQUEST_CAPS).map_err(PipeError::Json)
+    }
+
+    /// Returns the nonce of the envelope that the request asks for, if it asks for one.
+    pub(crate) fn nonce(&self) -> Option<Nonce> {
+        match self {
+            Request::Sign(record) => Some(record.order.nonce.clone()),
+            Request::State(state) => state.nonce(),
+            Request::ClassicLink(record) => further_nonce(record, "classic-link"),
+            Request::Attest(attest) => Some(attest.nonce.clone()),
+            Request::Summarise(summarise) => Some(summarise.nonce.clone()),
+            Request::Generate { .. }
+            | Request::Show
+            | Request::Import { .. }
+            | Request::Rotate { .. }
+            | Request::OpenOrder(_) => None,
+        }
     }
 
     /// Returns what the request says its descriptors are.

@@ -270,6 +270,16 @@ fn further_statements_are_only_of_what_was_ordered() {
         host.refuses(BUILDER, &wrap(&other), &[&artifact], "no-order");
         host.refuses(CONTROL, &wrap(&request), &[&artifact], "role");
     }
+    // Bytes of the builder's own choosing, under the Order that has the provenance of others.
+    host.world.write("chosen", "other bytes");
+    let chosen = host.world.path("project/chosen").display().to_string();
+    let about = json!({"digest": model::Digest::of(b"other bytes"), "size": 11});
+    let changed = with(&request, &["observed"], "/subject/blob", &about);
+    for further in ["scai", "link", "test-result", "runtime-trace"] {
+        let ask = json!({"state": {"record": changed["sign"], "further": further}});
+        host.refuses(BUILDER, &ask, &[&chosen], "nonce");
+    }
+    host.refuses(BUILDER, &link(&changed), &[&chosen], "nonce");
     let signed = host.ask(BUILDER, &state(&request), &[&artifact]);
     assert!(signed["signed"]["line"].is_string(), "{signed}");
     assert!(host.check_log().exits(0).says("2 lines, the chain holds"));

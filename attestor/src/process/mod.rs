@@ -27,6 +27,7 @@ mod files;
 mod journal;
 mod keyring;
 mod listen;
+mod one_story;
 mod open_order;
 mod orders;
 mod rate;

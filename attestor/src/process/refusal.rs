@@ -19,7 +19,7 @@ use crate::sigstore::keyless::{KeylessError, TokenError as IdentityError};
 pub(super) fn refused(error: &ServeError) -> RefusedAnswer {
     let (kind, help) = match error {
         ServeError::Protocol(_) => (RefusedKind::Protocol, None),
-        ServeError::Nonce => (RefusedKind::Nonce, None),
+        ServeError::Nonce | ServeError::OtherRecord => (RefusedKind::Nonce, None),
         ServeError::Record(_) => (RefusedKind::Record, None),
         ServeError::Subject(_) | ServeError::Subjects => (RefusedKind::Subject, None),
         ServeError::Summary(_) => (RefusedKind::Summary, None),

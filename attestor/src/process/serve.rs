@@ -5,7 +5,8 @@
 //! 3. The deadline and the run's times are compared with this process' own clock; on a socket, the
 //!    Order must be one that the control plane opened for this user.
 //! 4. The subjects are hashed from their descriptors.
-//! 5. The state folder is locked for all that follows, and the journal asked again.
+//! 5. The state folder is locked for all that follows, and the journal asked again; what was signed under the
+//!    same Order before must have been made from the same Record.
 //! 6. The statement is derived, for `kiln attest` written around the given predicate, or for a verdict
 //!    made by verifying the file here.
 //! 7. It is signed, once.
@@ -24,6 +25,7 @@ use super::channel::Received;
 use super::files::{self, FileError};
 use super::journal::{Journal, JournalError, Known};
 use super::keyring::{Keyring, KeyringError};
+use super::one_story::OneStory;
 use super::orders::{OrderError, Orders};
 use super::refusal::refused;
 use super::signed_log::{LogError, SignedLog};
@@ -34,7 +36,7 @@ use crate::access::{Access, NoRole, Peer, Role};
 use crate::order::{Refused, check_clock, check_deadline, check_name};
 use crate::pipe::{
     Answer, Attest, ManifestFile, OpenOrder, OpenedOrder, PREDICATE_BYTES_MAX, PipeError, Request,
-    Signed, further_nonce,
+    Signed,
 };
 use crate::predicate;
 use crate::public_key::PublicKey;
@@ -92,6 +94,8 @@ pub(super) enum ServeError {
     Journal(#[source] JournalError),
     #[error("this nonce has an envelope for another request")]
     Nonce,
+    #[error("this order has an envelope that was made from another record")]
+    OtherRecord,
     #[error("the record is refused")]
     Record(#[source] Refused),
     #[error("the subjects are refused")]
@@ -223,8 +227,9 @@ fn sign(
     descriptors: &[OwnedFd],
     now: i64,
 ) -> Result<Signed, ServeError> {
-    let Some(nonce) = nonce(request) else { return Err(ServeError::Nonce) };
+    let Some(nonce) = request.nonce() else { return Err(ServeError::Nonce) };
     let identity = Digest::of(&serde_json::to_vec(request).map_err(ServeError::Write)?);
+    let story = OneStory::of(request).map_err(ServeError::Write)?;
     // 2. What was answered before, to this user.
     let lock = places.lock()?;
     if let Some(signed) = known(places, asker, request, &nonce, &identity, now)? {
@@ -243,6 +248,10 @@ fn sign(
     let _lock = places.lock()?;
     if let Some(signed) = known(places, asker, request, &nonce, &identity, now)? {
         return Ok(signed);
+    }
+    let journal = Journal::open(&places.state).map_err(ServeError::Journal)?;
+    if !story.is_told_so_far(&journal).map_err(ServeError::Journal)? {
+        return Err(ServeError::OtherRecord);
     }
     // 6. What is claimed.
     let derived = derive(keyring, request, now)?;
@@ -264,7 +273,6 @@ fn sign(
         key: sworn.by,
     };
     // 8. Durable, then out.
-    let journal = Journal::open(&places.state).map_err(ServeError::Journal)?;
     journal.sweep().map_err(ServeError::Journal)?;
     journal.append(&nonce, identity, &signed).map_err(ServeError::Journal)?;
     let log = SignedLog::new(&places.state);
@@ -316,21 +324,6 @@ fn order(request: &Request) -> Option<&Order> {
         Request::Attest(_)
         | Request::Summarise(_)
         | Request::Generate { .. }
-        | Request::Show
-        | Request::Import { .. }
-        | Request::Rotate { .. }
-        | Request::OpenOrder(_) => None,
-    }
-}
-
-fn nonce(request: &Request) -> Option<Nonce> {
-    match request {
-        Request::Sign(record) => Some(record.order.nonce.clone()),
-        Request::State(state) => state.nonce(),
-        Request::ClassicLink(record) => further_nonce(record, "classic-link"),
-        Request::Attest(attest) => Some(attest.nonce.clone()),
-        Request::Summarise(summarise) => Some(summarise.nonce.clone()),
-        Request::Generate { .. }
         | Request::Show
         | Request::Import { .. }
         | Request::Rotate { .. }

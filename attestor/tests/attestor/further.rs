@@ -251,6 +251,53 @@ fn each_has_one_envelope_and_none_stands_for_the_provenance() {
     }
 }
 
+/// A Record of the same Order about these bytes.
+fn about(bytes: &[u8]) -> Record {
+    let mut record = tested();
+    record.observed.subject.blob = Blob::of(bytes);
+    record
+}
+
+/// Every request that a Record could be in.
+fn all_requests(record: &Record) -> Vec<Request> {
+    let of = |kind: &Further| state(record, *kind);
+    let whole = || Box::new(present(record.clone()));
+    let first = [Request::Sign(whole()), Request::ClassicLink(whole())];
+    first.into_iter().chain(Further::ALL.iter().map(of)).collect()
+}
+
+#[test]
+fn whatever_is_signed_under_an_order_is_about_the_same_bytes() {
+    const OTHER: &[u8] = b"other bytes";
+    let mut same_bytes = tested();
+    same_bytes.observed.run.invocation = "another".into();
+    // Whatever comes first decides, and another process knows it too.
+    for first in 0..all_requests(&tested()).len() {
+        let folder = tempfile::tempdir().unwrap();
+        let attestor = Attestor::start(folder.path());
+        attestor.generate(Algorithm::Ed25519);
+        let request = &all_requests(&tested())[first];
+        assert!(matches!(attestor.ask(request, &[file(ARTIFACT)]), Answer::Signed(_)), "{first}");
+        assert_eq!(attestor.end(), Some(0));
+        let attestor = Attestor::start(folder.path());
+        for (record, bytes) in [(about(OTHER), OTHER), (same_bytes.clone(), ARTIFACT)] {
+            for (number, request) in all_requests(&record).iter().enumerate() {
+                match attestor.ask(request, &[file(bytes)]) {
+                    Answer::Refused(refused) => assert_eq!(refused.kind, RefusedKind::Nonce),
+                    answer => panic!("{first}, {number}: {answer:?}"),
+                }
+            }
+        }
+        for request in all_requests(&tested()) {
+            let answer = attestor.ask(&request, &[file(ARTIFACT)]);
+            assert!(matches!(answer, Answer::Signed(_)), "{first}: {answer:?}");
+        }
+        assert_eq!(attestor.end(), Some(0));
+        let journal = std::fs::read_dir(folder.path().join("state/journal")).unwrap();
+        assert_eq!(journal.count(), all_requests(&tested()).len());
+    }
+}
+
 #[test]
 fn nobody_attests_them_by_hand() {
     let folder = tempfile::tempdir().unwrap();
