@@ -3,8 +3,9 @@
 //! The language has no loops but over what it is given, and no I/O; still an expression over hostile data
 //! could take for ever, or its result could double with each step. So the cost is bounded before anything
 //! runs: by the form of the expression when it is compiled ([`EXPRESSION_BYTES_MAX`] and the constants
-//! after it) and by the size of the data when it is evaluated ([`STEPS_MAX`]). `+` is refused, since it is
-//! what makes values grow; a pattern of `matches` must be written out, since data must not choose it.
+//! after it) and by the size of the data when it is evaluated ([`STEPS_MAX`], module `cost`). `+` is refused,
+//! since it is what makes values grow; a pattern of `matches` must be written out and small (module
+//! `pattern`), since data must not choose it.
 //!
 //! An expression that fails, or yields anything but `true` or `false`, is an error, and an error is a
 //! refusal. Source: CEL specification; the crate `cel`, which has no step limit of its own.
@@ -15,6 +16,9 @@ use std::sync::Arc;
 use cel::common::ast::{EntryExpr, Expr, IdedExpr, LiteralValue};
 use cel::{Context, Program, Value as CelValue};
 use serde_json::Value;
+
+use super::cost;
+use super::pattern::{self, PATTERN_BYTES_MAX, PatternError};
 
 /// Longest expression, in bytes.
 pub const EXPRESSION_BYTES_MAX: usize = 1024;
@@ -29,10 +33,9 @@ const SIGNS_MAX: usize = 75;
 const LOOPS_MAX: usize = 4;
 /// Most loops within one another.
 const NESTED_MAX: usize = 2;
-/// Longest pattern of `matches`, in bytes.
-const PATTERN_BYTES_MAX: usize = 256;
-/// Most steps that one evaluation may take, estimated beforehand: about a second.
-pub const STEPS_MAX: u64 = 5_000_000;
+/// Most steps that one evaluation may take, estimated beforehand: at most about half a second, and some
+/// hundred megabytes.
+pub const STEPS_MAX: u64 = 10_000_000;
 
 /// The variables of a rule.
 pub(super) const RULE_VARIABLES: &[&str] = &[
@@ -51,10 +54,6 @@ pub(super) const RULE_VARIABLES: &[&str] = &[
 pub(super) struct Expression {
     program: Program,
     text: String,
-    /// How many parts lie within so many loops.
-    parts: [u64; NESTED_MAX + 1],
-    /// Of these, how many compare or search whole values.
-    wide: [u64; NESTED_MAX + 1],
 }
 
 /// Why an expression is refused, when it is compiled or when it is evaluated.
@@ -124,17 +123,11 @@ impl Expression {
             let why = errors.errors.first().map_or_else(String::new, |error| error.msg.clone());
             ExpressionError::Syntax { why: model::text::escape(why.as_bytes()) }
         })?;
-        let mut form = Form {
-            parts: [0; NESTED_MAX + 1],
-            wide: [0; NESTED_MAX + 1],
-            loops: 0,
-            bound: Vec::new(),
-        };
+        let mut form = Form::default();
         form.walk(program.expression(), 0)?;
-        let total: u64 = form.parts.iter().sum();
-        cap("parts", usize::try_from(total).unwrap_or(usize::MAX), PARTS_MAX)?;
+        cap("parts", form.parts, PARTS_MAX)?;
         cap("loops", form.loops, LOOPS_MAX)?;
-        Ok(Expression { program, text: text.to_owned(), parts: form.parts, wide: form.wide })
+        Ok(Expression { program, text: text.to_owned() })
     }
 
     /// Returns it as it was written.
@@ -148,39 +141,21 @@ impl Expression {
     /// A statement too large for it, a failure, and any result but true or false.
     pub fn holds(&self, variables: &[(&'static str, &Value)]) -> Result<bool, ExpressionError> {
         let references = self.program.references();
-        let used: Vec<_> =
-            variables.iter().filter(|(name, _)| references.has_variable(name)).collect();
-        let mut size = Size::default();
-        for (_, value) in &used {
-            size.add(value);
-        }
-        let steps = self.steps(&size);
+        let used = variables.iter().filter(|(name, _)| references.has_variable(name));
+        let used: Vec<_> = used.copied().collect();
+        let steps = cost::steps(self.program.expression(), &used);
         if steps > STEPS_MAX {
             return Err(ExpressionError::TooCostly { steps });
         }
         let mut context = Context::default();
         for (name, value) in used {
-            context.add_variable_from_value(*name, given(value));
+            context.add_variable_from_value(name, given(value));
         }
         match self.program.execute(&context) {
             Ok(CelValue::Bool(holds)) => Ok(holds),
             Ok(other) => Err(ExpressionError::NotBoolean { got: other.type_of().to_string() }),
             Err(error) => Err(failed(&error)),
         }
-    }
-
-    /// Estimates the steps: each part once for every turn of the loops around it.
-    fn steps(&self, size: &Size) -> u64 {
-        let mut steps = 0_u64;
-        let mut turns = 1_u64;
-        for depth in 0..=NESTED_MAX {
-            let wide =
-                self.wide[depth].saturating_mul(size.values.saturating_add(size.letters / 64));
-            steps =
-                steps.saturating_add(turns.saturating_mul(self.parts[depth].saturating_add(wide)));
-            turns = turns.saturating_mul(size.longest.max(1));
-        }
-        steps
     }
 }
 
@@ -234,44 +209,17 @@ fn longest_chain(text: &str) -> usize {
     [b'!', b'-', b'.'].into_iter().map(count).max().unwrap_or_default()
 }
 
-/// What the data costs.
-#[derive(Default)]
-struct Size {
-    values: u64,
-    letters: u64,
-    longest: u64,
-}
-
-impl Size {
-    fn add(&mut self, value: &Value) {
-        self.values += 1;
-        match value {
-            Value::String(text) => self.letters += text.len() as u64,
-            Value::Array(items) => {
-                self.longest = self.longest.max(items.len() as u64);
-                items.iter().for_each(|item| self.add(item));
-            }
-            Value::Object(members) => {
-                self.longest = self.longest.max(members.len() as u64);
-                self.letters += members.keys().map(|name| name.len() as u64).sum::<u64>();
-                members.values().for_each(|item| self.add(item));
-            }
-            Value::Null | Value::Bool(_) | Value::Number(_) => {}
-        }
-    }
-}
-
 /// The form of an expression, as far as it has been walked.
+#[derive(Default)]
 struct Form {
-    parts: [u64; NESTED_MAX + 1],
-    wide: [u64; NESTED_MAX + 1],
+    parts: usize,
     loops: usize,
     bound: Vec<String>,
 }
 
 impl Form {
     fn walk(&mut self, part: &IdedExpr, depth: usize) -> Result<(), ExpressionError> {
-        self.parts[depth] += 1;
+        self.parts += 1;
         match &part.expr {
             Expr::Unspecified | Expr::Literal(_) => Ok(()),
             Expr::Ident(name) => self.variable(name),
@@ -289,7 +237,6 @@ impl Form {
                 why: "no types are declared here",
             }),
             Expr::Call(call) => {
-                let is_literal = |part: &IdedExpr| matches!(part.expr, Expr::Literal(_));
                 match call.func_name.as_str() {
                     "_+_" if !self.builds_a_list(&call.args) => {
                         return Err(ExpressionError::Forbidden {
@@ -297,15 +244,8 @@ impl Form {
                             why: "it is what makes values grow; compare the parts instead",
                         });
                     }
-                    "matches" => pattern(call.args.last())?,
-                    "_==_" | "_!=_" | "_<_" | "_<=_" | "_>_" | "_>=_"
-                        if call.args.iter().any(is_literal) => {}
-                    "_==_" | "_!=_" | "@in" | "contains" | "startsWith" | "endsWith" | "string"
-                    | "_<_" | "_<=_" | "_>_" | "_>=_" | "size" => self.wide[depth] += 1,
+                    "matches" => check_pattern(call.args.last())?,
                     _ => {}
-                }
-                if call.func_name == "matches" {
-                    self.wide[depth] += 1;
                 }
                 let target = call.target.iter().map(|target| &**target);
                 target.chain(&call.args).try_for_each(|one| self.walk(one, depth))
@@ -359,16 +299,24 @@ impl Form {
     }
 }
 
-fn pattern(part: Option<&IdedExpr>) -> Result<(), ExpressionError> {
-    match part.map(|part| &part.expr) {
-        Some(Expr::Literal(LiteralValue::String(text))) => {
-            cap("bytes in a pattern", text.inner().len(), PATTERN_BYTES_MAX)
-        }
-        _ => Err(ExpressionError::Forbidden {
+fn check_pattern(part: Option<&IdedExpr>) -> Result<(), ExpressionError> {
+    let Some(Expr::Literal(LiteralValue::String(text))) = part.map(|part| &part.expr) else {
+        return Err(ExpressionError::Forbidden {
             what: "a pattern of `matches` that is not written out".to_owned(),
             why: "a statement must not choose what it is matched with",
-        }),
-    }
+        });
+    };
+    let forbidden = |why| ExpressionError::Forbidden {
+        what: format!("the pattern `{}`", model::text::escape(text.inner().as_bytes())),
+        why,
+    };
+    pattern::check(text.inner()).map_err(|error| match error {
+        PatternError::TooLong(got) => {
+            ExpressionError::TooLarge { what: "bytes in a pattern", got, most: PATTERN_BYTES_MAX }
+        }
+        PatternError::TooLarge => forbidden("it stands for too much; repeat less in it"),
+        PatternError::Syntax => forbidden("it is no pattern"),
+    })
 }
 
 #[cfg(test)]
@@ -477,5 +425,56 @@ mod tests {
         assert!(matches!(costly, Err(ExpressionError::TooCostly { .. })), "{costly:?}");
         let costly = holds("predicate.a.all(x, predicate == predicate)", &data);
         assert!(matches!(costly, Err(ExpressionError::TooCostly { .. })), "{costly:?}");
+    }
+
+    /// A statement with so many dependencies, and a text of so many bytes in each.
+    fn dependencies(count: usize, bytes: usize) -> Value {
+        let one =
+            |number| json!({"name": format!("{number:0bytes$}"), "uri": "pkg:deb/debian/one"});
+        json!({"d": (0..count).map(one).collect::<Vec<_>>()})
+    }
+
+    #[test]
+    fn a_pattern_counts_by_what_it_stands_for() {
+        let data = dependencies(1000, 20);
+        for pattern in ["(a{200}){200}", r"(\\w{9}){40}", r"(\\pL|\\d){99}", "(a", "a{9999}"] {
+            let text = format!("predicate.d.all(x, x.name.matches(\"{pattern}\") || true)");
+            let refused = Expression::compile(&text);
+            assert!(matches!(refused, Err(ExpressionError::Forbidden { .. })), "{refused:?}");
+        }
+        for pattern in ["^[0-9]+$", "^v[0-9]+[.][0-9]+$|^[0-9a-f]{20}$"] {
+            let once = format!("predicate.d.all(x, x.name.matches('{pattern}') || true)");
+            assert!(holds(&once, &data).unwrap(), "{pattern}");
+            let twice = format!("predicate.d.all(y, {once})");
+            let costly = holds(&twice, &data);
+            assert!(matches!(costly, Err(ExpressionError::TooCostly { .. })), "{costly:?}");
+        }
+        let long = json!({"name": "x".repeat(8 << 20)});
+        let costly = holds("predicate.name.matches('(a?){99}(b?){99}(c?){99}$')", &long);
+        assert!(matches!(costly, Err(ExpressionError::TooCostly { .. })), "{costly:?}");
+    }
+
+    #[test]
+    fn what_is_copied_counts_by_its_size() {
+        let data = dependencies(300, 400);
+        for text in [
+            "predicate.d.map(x, predicate.d.map(y, predicate)) == predicate",
+            "predicate.d.map(x, [predicate, predicate, predicate]).size() == 0",
+            "predicate.d.map(x, {'a': predicate, 'b': predicate.d}) == []",
+            "predicate.d.all(x, [predicate.d, predicate.d, predicate.d, predicate.d].all(y, true))",
+            "[predicate.d.map(x, predicate.d)].all(y, predicate.d.all(z, y == y))",
+            "predicate.d.all(x, predicate.d.all(y, [x, y, x, y, x, y, x, y].size() == 8))",
+        ] {
+            let costly = holds(text, &data);
+            assert!(matches!(costly, Err(ExpressionError::TooCostly { .. })), "{text}: {costly:?}");
+        }
+        for text in [
+            "predicate.d.map(x, x.name).size() == 300",
+            "predicate.d.filter(x, x.uri.startsWith('pkg:deb/')).size() == 300",
+            "predicate.d.all(x, predicate.d.exists(y, x.name == y.name))",
+            "predicate.d.map(x, x) == predicate.d",
+        ] {
+            assert!(holds(text, &data).unwrap(), "{text}");
+        }
     }
 }

@@ -14,6 +14,7 @@
 
 mod cases;
 mod check;
+mod cost;
 mod decide;
 mod expression;
 mod fields;
@@ -22,6 +23,7 @@ mod named;
 mod node;
 mod other;
 mod parse;
+mod pattern;
 mod problem;
 mod purl;
 mod read;

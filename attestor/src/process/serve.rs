@@ -4,11 +4,10 @@
 //! 2. The journal is asked. The same request gets the same bytes, another one under its nonce none.
 //! 3. The deadline and the run's times are compared with this process' own clock; on a socket, the
 //!    Order must be one that the control plane opened for this user.
-//! 4. The subjects are hashed from their descriptors.
+//! 4. The subjects are hashed from their descriptors; a verdict is made by verifying the file here.
 //! 5. The state folder is locked for all that follows, and the journal asked again; what was signed under the
 //!    same Order before must have been made from the same Record.
-//! 6. The statement is derived, for `kiln attest` written around the given predicate, or for a verdict
-//!    made by verifying the file here.
+//! 6. The statement is derived, or for `kiln attest` written around the given predicate.
 //! 7. It is signed, once.
 //! 8. The journal's entry and the line of the log are made durable, and only then the answer leaves.
 //!
@@ -33,15 +32,18 @@ use super::subjects::{self, SubjectError};
 use super::summarise::{self, Believed, SummariseError};
 use super::swear::{self, SwearError};
 use crate::access::{Access, NoRole, Peer, Role};
+use crate::builder::BuilderConfig;
 use crate::order::{Refused, check_clock, check_deadline, check_name};
 use crate::pipe::{
     Answer, Attest, ManifestFile, OpenOrder, OpenedOrder, PREDICATE_BYTES_MAX, PipeError, Request,
-    Signed,
+    Signed, Summarise,
 };
 use crate::predicate;
 use crate::public_key::PublicKey;
+use crate::sigstore::Root;
 use crate::statement::{self, Derived};
 use crate::strict_json::{self, Caps, JsonError};
+use crate::trust::Trust;
 
 /// Where the attestor's own files are.
 #[derive(Clone, Debug)]
@@ -238,12 +240,17 @@ fn sign(
     // 3. In time, by our own clock, and ordered.
     check_time(request, now).map_err(ServeError::Record)?;
     check_ordered(places, asker, request, now)?;
+    let judge = match request {
+        Request::Summarise(asked) => Some((asked, Judge::new(keyring)?)),
+        _ => None,
+    };
     drop(lock);
-    // 4. The bytes themselves.
+    // 4. The bytes themselves, and a verdict about them.
     if let Asker::User { .. } = asker {
         subjects::check_places(descriptors).map_err(ServeError::Subject)?;
     }
     subjects::check(&request.blobs(), descriptors).map_err(ServeError::Subject)?;
+    let verdict = judge.map(|(asked, judge)| judge.statement(asked, now)).transpose()?;
     // 5. One at a time; another one may have come first.
     let _lock = places.lock()?;
     if let Some(signed) = known(places, asker, request, &nonce, &identity, now)? {
@@ -254,7 +261,10 @@ fn sign(
         return Err(ServeError::OtherRecord);
     }
     // 6. What is claimed.
-    let derived = derive(keyring, request, now)?;
+    let derived = match verdict {
+        Some(statement_bytes) => Derived { statement_bytes, dependency_manifest: None },
+        None => derive(keyring, request)?,
+    };
     // 7. Sworn to, once.
     let subject = request.blobs().first().map(|blob| blob.digest);
     let sworn =
@@ -350,7 +360,28 @@ fn check_record_time(record: &Record, now: i64) -> Result<(), Refused> {
     check_clock(record, now)
 }
 
-fn derive(keyring: &Keyring, request: &Request, now: i64) -> Result<Derived, ServeError> {
+/// What a verdict is passed by: read under the lock, used without it.
+struct Judge {
+    builder: BuilderConfig,
+    trust: Trust,
+    root: Option<Root>,
+}
+
+impl Judge {
+    fn new(keyring: &Keyring) -> Result<Judge, ServeError> {
+        let builder = keyring.builder().map_err(ServeError::Key)?;
+        let (_, trust) = keyring.trust().map_err(ServeError::Key)?;
+        let root = keyring.root(&trust).map_err(ServeError::Key)?;
+        Ok(Judge { builder, trust, root })
+    }
+
+    fn statement(&self, asked: &Summarise, now: i64) -> Result<Vec<u8>, ServeError> {
+        let believed = Believed { trust: &self.trust, root: self.root.as_ref() };
+        summarise::statement(asked, &self.builder, believed, now).map_err(ServeError::Summary)
+    }
+}
+
+fn derive(keyring: &Keyring, request: &Request) -> Result<Derived, ServeError> {
     match request {
         Request::Sign(record) => {
             let builder = keyring.builder().map_err(ServeError::Key)?;
@@ -371,16 +402,8 @@ fn derive(keyring: &Keyring, request: &Request, now: i64) -> Result<Derived, Ser
             let statement_bytes = foreign(attest)?;
             Ok(Derived { statement_bytes, dependency_manifest: None })
         }
-        Request::Summarise(asked) => {
-            let builder = keyring.builder().map_err(ServeError::Key)?;
-            let (_, trust) = keyring.trust().map_err(ServeError::Key)?;
-            let root = keyring.root(&trust).map_err(ServeError::Key)?;
-            let believed = Believed { trust: &trust, root: root.as_ref() };
-            let statement_bytes = summarise::statement(asked, &builder, believed, now)
-                .map_err(ServeError::Summary)?;
-            Ok(Derived { statement_bytes, dependency_manifest: None })
-        }
-        Request::Generate { .. }
+        Request::Summarise(_)
+        | Request::Generate { .. }
         | Request::Show
         | Request::Import { .. }
         | Request::Rotate { .. }

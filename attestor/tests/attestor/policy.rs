@@ -390,8 +390,13 @@ fn an_expression_that_fails_or_is_no_truth_refuses() {
 }
 
 /// What is wrong with a text, where (0 for wherever), and a word of the message.
-const FAULTS: [(&str, usize, &str); 38] = [
+const FAULTS: [(&str, usize, &str); 39] = [
     ("", 0, "empty"),
+    (
+        "policy: 1\nrules: [{name: r, expr: 'dependencies.all(x, dependencies.all(y, x.name.matches(\"(a{200}){200}\") || true))'}]\n",
+        0,
+        "the expression of rule `r`",
+    ),
     ("policy: 2\n", 8, "policy"),
     ("name: x\n", 0, "no `policy`"),
     ("policy: 1\nlevle: 2\n", 10, "unknown key `levle`"),

@@ -203,6 +203,44 @@ fn payload(signed: &Signed) -> Value {
     serde_json::from_slice(all[0].envelope.unverified_payload()).unwrap()
 }
 
+/// Whoever asks decides how long a verdict takes, so it must not be passed under the lock.
+#[test]
+fn a_verdict_is_passed_while_another_has_the_lock() {
+    let folder = tempfile::tempdir().unwrap();
+    let attestor = Attestor::start(folder.path());
+    attestor.generate(Algorithm::EcdsaP256);
+    let state = folder.path().join("state");
+    // Large, so that there is time to take the lock while it is hashed.
+    let bytes = vec![0; 64 << 20];
+    let Request::Summarise(mut wish) = asked("", |a| a.policy = "policy: 1\n".into()) else {
+        panic!("a summary was asked for")
+    };
+    wish.subject.blob = Blob::of(&bytes);
+    let request = Request::Summarise(wish);
+    let subject = [file(&bytes)];
+    let answer = std::thread::scope(|scope| {
+        let asking = scope.spawn(|| attestor.ask(&request, &subject));
+        // It is made the first time that the attestor has the lock.
+        while !state.join("journal").exists() {
+            std::thread::yield_now();
+        }
+        let lock = std::fs::File::open(state.join("lock")).unwrap();
+        lock.lock().unwrap();
+        let inode = format!(":{} ", std::os::unix::fs::MetadataExt::ino(&lock.metadata().unwrap()));
+        while !asking.is_finished() {
+            let locks = std::fs::read_to_string("/proc/locks").unwrap();
+            let waits = locks.lines().any(|line| line.contains("->") && line.contains(&inode));
+            assert!(!waits, "the attestor waits for the lock before it judges: {locks}");
+            std::thread::yield_now();
+        }
+        asking.join().unwrap()
+    });
+    match answer {
+        Answer::Refused(refused) => assert_eq!(refused.kind, RefusedKind::Summary),
+        other => panic!("{other:?}"),
+    }
+}
+
 /// The caller names evidence, policy and address; what is said of them is the attestor's.
 #[test]
 #[expect(clippy::too_many_lines, reason = "a table, a row for each way")]
