@@ -596,6 +596,17 @@ fn an_image_in_a_layout_is_verified_by_the_bundle_that_refers_to_it() {
         world.write("oci/index.json", &listed.to_string());
         assert!(world.kiln(&["verify", "oci"]).exits(4).says("KILN-0801"), "{evil}");
     }
+    let both = json!({"layers": [{"mediaType": "application/vnd.in-toto+json", "digest": digest_of("{}"), "size": 2}],
+        "manifests": [{"mediaType": "x", "digest": digest_of("{}"), "size": 2}]})
+    .to_string();
+    let at = format!("oci/blobs/sha256/{}", model::Digest::of(both.as_bytes()).hex());
+    world.write(&at, &both);
+    let mut listed: Value = serde_json::from_str(&index).expect("JSON");
+    let one =
+        json!({"mediaType": format!("{oci}.index.v1+json"), "digest": digest_of(&both), "size": 1});
+    listed["manifests"].as_array_mut().expect("a list").push(one);
+    world.write("oci/index.json", &listed.to_string());
+    assert!(world.kiln(&["verify", "oci"]).exits(4).says("both a manifest and an index"));
     // The bundle of another image, and none.
     layout(&world, &image.to_string().replace('2', "3"), &bundle);
     assert!(world.kiln(&["verify", "oci"]).exits(4).says("KILN-0801"));

@@ -108,12 +108,12 @@ pub fn targets(folder: &Path, name: &str) -> Result<Vec<Target>, Diagnostic> {
         let tag = one.annotations.get("org.opencontainers.image.ref.name");
         if one.media_type == INDEX && tag.is_some_and(|tag| tag.starts_with("sha256-")) {
             let (_, bytes) = blob(folder, &one, name)?;
-            let inner: Index = json(&bytes, name)?;
+            let inner = manifest(&bytes, name)?;
             waiting.extend(inner.manifests);
             continue;
         }
         let (digest, bytes) = blob(folder, &one, name)?;
-        let manifest: Manifest = json(&bytes, name)?;
+        let manifest = manifest(&bytes, name)?;
         match manifest.vouches_for() {
             Some(subject) => referrers.push((subject, manifest.layers)),
             None if manifest.is_passed_over() => {}
@@ -174,7 +174,7 @@ fn is_whole(folder: &Path, name: &str, image: Digest) -> Result<(), Diagnostic> 
         }
         let bytes = read(&place(folder, digest), name)?;
         same(name, digest, Digest::of(&bytes))?;
-        let manifest: Manifest = json(&bytes, name)?;
+        let manifest = manifest(&bytes, name)?;
         waiting.extend(manifest.manifests.iter().map(|one| one.digest));
         for part in manifest.config.iter().chain(&manifest.layers) {
             let at = place(folder, part.digest);
@@ -185,6 +185,15 @@ fn is_whole(folder: &Path, name: &str, image: Digest) -> Result<(), Diagnostic> 
         }
     }
     Ok(())
+}
+
+/// Reads a manifest or an index. One that is both is read by some as this and by others as that.
+fn manifest(bytes: &[u8], name: &str) -> Result<Manifest, Diagnostic> {
+    let read: Manifest = json(bytes, name)?;
+    if !read.manifests.is_empty() && (read.config.is_some() || !read.layers.is_empty()) {
+        return Err(wrong(name, "one of it is both a manifest and an index"));
+    }
+    Ok(read)
 }
 
 fn unreadable(name: &str, at: &Path, error: &dyn std::error::Error) -> Diagnostic {
