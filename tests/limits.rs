@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use crate::support::backend::{Backend, Reach};
 use crate::support::{Who, World, build_file_with, skipped};
 
 /// Has kiln build, and returns the most memory that it or any program it started held, in KiB.
@@ -185,6 +186,42 @@ fn a_failed_step_that_was_refused_a_process_names_the_limit() {
         assert!(ran.says(code), "{}", ran.stderr);
         let named = ran.says("at most 20 processes") && ran.says("raise `resources: {pids: …}`");
         assert_eq!(named, refused, "{}", ran.stderr);
+    }
+}
+
+/// Whatever a limit that no step can live under does, the report names it, its line and what to do.
+#[test]
+fn a_limit_too_low_for_any_step_is_named_with_its_line() {
+    const ALL: [Backend; 4] = Backend::ALL;
+    const GROUPED: [Backend; 2] = [Backend::NativeRoot, Backend::Docker];
+    let opens =
+        "perl -e 'push @kept, do { open my $file, q(<), q(input) or die $!; $file } while 1'";
+    let rows: [(&str, &str, &str, &[Backend]); 5] = [
+        ("memory: 64Ki", "cp input out", "KILN-0405", &GROUPED),
+        ("pids: 1", "cp input out", "KILN-0409", &[Backend::NativeRoot]),
+        ("pids: 1", "cp input out", "KILN-0401", &[Backend::Docker]),
+        ("files: 3", "cp input out", "KILN-0401", &ALL),
+        ("files: 64", opens, "KILN-0401", &ALL),
+    ];
+    for backend in Backend::here() {
+        let world = World::warm(backend.who());
+        let reach = Reach::of(*backend, &world);
+        world.write("src/input", "x\n");
+        for (limit, run, code, _) in rows.iter().filter(|(_, _, _, on)| on.contains(backend)) {
+            let more = format!("    resources: {{{limit}}}\n");
+            let run = format!("{run} # {}", world.token);
+            let file = build_file_with(&run, "{out: out}", "[{file: attack.out}]", &more);
+            world.write("kiln.yaml", &file);
+            world.kiln(&["lock"]).exits(0);
+            world.commit();
+            let ran = reach.kiln(&world, &["build", "--no-sign"]).exits(1);
+            let (key, value) = limit.split_once(": ").expect("a key and a value");
+            let line = format!("resources: {{{key}: {value}}}");
+            let remedy = format!("raise `resources: {{{key}: …}}`");
+            for words in [*code, &line, &remedy] {
+                assert!(ran.says(words), "{backend:?}: {limit}: no {words} in\n{}", ran.stderr);
+            }
+        }
     }
 }
 

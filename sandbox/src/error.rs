@@ -125,6 +125,15 @@ pub enum Error {
         /// The limit.
         limit: LimitName,
     },
+    /// A limit of the step's leaves too little for it to be started: it never ran (exit 1).
+    #[error("its limit `{limit}` is too low for anything to be started")]
+    TooLow {
+        /// The limit.
+        limit: LimitName,
+        /// What the kernel or the engine answered.
+        #[source]
+        source: io::Error,
+    },
     /// The caller has a limit that no step has, so that a step might meet it unseen (exit 7).
     #[error("kiln was started with a limit of its {limit}, which is no limit of the step")]
     CallerLimited {

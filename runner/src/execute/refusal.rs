@@ -81,7 +81,9 @@ pub fn internal(step: &Step, what: &str) -> StepFailure {
 /// A step that the sandbox could not run.
 pub fn sandbox(step: &Step, error: &sandbox::Error) -> StepFailure {
     let state = match error {
-        sandbox::Error::Program { .. } | sandbox::Error::Place { .. } => State::Failed,
+        sandbox::Error::Program { .. }
+        | sandbox::Error::Place { .. }
+        | sandbox::Error::TooLow { .. } => State::Failed,
         _ => State::Error,
     };
     let told = of_sandbox(&step.id.to_string(), error);
@@ -99,6 +101,7 @@ pub fn of_sandbox(step: &str, error: &sandbox::Error) -> Diagnostic {
     let diagnostic = match error {
         E::Missing { guarantee, cause, .. } => missing(*guarantee, cause, headline),
         E::Unenforceable { limit } => unenforceable(*limit, headline),
+        E::TooLow { limit, .. } => too_low(*limit, headline),
         E::CallerLimited { limit } => Diagnostic::new(Code::LimitNotEnforced, headline)
             .why("a step that meets it may pass, and its result would be used where there is no such limit")
             .help(lift(*limit))
@@ -150,6 +153,24 @@ fn unenforceable(limit: LimitName, headline: String) -> Diagnostic {
             .help("run as root, or in a session with a delegated control group:  kiln doctor"),
     };
     told.help(ALLOW_LIMITS)
+}
+
+/// A limit of the build file under which not even the step's own program could be started.
+fn too_low(limit: LimitName, headline: String) -> Diagnostic {
+    let code = match limit {
+        LimitName::Memory => Code::OutOfMemory,
+        LimitName::Disk => Code::OutOfDisk,
+        LimitName::Pids => Code::OutOfProcesses,
+        LimitName::Cpu | LimitName::Files => Code::CommandFailed,
+    };
+    let why = match limit {
+        LimitName::Pids => "kiln's own first process in the sandbox counts as one",
+        _ => "the program that starts the step's own counts as well",
+    };
+    Diagnostic::new(code, headline)
+        .key_below("resources", limit.to_string())
+        .why(why)
+        .help(format!("raise `resources: {{{limit}: …}}` of the step"))
 }
 
 /// Says how a limit of the caller's is lifted.
@@ -313,7 +334,7 @@ pub fn exit(
                 Exit::Exited(code) => format!("exit status {code}"),
                 _ => String::new(),
             };
-            (State::Failed, how.clone(), command_failed(step, outcome, &how))
+            (State::Failed, how.clone(), command_failed(step, outcome, &tail, &how))
         }
     };
     StepFailure {
@@ -340,7 +361,7 @@ fn disk(step: &Step, outcome: &Outcome) -> String {
     held.map_or_else(|| step.limits.disk.value.to_string(), str::to_owned)
 }
 
-fn command_failed(step: &Step, outcome: &Outcome, how: &str) -> Diagnostic {
+fn command_failed(step: &Step, outcome: &Outcome, tail: &Tail, how: &str) -> Diagnostic {
     let log = format!("whole log:  kiln log ^0 {}", step.id);
     let no_process = outcome.limits_hit.contains(&LimitName::Pids);
     if !outcome.network_attempts.is_empty() {
@@ -357,7 +378,39 @@ fn command_failed(step: &Step, outcome: &Outcome, how: &str) -> Diagnostic {
             .help("raise `resources: {pids: …}` of the step, or let it do less at once")
             .help(log);
     }
-    Diagnostic::new(Code::CommandFailed, format!("step `{}` failed: {how}", step.id)).help(log)
+    let told = |words: &str| {
+        Diagnostic::new(Code::CommandFailed, format!("step `{}` failed: {how}{words}", step.id))
+    };
+    let (files, pids) = (step.limits.files.value, step.limits.pids.value);
+    // Nobody but the program is told of these, so its words and a low limit are what there is to go by.
+    let (limit, most) = match () {
+        () if says_too_many_files(&tail.bytes) || files.0 < FEW_FILES => {
+            (LimitName::Files, format!("at most {files} open files for each process"))
+        }
+        () if pids.0 < FEW_PROCESSES => {
+            (LimitName::Pids, format!("at most {pids} processes and threads at once"))
+        }
+        () => return told("").help(log),
+    };
+    told(&format!(", and may have met its limit `{limit}`"))
+        .key_below("resources", limit.to_string())
+        .expected(most)
+        .help(format!("raise `resources: {{{limit}: …}}` of the step"))
+        .help(log)
+}
+
+/// Fewer processes than an engine's own first one, a shell and a program.
+const FEW_PROCESSES: u64 = 3;
+/// Fewer open files than shells and loaders of shared libraries get along with.
+const FEW_FILES: u64 = 16;
+
+/// Says whether a log has the words for too many open files.
+fn says_too_many_files(log: &[u8]) -> bool {
+    /// The C library, and all that repeat it; Node; the loader of shared libraries.
+    const WORDS: [&str; 3] =
+        ["too many open files", "emfile", "cannot open shared object file: error 24"];
+    let log = String::from_utf8_lossy(log).to_lowercase();
+    WORDS.iter().any(|words| log.contains(words))
 }
 
 /// Adds to a failure that the step's log is not whole, if it is not.

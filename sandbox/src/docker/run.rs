@@ -1,6 +1,7 @@
 //! Runs one step in a container: the story in eight moves.
 
 use std::collections::BTreeSet;
+use std::io;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
@@ -137,7 +138,8 @@ impl Job<'_> {
         let name = format!("kiln-{}", self.staging.name);
         let options = CreateContainerOptionsBuilder::default().name(&name).build();
         let made = docker.create_container(Some(options), body.clone()).await;
-        let id = made.map_err(refused(Asking::Create))?.id;
+        let made = made.map_err(refused(Asking::Create));
+        let id = made.map_err(|cause| explain(cause, self.parts))?.id;
         // If kiln is killed from here on, its keeper does 7.
         let (keeper, result) = match Keeper::start(&facts.socket, &id) {
             Ok(keeper) => {
@@ -197,7 +199,7 @@ impl Job<'_> {
         // 6.
         let output = attach(docker, id).await?;
         let started = docker.start_container(id, None).await;
-        started.map_err(refused(Asking::Start))?;
+        started.map_err(refused(Asking::Start)).map_err(|cause| explain(cause, self.parts))?;
         let streams = Streams { output, waited: wait(docker, id, self.parts) };
         let bounds = Bounds {
             timeout: self.parts.timeout,
@@ -233,6 +235,27 @@ impl Job<'_> {
         Ok(Done { seen, exit, enforced, limits_hit })
     }
 }
+
+/// Tells a container that a limit of the step's keeps from being made or started from all other refusals.
+///
+/// Engines say it in words: of memory that they have a least amount of it, of open files what the kernel said
+/// to the program that starts the step's, unless there are enough for that one.
+fn explain(cause: EngineError, parts: &Parts) -> Error {
+    let EngineError::Refused { source, .. } = &cause else { return cause.into() };
+    let (words, limits) = (source.to_string().to_lowercase(), &parts.limits);
+    let asked = limits.memory.is_some_and(|limit| limit.asked);
+    let limit = match () {
+        () if asked && words.contains("minimum memory limit") => LimitName::Memory,
+        () if limits.files.value.0 < STARTERS_FILES && words.contains("too many open files") => {
+            LimitName::Files
+        }
+        () => return cause.into(),
+    };
+    Error::TooLow { limit, source: io::Error::other(cause) }
+}
+
+/// More files than a program that starts a container has open at once.
+const STARTERS_FILES: u64 = 64;
 
 /// The status of a command that wrote a file beyond the limit on disk, which is that of one file too.
 const FILE_TOO_LARGE: i64 = 128 + libc::SIGXFSZ as i64;

@@ -160,9 +160,17 @@ fn limit_memory(folder: &Path, memory: Bytes, v2: bool) -> io::Result<()> {
         // One process killed for memory means a result that is not to be trusted: kill them all.
         put(&folder.join("memory.oom.group"), "1")
     } else {
-        put(&folder.join("memory.limit_in_bytes"), &text)?;
+        put(&folder.join("memory.limit_in_bytes"), &text).map_err(too_little)?;
         let _ = put(&folder.join("memory.memsw.limit_in_bytes"), &text);
         Ok(())
+    }
+}
+
+/// Version 1 refuses a limit below what the child holds already; version 2 takes it, and kills the child.
+fn too_little(cause: io::Error) -> io::Error {
+    match cause.kind() {
+        io::ErrorKind::ResourceBusy => io::Error::new(io::ErrorKind::OutOfMemory, cause),
+        _ => cause,
     }
 }
 

@@ -137,6 +137,9 @@ pub fn carry_out(
     let seen = watch(launched, &bounds, group, dispatch.disk, cancel, sink)?;
     let mut group = match (grouped, &seen.failure) {
         (Ok(group), _) => group,
+        (Err(source), _) if source.kind() == io::ErrorKind::OutOfMemory => {
+            return Err(Error::TooLow { limit: LimitName::Memory, source });
+        }
         // It failed by itself, before it could have been admitted.
         (Err(_), Some(failure)) if failure.doing != Doing::Talk => {
             return Err(explain(failure.clone()));
@@ -158,7 +161,7 @@ pub fn exit(done: &Done) -> Result<Exit, Error> {
     let Done { seen, killed_for_memory, .. } = done;
     let cancelled = seen.stop == Some(Stop::Cancelled);
     if let Some(failure) = seen.failure.clone().filter(|_| !cancelled) {
-        return Err(explain(failure));
+        return Err(too_low(done, &failure).unwrap_or_else(|| explain(failure)));
     }
     Ok(match (seen.stop, seen.ended) {
         (Some(Stop::Cancelled), _) => Exit::Cancelled,
@@ -210,6 +213,17 @@ pub fn limits_hit(done: &Done) -> Vec<LimitName> {
         (done.refused_processes > 0 || met.processes, LimitName::Pids),
     ];
     hit.into_iter().filter_map(|(hit, limit)| hit.then_some(limit)).collect()
+}
+
+/// Returns the error of a child that one of the step's own limits kept from starting it.
+fn too_low(done: &Done, failure: &Failure) -> Option<Error> {
+    let starting = matches!(failure.doing, Doing::FirstProcess | Doing::StepProcess);
+    let limit = match failure.errno {
+        libc::EAGAIN if starting && done.refused_processes > 0 => LimitName::Pids,
+        libc::ENOMEM if done.killed_for_memory > 0 => LimitName::Memory,
+        _ => return None,
+    };
+    Some(Error::TooLow { limit, source: io::Error::from_raw_os_error(failure.errno) })
 }
 
 /// Turns a failure of the child's into an error that says what it means.

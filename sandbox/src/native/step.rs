@@ -70,14 +70,15 @@ fn prepare(program: &Program) -> Result<(), Failure> {
     sys::close_on_exec_from(3).or_fail(Doing::CloseDescriptors, "")?;
     // The dispositions were reset when the child began.
     let none = nix::sys::signal::SigSet::empty();
-    none.thread_set_mask().or_fail(Doing::ResetSignals, "")
+    none.thread_set_mask().or_fail(Doing::ResetSignals, "")?;
+    // Last, since what stands above opens files: a low one is for the program to meet, and not for us.
+    fix(Resource::Nofile, program.files, Some(FILES_HARD.max(program.files)))
 }
 
 /// Fixes what is inherited from the host, as far as no right is needed: a soft limit may move freely
 /// below the hard one, a hard one only down.
 fn limits(program: &Program) -> Result<(), Failure> {
     fix(Resource::Core, CORE_BYTES, Some(CORE_BYTES))?;
-    fix(Resource::Nofile, program.files, Some(FILES_HARD.max(program.files)))?;
     fix(Resource::Stack, STACK_BYTES, None)?;
     fix(Resource::Memlock, LOCKED_BYTES, Some(LOCKED_BYTES))?;
     for resource in [Resource::Nice, Resource::Rtprio] {
