@@ -5,10 +5,11 @@
     verdicts.py interop KILN TOOLS          kiln and the verifiers that `make interop` has
     verdicts.py interop-go KILN TOOLS       those that `make interop-go` has
 
-The list, attestor/tests/vectors/vectors.json, says of each vector whether it is to be accepted, and under
-`differences` which verifier is known to say otherwise and why; that list is written by hand, so nothing
-gets on it unseen. Whatever else a verifier says otherwise fails, with its name. The page is written from
-the list, with KILN_BLESS=1; as each cell of it is asked in one of the two targets, it tells what is so.
+The list, attestor/tests/vectors/vectors.json, says of each vector whether it is to be accepted. On those that
+are `agreed` nobody may say otherwise. A `contested` one has a `rule` by which it is judged, and under `differs`
+which verifier is known to say otherwise and why; it is written by hand, so nothing gets on it unseen. Whatever
+else a verifier says otherwise fails, with its name, and so does one that has come to agree. The page is written
+from the list, with KILN_BLESS=1; as each cell of it is asked in one of the two targets, it tells what is so.
 """
 
 import collections
@@ -29,76 +30,74 @@ LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
 def read_list():
-    """Returns the vectors, with paths, and the differences by verifier and vector."""
+    """Returns the vectors, with paths: those on which all agree, and the others."""
     known = json.loads((VECTORS / "vectors.json").read_text())
-    for vector in known["vectors"]:
+    for vector in known["agreed"] + known["contested"]:
         vector["path"] = VECTORS / vector["file"]
         vector["artifact_path"] = VECTORS / vector["artifact"]
         vector["digest"] = hashlib.sha256(vector["artifact_path"].read_bytes()).hexdigest()
         for name in ("key", "root", "layout_key"):
             if name in vector:
                 vector[f"{name}_path"] = VECTORS / vector[name]
-    differences = {}
-    for one in known["differences"]:
-        for vector in one["vectors"]:
-            differences[one["verifier"], vector] = one["why"]
-    return known["vectors"], differences
+    return known["agreed"], known["contested"]
 
 
-def check_list(vectors, differences):
+def differs(verifier, vector):
+    """Says why a verifier is known to say otherwise than kiln, or nothing."""
+    return vector.get("differs", {}).get(verifier.name)
+
+
+def check_list(agreed, contested):
     """Refuses a list that could hide something."""
-    names = collections.Counter(vector["name"] for vector in vectors)
+    names = collections.Counter(vector["name"] for vector in agreed + contested)
     assert max(names.values()) == 1, "a name stands twice"
-    by_name = {vector["name"]: vector for vector in vectors}
-    for name, vector in differences:
-        verifier = next(one for one in verifiers.ALL if one.name == name)
-        assert name != "kiln", "kiln differs from itself"
-        assert verifiers.why_not(verifier, by_name[vector]) is None, f"{name} is never asked about {vector}"
+    for vector in agreed:
+        assert not {"rule", "differs"} & set(vector), f"{vector['name']} is not agreed"
+    for vector in contested:
+        assert vector["rule"] and vector["differs"], f"{vector['name']} is not contested"
+        for name in vector["differs"]:
+            verifier = next(one for one in verifiers.ALL if one.name == name)
+            assert name != "kiln", "kiln differs from itself"
+            assert verifiers.why_not(verifier, vector) is None, f"{name} is never asked about {vector['name']}"
     for verifier in verifiers.ALL:
-        asked = [vector for vector in vectors if verifiers.why_not(verifier, vector) is None]
+        asked = [vector for vector in agreed if verifiers.why_not(verifier, vector) is None]
         good = sum(vector["accepted"] for vector in asked)
         assert good >= 1 and len(asked) - good >= 3, f"{verifier.name}: one good and three bad vectors at least"
 
 
-def page(vectors, differences):
+def page(agreed, contested):
     """Returns the page."""
-    reasons, notes, rows = [], [], []
-
-    def number(things, thing):
-        if thing not in things:
-            things.append(thing)
-        return things.index(thing)
-
-    word = {True: "accepts", False: "refuses"}
-    for vector in vectors:
-        cells = []
-        for verifier in verifiers.ALL:
-            why = verifiers.why_not(verifier, vector)
-            told = differences.get((verifier.name, vector["name"]))
-            if why is not None:
-                cells.append(f"– {LETTERS[number(reasons, (verifier.name, why))]}")
-            elif told is not None:
-                cells.append(f"**{word[not vector['accepted']]}** {number(notes, (verifier.name, told)) + 1}")
-            else:
-                cells.append(word[vector["accepted"]])
-        rows.append(f"| {vector['name']} | {' | '.join(cells)} |")
+    reasons = []
     names = [one.name for one in verifiers.ALL]
-    text = HEAD + versions() + TABLE
-    text += f"| Vector | {' | '.join(names)} |\n|{'---|' * (len(names) + 1)}\n" + "\n".join(rows) + "\n"
-    text += "\n## Differences\n\n" + differing(notes, differences)
+    head = f"| Vector | {' | '.join(names)} |\n|{'---|' * (len(names) + 1)}\n"
+    text = HEAD + versions() + VECTOR + AGREED.format(count=len(agreed)) + head + rows(agreed, reasons)
+    text += CONTESTED + head + rows(contested, reasons) + "\n"
+    for vector in contested:
+        text += f"- **{vector['name']}**. {vector['rule']}\n"
+        text += "".join(f"  {name}: {why}\n" for name, why in vector["differs"].items())
     text += "\n## Not asked\n\n"
     text += "\n".join(f"- {LETTERS[at]}: {name}: {why}." for at, (name, why) in enumerate(reasons)) + "\n"
     return text + TAIL
 
 
-def differing(notes, differences):
-    if not notes:
-        return "None.\n"
-    lines = []
-    for at, (name, why) in enumerate(notes):
-        about = [vector for (verifier, vector), told in differences.items() if (verifier, told) == (name, why)]
-        lines.append(f"{at + 1}. {name}: {why} ({'; '.join(about)})\n")
-    return "".join(lines)
+def rows(vectors, reasons):
+    """Returns the rows of a table; why one is not asked is added to the reasons."""
+    word = {True: "accepts", False: "refuses"}
+    text = ""
+    for vector in vectors:
+        cells = []
+        for verifier in verifiers.ALL:
+            why = verifiers.why_not(verifier, vector)
+            if why is not None:
+                if (verifier.name, why) not in reasons:
+                    reasons.append((verifier.name, why))
+                cells.append(f"– {LETTERS[reasons.index((verifier.name, why))]}")
+            elif differs(verifier, vector):
+                cells.append(f"**{word[not vector['accepted']]}**")
+            else:
+                cells.append(word[vector["accepted"]])
+        text += f"| {vector['name']} | {' | '.join(cells)} |\n"
+    return text
 
 
 def versions():
@@ -122,8 +121,8 @@ def versions():
 
 
 def run(group, kiln, tools):
-    vectors, differences = read_list()
-    check_list(vectors, differences)
+    agreed, contested = read_list()
+    check_list(agreed, contested)
     wrong = []
     with tempfile.TemporaryDirectory() as scratch:
         asked = verifiers.Asked(pathlib.Path(scratch), pathlib.Path(kiln).resolve(), pathlib.Path(tools).resolve())
@@ -131,10 +130,10 @@ def run(group, kiln, tools):
             if verifier.name not in verifiers.GROUPS[group]:
                 continue
             counted = collections.Counter()
-            for vector in vectors:
+            for vector in agreed + contested:
                 if verifiers.why_not(verifier, vector) is not None:
                     continue
-                known = (verifier.name, vector["name"]) in differences
+                known = differs(verifier, vector) is not None
                 got = verifier.accepts(asked, vector)
                 counted["accepts" if got else "refuses"] += 1
                 counted["differs, as is known"] += known
@@ -148,9 +147,9 @@ def run(group, kiln, tools):
 
 
 def compare_page():
-    vectors, differences = read_list()
-    check_list(vectors, differences)
-    wanted = page(vectors, differences)
+    agreed, contested = read_list()
+    check_list(agreed, contested)
+    wanted = page(agreed, contested)
     if os.environ.get("KILN_BLESS"):
         PAGE.write_text(wanted)
     if PAGE.exists() and PAGE.read_text() == wanted:
@@ -168,12 +167,24 @@ that can read it, and fail with the names where one says otherwise than this pag
 | Verifier | Version | How it is asked |
 |---|---|---|
 """
-TABLE = """
+VECTOR = """
 A vector is bytes and a question: this evidence, this file, this key or identity. Most are written by a test from a
 fixed record and fixed keys (`attestor/tests/attestor/vectors.rs`); layouts by PyPI's in-toto
 (`tests/interop/layout_vectors.py`); those with a certificate were made by `tests/interop/keyless_vectors.sh` in a
-private Sigstore whose keys are gone. **Bold**: it says otherwise than kiln,
-which is known; the number says why. `–`: it is not asked; the letter says why.
+private Sigstore whose keys are gone. `–`: it is not asked; the letter says why.
+"""
+AGREED = """
+## On which all agree
+
+{count} vectors on which no verifier says otherwise than kiln. None may: there is no exception that could be
+entered here.
+
+"""
+CONTESTED = """
+## Beyond
+
+What kiln is held to besides, where at least one verifier is known to be laxer, or stricter than the format; it
+stands in **bold**. Below each is the rule by which kiln judges, and what the other does.
 
 """
 TAIL = """

@@ -83,7 +83,9 @@ fn read(name: &str) -> Vec<u8> {
 
 fn vectors() -> Vec<Vector> {
     let list: Value = serde_json::from_slice(&read("vectors.json")).unwrap();
-    serde_json::from_value(list["vectors"].clone()).unwrap()
+    let both =
+        ["agreed", "contested"].map(|name| serde_json::from_value(list[name].clone()).unwrap());
+    both.into_iter().flat_map(|some: Vec<Vector>| some).collect()
 }
 
 /// What kiln signs of a fixed record, on whatever platform this runs.
