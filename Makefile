@@ -4,7 +4,7 @@
 
 S := tests/scripts
 
-.PHONY: help build check test demo real interop interop-go bench soak vm examples release
+.PHONY: help build check test demo real interop interop-go bench soak fuzz vm examples release
 .DEFAULT_GOAL := help
 
 help:        ## this list
@@ -27,6 +27,8 @@ bench:       ## ratios against bwrap, docker, make, git, openssl and cosign; no 
 	@$(S)/setup.sh build example real bench && $(S)/bench.sh
 soak:        ## 1,000 steps in one process, as each user: nothing grows
 	@$(S)/setup.sh build test && $(S)/soak.sh
+fuzz:        ## bytes that nobody wrote for each reader of the verifier, led by the code they reach; a minute each
+	@$(S)/setup.sh build fuzz && $(S)/fuzz.sh
 vm:          ## attacks and builds on control groups of version 2, 1 and none, in a virtual machine
 	@$(S)/setup.sh build vm && $(S)/vm.sh
 examples:    ## runs every example

@@ -43,6 +43,7 @@ interop-go|golang-go|go|builds the verifiers and servers that are written in Go;
 bench|bubblewrap|bwrap|what the start of a step is compared with
 bench|openssl|openssl|what hashing is compared with
 bench|git|git|what a no-op build is compared with
+fuzz|g++|c++|compiles libFuzzer
 vm|qemu-system-x86|qemu-system-x86_64|is the virtual machine
 vm|busybox-static|-|starts it: a shell and tools in one file
 vm|e2fsprogs|mke2fs|makes its disk

@@ -12,7 +12,8 @@
 //! `KILN_FUZZ_TARGET` which target alone is wanted. They are printed, and so is an input that fails; it is
 //! also kept below `target/fuzz/`.
 //!
-//! Does not catch: what only coverage of the code would lead to. Outcomes stand in for it.
+//! Does not catch: what only coverage of the code would lead to. Outcomes stand in for it here, since every
+//! `make test` runs this; `make fuzz` runs the same targets led by coverage (`attestor/fuzz`).
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
