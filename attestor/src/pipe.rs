@@ -56,8 +56,11 @@ impl State {
     }
 }
 
+/// What a classic link's nonce is made of.
+pub(crate) const CLASSIC_LINK: &str = "classic-link";
+
 /// Returns the nonce of what else is signed for a Record's Order.
-fn further_nonce(record: &Record, what: &str) -> Option<Nonce> {
+pub(crate) fn further_nonce(record: &Record, what: &str) -> Option<Nonce> {
     let text = format!("kiln further statement {what} {}", record.order.nonce.as_str());
     Nonce::parse(Digest::of(text.as_bytes()).hex().get(..32)?).ok()
 }
@@ -406,7 +409,7 @@ impl Request {
         match self {
             Request::Sign(record) => Some(record.order.nonce.clone()),
             Request::State(state) => state.nonce(),
-            Request::ClassicLink(record) => further_nonce(record, "classic-link"),
+            Request::ClassicLink(record) => further_nonce(record, CLASSIC_LINK),
             Request::Attest(attest) => Some(attest.nonce.clone()),
             Request::Summarise(summarise) => Some(summarise.nonce.clone()),
             Request::Generate { .. }

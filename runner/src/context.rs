@@ -151,6 +151,11 @@ pub fn asks_for_json() -> bool {
         || options.into_iter().any(|word| word == "--json")
 }
 
+/// Returns the words of the command line, the program's name first.
+pub fn words() -> Vec<std::ffi::OsString> {
+    std::env::args_os().collect()
+}
+
 /// Returns 16 random bytes from the kernel.
 ///
 /// # Errors

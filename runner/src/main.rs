@@ -18,13 +18,31 @@ fn main() -> ExitCode {
     {
         return ExitCode::from(attestor::process::enter(rest, keep_to));
     }
-    // Whatever stack the caller left to the first thread.
-    let command = std::thread::Builder::new().stack_size(STACK_BYTES).spawn(runner::cli::main);
-    // A panic has told itself; without a thread there is the first one.
-    let code = command.map_or_else(|_| runner::cli::main(), |it| it.join().unwrap_or(INTERNAL));
+    let code = if is_short(&arguments) && has_stack() {
+        // A panic has told itself.
+        std::panic::catch_unwind(runner::cli::main).unwrap_or(INTERNAL)
+    } else {
+        // Whatever stack the caller left to the first thread; it takes the signals, too.
+        let command = std::thread::Builder::new().stack_size(STACK_BYTES).spawn(runner::cli::main);
+        // Without a thread there is the first one.
+        command.map_or_else(|_| runner::cli::main(), |it| it.join().unwrap_or(INTERNAL))
+    };
     // No child waits for a step that will not come.
     sandbox::cool_down();
     ExitCode::from(code)
+}
+
+/// Says whether the command reads, decides and ends: then a thread of its own, with its own heap, is a tenth
+/// of all that it takes.
+fn is_short(arguments: &[std::ffi::OsString]) -> bool {
+    let short = ["attest", "inspect", "verify"];
+    arguments.first().is_some_and(|first| short.iter().any(|name| first == name))
+}
+
+/// Says whether the first thread may use as much stack as another would be given.
+fn has_stack() -> bool {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Stack);
+    limit.current.is_none_or(|bytes| bytes >= STACK_BYTES as u64)
 }
 
 /// Keeps the attestor from sockets: it has no unsafe code, and may not import what has.

@@ -160,21 +160,53 @@ impl<'dir> Pending<'dir> {
         mode: u32,
         flush: Flush,
     ) -> Result<(), PersistError> {
+        self.finish(name, mode, flush)?;
+        self.rename(folder, name)?;
+        match flush {
+            Flush::Now => flush_folder(folder, name),
+            Flush::Later => Ok(()),
+        }
+    }
+
+    /// Gives the file its mode, and flushes it if asked to.
+    fn finish(&self, name: &str, mode: u32, flush: Flush) -> Result<(), PersistError> {
         rustix::fs::fchmod(&self.file, Mode::from_raw_mode(mode))
             .map_err(|source| PersistError::Write { name: shown(name), source })?;
-        if flush == Flush::Now {
-            rustix::fs::fsync(&self.file)
-                .map_err(|source| PersistError::Flush { name: shown(name), source })?;
+        match flush {
+            Flush::Now => rustix::fs::fsync(&self.file)
+                .map_err(|source| PersistError::Flush { name: shown(name), source }),
+            Flush::Later => Ok(()),
         }
+    }
+
+    fn rename(&mut self, folder: BorrowedFd<'_>, name: &str) -> Result<(), PersistError> {
         rustix::fs::renameat(self.scratch, &self.temporary, folder, name)
             .map_err(|source| PersistError::Rename { name: shown(name), source })?;
         self.named = true;
-        if flush == Flush::Now {
-            rustix::fs::fsync(folder)
-                .map_err(|source| PersistError::Flush { name: shown(name), source })?;
-        }
         Ok(())
     }
+}
+
+/// Gives several files their modes and names, in this order, once all of them are flushed; then flushes their
+/// folder, once.
+///
+/// # Errors
+/// Says which step failed. What had a name before is untouched if a file could not be flushed.
+pub fn publish_all(
+    folder: BorrowedFd<'_>,
+    mut files: Vec<(String, u32, Pending<'_>)>,
+) -> Result<(), PersistError> {
+    for (name, mode, file) in &files {
+        file.finish(name, *mode, Flush::Now)?;
+    }
+    for (name, _, file) in &mut files {
+        file.rename(folder, name)?;
+    }
+    files.last().map_or(Ok(()), |(name, ..)| flush_folder(folder, name))
+}
+
+fn flush_folder(folder: BorrowedFd<'_>, name: &str) -> Result<(), PersistError> {
+    rustix::fs::fsync(folder).map_err(|source| PersistError::Flush { name: shown(name), source })
 }
 
 impl Drop for Pending<'_> {
@@ -245,6 +277,37 @@ mod tests {
         assert_eq!(std::fs::read(&at).unwrap(), b"two");
         assert_eq!(std::fs::metadata(&at).unwrap().permissions().mode() & 0o7777, 0o600);
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn several_files_get_their_names_together_or_none_does() {
+        let folder = tempfile::tempdir().unwrap();
+        let fd = open(folder.path());
+        let pending = |bytes: &[u8]| {
+            let pending = Pending::create(fd.as_fd(), "x").unwrap();
+            write_all(pending.file(), bytes).unwrap();
+            pending
+        };
+        let files = vec![
+            ("a".to_owned(), 0o644, pending(b"one")),
+            ("b".to_owned(), 0o600, pending(b"two")),
+        ];
+        publish_all(fd.as_fd(), files).unwrap();
+        assert_eq!(std::fs::read(folder.path().join("a")).unwrap(), b"one");
+        assert_eq!(std::fs::read(folder.path().join("b")).unwrap(), b"two");
+        let mode = |name| std::fs::metadata(folder.path().join(name)).unwrap().permissions().mode();
+        assert_eq!((mode("a") & 0o7777, mode("b") & 0o7777), (0o644, 0o600));
+        // The second cannot be flushed: a pipe.
+        let (_reader, writer) = rustix::pipe::pipe().unwrap();
+        let mut second = pending(b"four");
+        second.file = writer;
+        let files =
+            vec![("a".to_owned(), 0o644, pending(b"three")), ("b".to_owned(), 0o644, second)];
+        let refused = publish_all(fd.as_fd(), files).unwrap_err();
+        assert!(matches!(refused, PersistError::Flush { .. }), "{refused}");
+        assert_eq!(std::fs::read(folder.path().join("a")).unwrap(), b"one");
+        assert_eq!(std::fs::read(folder.path().join("b")).unwrap(), b"two");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2);
     }
 
     #[test]

@@ -154,16 +154,12 @@ fn stamp(config: &Path) -> Option<Vec<u64>> {
 /// # Errors
 /// What the attestor refused, or why it could not be asked.
 pub fn sign(
-    context: &Context,
+    attestor: &mut Attestor<'_>,
     store: &Store,
     wanted: &[(&Record, &Made)],
     attest: &BTreeSet<Further>,
     link_by: Option<&PublicKey>,
 ) -> Result<Vec<Signed>, Diagnostic> {
-    if wanted.is_empty() {
-        return Ok(Vec::new());
-    }
-    let process = Process::start(context)?;
     let mut all = Vec::with_capacity(wanted.len());
     for (record, made) in wanted {
         // The descriptor is of a read-only copy in the store; the attestor hashes it itself.
@@ -176,7 +172,7 @@ pub fn sign(
                 .caused_by(&error)
         })?;
         let request = Request::Sign(Box::new((*record).clone()));
-        let provenance = process.signed(&request, &opened)?;
+        let provenance = attestor.signed(&request, &opened)?;
         let mut signed = Signed {
             bundle: provenance.bundle.into_bytes(),
             lines: provenance.line.into_bytes(),
@@ -187,13 +183,13 @@ pub fn sign(
         };
         for further in attest {
             let state = State { record: (*record).clone(), further: *further };
-            let one = process.signed(&Request::State(Box::new(state)), &opened)?;
+            let one = attestor.signed(&Request::State(Box::new(state)), &opened)?;
             signed.lines.extend_from_slice(one.line.as_bytes());
             signed.further.push((*further, one.bundle.into_bytes()));
         }
         if let Some(key) = link_by {
             let request = Request::ClassicLink(Box::new((*record).clone()));
-            let line = process.signed(&request, &opened)?.line;
+            let line = attestor.signed(&request, &opened)?.line;
             let name = classic::file_name(&record.observed.subject.name, key);
             let file = classic::file(&line, key).map_err(|error| {
                 Diagnostic::new(Code::Internal, "the attestor's link cannot be read")
@@ -203,7 +199,6 @@ pub fn sign(
         }
         all.push(signed);
     }
-    process.end()?;
     Ok(all)
 }
 
@@ -216,9 +211,9 @@ pub fn ask(
     request: &Request,
     files: &[std::os::fd::BorrowedFd<'_>],
 ) -> Result<Answer, Diagnostic> {
-    let process = Process::start(context)?;
-    let answer = process.ask(request, files)?;
-    process.end()?;
+    let mut attestor = Attestor::begin(context)?;
+    let answer = attestor.ask(request, files)?;
+    attestor.leave().wait()?;
     Ok(answer)
 }
 
@@ -346,6 +341,85 @@ fn variables(context: &Context) -> Vec<(String, &str)> {
 }
 
 /// An attestor to speak with.
+///
+/// One of our own is started at once, before there is anything to ask, so that nobody waits for its start; one that
+/// listens is spoken to when there is something, since it does not wait long.
+pub struct Attestor<'a> {
+    context: &'a Context,
+    process: Option<Process>,
+}
+
+/// A process that was told to end.
+#[must_use]
+pub struct Leaving(Option<Child>);
+
+impl<'a> Attestor<'a> {
+    /// Begins.
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub fn begin(context: &'a Context) -> Result<Attestor<'a>, Diagnostic> {
+        let process = match &context.attestor {
+            Some(_) => None,
+            None => Some(Process::start(context)?),
+        };
+        Ok(Attestor { context, process })
+    }
+
+    /// Asks one thing.
+    ///
+    /// # Errors
+    /// Why it could not be asked; a refusal is an answer.
+    pub fn ask(
+        &mut self,
+        request: &Request,
+        files: &[std::os::fd::BorrowedFd<'_>],
+    ) -> Result<Answer, Diagnostic> {
+        let process = match self.process.take() {
+            Some(process) => process,
+            None => Process::start(self.context)?,
+        };
+        let socket = self.process.insert(process).socket.as_fd();
+        client::ask(socket, request, files).map_err(|error: ClientError| {
+            Diagnostic::new(Code::AttestorRefused, "cannot speak with the attestor's process")
+                .caused_by(&error)
+        })
+    }
+
+    /// Asks for one signature about one file.
+    fn signed(
+        &mut self,
+        request: &Request,
+        file: &std::fs::File,
+    ) -> Result<pipe::Signed, Diagnostic> {
+        match self.ask(request, &[file.as_fd()])? {
+            Answer::Signed(signed) => Ok(signed),
+            other => Err(unexpected(other)),
+        }
+    }
+
+    /// Says that nothing more is asked.
+    pub fn leave(self) -> Leaving {
+        // With its socket closed it ends, while others go on.
+        Leaving(self.process.and_then(|process| process.child))
+    }
+}
+
+impl Leaving {
+    /// Waits until it has ended.
+    ///
+    /// # Errors
+    /// It cannot be waited for.
+    pub fn wait(self) -> Result<(), Diagnostic> {
+        let Some(mut child) = self.0 else { return Ok(()) };
+        child.wait().map(|_| ()).map_err(|error| {
+            Diagnostic::new(Code::AttestorRefused, "cannot wait for the attestor's process")
+                .caused_by(&error)
+        })
+    }
+}
+
+/// The process, or the way to one that listens.
 struct Process {
     /// The one that was started for this; none where one listens.
     child: Option<Child>,
@@ -393,34 +467,6 @@ impl Process {
             .spawn()
             .map_err(|error| refuse(&error))?;
         Ok(Process { child: Some(child), socket })
-    }
-
-    fn ask(
-        &self,
-        request: &Request,
-        files: &[std::os::fd::BorrowedFd<'_>],
-    ) -> Result<Answer, Diagnostic> {
-        client::ask(self.socket.as_fd(), request, files).map_err(|error: ClientError| {
-            Diagnostic::new(Code::AttestorRefused, "cannot speak with the attestor's process")
-                .caused_by(&error)
-        })
-    }
-
-    /// Asks for one signature about one file.
-    fn signed(&self, request: &Request, file: &std::fs::File) -> Result<pipe::Signed, Diagnostic> {
-        match self.ask(request, &[file.as_fd()])? {
-            Answer::Signed(signed) => Ok(signed),
-            other => Err(unexpected(other)),
-        }
-    }
-
-    fn end(self) -> Result<(), Diagnostic> {
-        drop(self.socket);
-        let Some(mut child) = self.child else { return Ok(()) };
-        child.wait().map(|_| ()).map_err(|error| {
-            Diagnostic::new(Code::AttestorRefused, "cannot wait for the attestor's process")
-                .caused_by(&error)
-        })
     }
 }
 

@@ -126,6 +126,11 @@ impl Journal {
         Ok(nonces)
     }
 
+    /// Returns the digest of the request that was answered under a nonce.
+    pub(super) fn request(&self, nonce: &Nonce) -> Result<Option<Digest>, JournalError> {
+        Ok(self.entry(nonce)?.map(|entry| entry.request))
+    }
+
     /// Returns what was signed under a nonce.
     pub(super) fn signed(&self, nonce: &Nonce) -> Result<Option<Signed>, JournalError> {
         Ok(self.entry(nonce)?.map(|entry| entry.signed))

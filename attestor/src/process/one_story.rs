@@ -9,44 +9,42 @@
 //! Nothing is kept for it: the journal holds the digest of each request that it answered, durably, and so
 //! this holds after a restart and for what was signed before there was this rule.
 //!
-//! The caller holds the lock of the state folder while it checks; the digests are made without it.
+//! The caller holds the lock of the state folder while it checks. A digest is made only to be compared with an
+//! entry that is there, and takes less than the reading of that entry: the first signature of an Order makes none.
 
 use model::Digest;
 use model::record::{Nonce, Record};
+use serde::Serialize;
 
-use super::journal::{Journal, JournalError, Known};
-use crate::pipe::{Request, State};
+use super::journal::{Journal, JournalError};
+use crate::pipe::{self, Request};
 use crate::predicate::Further;
 
-/// What else this Record could be asked for under its Order: the nonce, and the digest of the request.
-pub(super) struct OneStory(Vec<(Nonce, Digest)>);
+/// The Record that a request is about, if it is about one.
+pub(super) struct OneStory<'a>(Option<&'a Record>);
 
-impl OneStory {
-    /// Lists what a request's Record could be asked for; nothing for a request without a Record.
-    pub(super) fn of(request: &Request) -> Result<OneStory, serde_json::Error> {
-        let record = match request {
-            Request::Sign(record) | Request::ClassicLink(record) => record,
-            Request::State(state) => &state.record,
+impl<'a> OneStory<'a> {
+    pub(super) fn of(request: &'a Request) -> OneStory<'a> {
+        OneStory(match request {
+            Request::Sign(record) | Request::ClassicLink(record) => Some(record),
+            Request::State(state) => Some(&state.record),
             Request::Attest(_)
             | Request::Summarise(_)
             | Request::Generate { .. }
             | Request::Show
             | Request::Import { .. }
             | Request::Rotate { .. }
-            | Request::OpenOrder(_) => return Ok(OneStory(Vec::new())),
-        };
-        let mut all = Vec::with_capacity(Further::ALL.len() + 2);
-        for one in all_of(record) {
-            let bytes = serde_json::to_vec(&one)?;
-            all.extend(one.nonce().map(|nonce| (nonce, Digest::of(&bytes))));
-        }
-        Ok(OneStory(all))
+            | Request::OpenOrder(_) => None,
+        })
     }
 
     /// Says whether everything that was signed under the Order was derived from this Record.
     pub(super) fn is_told_so_far(&self, journal: &Journal) -> Result<bool, JournalError> {
-        for (nonce, request) in &self.0 {
-            if let Known::Other = journal.look_up(nonce, request)? {
+        for one in self.0.into_iter().flat_map(Asked::all_of) {
+            let Some(nonce) = one.nonce() else { continue };
+            if let Some(answered) = journal.request(&nonce)?
+                && answered != one.digest().map_err(JournalError::Write)?
+            {
                 return Ok(false);
             }
         }
@@ -54,12 +52,33 @@ impl OneStory {
     }
 }
 
-/// Returns every request that has something signed from a Record, one after the other: a Record is large.
-fn all_of(record: &Record) -> impl Iterator<Item = Request> {
-    let whole = || Box::new(record.clone());
-    let further = Further::ALL
-        .into_iter()
-        .map(|further| Request::State(Box::new(State { record: record.clone(), further })));
-    let first = std::iter::once_with(move || Request::Sign(whole()));
-    first.chain(std::iter::once_with(move || Request::ClassicLink(whole()))).chain(further)
+/// A request that has something signed from a Record, as it is written: [`Request`] without a copy of that.
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+enum Asked<'a> {
+    Sign(&'a Record),
+    State { record: &'a Record, further: Further },
+    ClassicLink(&'a Record),
+}
+
+impl<'a> Asked<'a> {
+    /// Returns every request that a Record makes.
+    fn all_of(record: &'a Record) -> impl Iterator<Item = Asked<'a>> {
+        let further = Further::ALL.into_iter();
+        [Asked::Sign(record), Asked::ClassicLink(record)]
+            .into_iter()
+            .chain(further.map(|further| Asked::State { record, further }))
+    }
+
+    fn nonce(&self) -> Option<Nonce> {
+        match self {
+            Asked::Sign(record) => Some(record.order.nonce.clone()),
+            Asked::State { record, further } => pipe::further_nonce(record, further.as_str()),
+            Asked::ClassicLink(record) => pipe::further_nonce(record, pipe::CLASSIC_LINK),
+        }
+    }
+
+    fn digest(&self) -> Result<Digest, serde_json::Error> {
+        serde_json::to_vec(self).map(|bytes| Digest::of(&bytes))
+    }
 }

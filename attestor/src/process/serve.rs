@@ -231,7 +231,6 @@ fn sign(
 ) -> Result<Signed, ServeError> {
     let Some(nonce) = request.nonce() else { return Err(ServeError::Nonce) };
     let identity = Digest::of(&serde_json::to_vec(request).map_err(ServeError::Write)?);
-    let story = OneStory::of(request).map_err(ServeError::Write)?;
     // 2. What was answered before, to this user.
     let lock = places.lock()?;
     if let Some(signed) = known(places, asker, request, &nonce, &identity, now)? {
@@ -257,7 +256,7 @@ fn sign(
         return Ok(signed);
     }
     let journal = Journal::open(&places.state).map_err(ServeError::Journal)?;
-    if !story.is_told_so_far(&journal).map_err(ServeError::Journal)? {
+    if !OneStory::of(request).is_told_so_far(&journal).map_err(ServeError::Journal)? {
         return Err(ServeError::OtherRecord);
     }
     // 6. What is claimed.

@@ -9,6 +9,7 @@ use serde_json::json;
 use super::args::AttestArgs;
 use super::{Ended, Session, files, lasting, wrong_usage};
 use crate::diagnostic::{Code, Diagnostic, Exit, FileText, Place, Span};
+use crate::sign::Attestor;
 use crate::store::hash_file;
 use crate::{context, report, sign};
 
@@ -27,6 +28,7 @@ pub fn run(session: &Session, args: &AttestArgs) -> Ended {
             .help("name a plain file that you may read"),
         ]
     };
+    let one = |diagnostic: Diagnostic| vec![diagnostic];
     let missing = || std::io::Error::from(std::io::ErrorKind::NotFound);
     let predicate = files::read(&session.context.folder.join(&args.predicate))
         .and_then(|bytes| bytes.ok_or_else(missing))
@@ -36,6 +38,8 @@ pub fn run(session: &Session, args: &AttestArgs) -> Ended {
         })
         .map_err(|error| refuse(&args.predicate, &error))?;
     is_an_object(&args.predicate, &predicate)?;
+    // It starts while the files are read, and ends while its statement is written.
+    let mut attestor = Attestor::begin(&session.context).map_err(one)?;
     let (mut subjects, mut files) = (Vec::new(), Vec::new());
     for path in &args.files {
         let file = files::open(&session.context.folder.join(path))
@@ -59,14 +63,14 @@ pub fn run(session: &Session, args: &AttestArgs) -> Ended {
     let descriptors: Vec<_> = files.iter().map(|file| file.as_fd()).collect();
     let (target, name) = target(session, args);
     is_free(&target, &args.predicate_type)?;
-    let signed = match sign::ask(&session.context, &request, &descriptors)
-        .map_err(|diagnostic| vec![diagnostic])?
-    {
+    let signed = match attestor.ask(&request, &descriptors).map_err(one)? {
         Answer::Signed(signed) => signed,
         other => return Err(vec![sign::unexpected(other)]),
     };
     let folder = target.parent().unwrap_or(&session.context.folder);
+    let leaving = attestor.leave();
     lasting::write(folder, &name, signed.bundle.as_bytes())?;
+    leaving.wait().map_err(one)?;
     if session.global.json {
         report::document("attest", told(&target, &signed.key));
     } else if session.speaks() {

@@ -16,6 +16,7 @@ pub(crate) mod lasting;
 mod lock;
 mod log;
 mod man;
+mod parse;
 mod policy;
 mod run;
 mod schema;
@@ -29,9 +30,8 @@ mod version;
 
 pub use session::Session;
 
-use clap::Parser;
-
-use self::args::{Cli, Command};
+use self::args::Command;
+use crate::context;
 use crate::diagnostic::{Code, Diagnostic, Exit, exit_code};
 use crate::interrupt;
 use crate::report::{self, Style};
@@ -42,7 +42,7 @@ pub type Ended = Result<Exit, Vec<Diagnostic>>;
 /// Runs the command line and returns the exit code.
 pub fn main() -> u8 {
     interrupt::survive_size_limit();
-    let cli = match Cli::try_parse() {
+    let cli = match parse::parse(&context::words()) {
         Ok(cli) => cli,
         Err(error) => return usage::tell(&error),
     };

@@ -4,7 +4,7 @@
 //! shipped under a statement that is about other bytes. Writing is temporary file, flush, rename, so a
 //! reader sees the old file or the new one.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use model::{Blob, Digest, Name};
@@ -12,8 +12,13 @@ use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::sums::{SUMS_BYTES_MAX, SUMS_NAME, read_sums};
-use crate::persist::{self, Flush, PersistError, retry};
+use crate::persist::{self, Flush, Pending, PersistError, retry};
 use crate::store::{self, Store};
+
+/// Mode of a file that is no program.
+const PLAIN: u32 = 0o644;
+/// Mode of one that is.
+const EXECUTABLE: u32 = 0o755;
 
 /// The folder artifacts land in.
 #[derive(Debug)]
@@ -108,12 +113,9 @@ impl OutFolder {
         executable: bool,
         before: Option<&Digest>,
     ) -> Result<Landed, ExportError> {
-        let mode = if executable { 0o755 } else { 0o644 };
-        self.land_with(name, blob, mode, before, &|file| {
-            store
-                .copy_to(blob, file)
-                .map_err(|source| ExportError::Store { at: self.path_of(name), source })
-        })
+        let mode = if executable { EXECUTABLE } else { PLAIN };
+        let at = self.path_of(name);
+        self.land_with(name, blob, mode, before, &|file| copy(store, blob, file, &at))
     }
 
     /// Lands bytes, with mode 0644.
@@ -126,13 +128,9 @@ impl OutFolder {
         bytes: &[u8],
         before: Option<&Digest>,
     ) -> Result<Landed, ExportError> {
-        let write = |source| ExportError::Write {
-            at: self.path_of(name),
-            source: PersistError::Write { name: name.to_string(), source },
-        };
-        self.land_with(name, &Blob::of(bytes), 0o644, before, &|file| {
-            persist::write_all(file, bytes).map_err(write)
-        })
+        let at = self.path_of(name);
+        let fill = |file: BorrowedFd<'_>| write_bytes(name, bytes, file, &at);
+        self.land_with(name, &Blob::of(bytes), PLAIN, before, &fill)
     }
 
     /// Says whether the file of that name holds exactly those bytes with that mode.
@@ -201,15 +199,97 @@ impl OutFolder {
         blob: &Blob,
         mode: u32,
         before: Option<&Digest>,
-        fill: &dyn Fn(std::os::fd::BorrowedFd<'_>) -> Result<(), ExportError>,
+        fill: &Fill<'_>,
     ) -> Result<Landed, ExportError> {
-        if self.holds(name, blob, mode)? {
+        let Some(pending) = self.prepare(name, blob, mode, fill)? else {
             return Ok(Landed::Unchanged);
-        }
+        };
         let write = |source| ExportError::Write { at: self.path_of(name), source };
-        let pending = persist::Pending::create(self.fd.as_fd(), name.as_str()).map_err(write)?;
-        fill(pending.file())?;
         pending.publish(self.fd.as_fd(), name.as_str(), mode, Flush::Now).map_err(write)?;
         if before == Some(&blob.digest) { Ok(Landed::Restored) } else { Ok(Landed::Written) }
     }
+
+    /// Writes the file under a temporary name; none where it is there already.
+    fn prepare(
+        &self,
+        name: &Name,
+        blob: &Blob,
+        mode: u32,
+        fill: &Fill<'_>,
+    ) -> Result<Option<Pending<'_>>, ExportError> {
+        if self.holds(name, blob, mode)? {
+            return Ok(None);
+        }
+        let write = |source| ExportError::Write { at: self.path_of(name), source };
+        let pending = Pending::create(self.fd.as_fd(), name.as_str()).map_err(write)?;
+        fill(pending.file())?;
+        Ok(Some(pending))
+    }
+}
+
+/// Files of mode 0644 that land together: all of them are on the disk before the first has its name, and the
+/// folder is flushed once.
+#[derive(Debug)]
+pub struct Batch<'a> {
+    out: &'a OutFolder,
+    waiting: Vec<(String, u32, Pending<'a>)>,
+}
+
+impl<'a> Batch<'a> {
+    /// Begins one.
+    pub fn new(out: &'a OutFolder) -> Batch<'a> {
+        Batch { out, waiting: Vec::new() }
+    }
+
+    /// Adds an object of the store.
+    ///
+    /// # Errors
+    /// As [`OutFolder::land`]; nothing of the batch lands then.
+    pub fn add(&mut self, store: &Store, name: &Name, blob: &Blob) -> Result<(), ExportError> {
+        self.add_with(name, blob, &|file| copy(store, blob, file, &self.out.path_of(name)))
+    }
+
+    /// Adds bytes.
+    ///
+    /// # Errors
+    /// As [`OutFolder::land`]; nothing of the batch lands then.
+    pub fn add_bytes(&mut self, name: &Name, bytes: &[u8]) -> Result<(), ExportError> {
+        let at = self.out.path_of(name);
+        self.add_with(name, &Blob::of(bytes), &|file| write_bytes(name, bytes, file, &at))
+    }
+
+    fn add_with(&mut self, name: &Name, blob: &Blob, fill: &Fill<'_>) -> Result<(), ExportError> {
+        let pending = self.out.prepare(name, blob, PLAIN, fill)?;
+        self.waiting.extend(pending.map(|pending| (name.to_string(), PLAIN, pending)));
+        Ok(())
+    }
+
+    /// Lands them in the order in which they were added.
+    ///
+    /// # Errors
+    /// [`ExportError`]. Where a file could not be flushed, what was there before is untouched.
+    pub fn land(self) -> Result<(), ExportError> {
+        let write = |source| ExportError::Write { at: self.out.path.clone(), source };
+        persist::publish_all(self.out.fd.as_fd(), self.waiting).map_err(write)
+    }
+}
+
+/// Writes a file's content.
+type Fill<'a> = dyn Fn(BorrowedFd<'_>) -> Result<(), ExportError> + 'a;
+
+fn copy(store: &Store, blob: &Blob, file: BorrowedFd<'_>, at: &Path) -> Result<(), ExportError> {
+    let failed = |source| ExportError::Store { at: at.to_path_buf(), source };
+    store.copy_to(blob, file).map_err(failed)
+}
+
+fn write_bytes(
+    name: &Name,
+    bytes: &[u8],
+    file: BorrowedFd<'_>,
+    at: &Path,
+) -> Result<(), ExportError> {
+    persist::write_all(file, bytes).map_err(|source| ExportError::Write {
+        at: at.to_path_buf(),
+        source: PersistError::Write { name: name.to_string(), source },
+    })
 }

@@ -15,9 +15,9 @@ use super::before::Before;
 use super::beside;
 use super::build::{AskedFor, FinishedArtifact, Wish, project_key, stories};
 use super::freshness;
-use super::further;
 use super::prepare::Prepared;
 use super::signing::Decided;
+use super::sworn;
 use crate::artifacts::{self, Made};
 use crate::cli::{Session, lasting};
 use crate::diagnostic::{Code, Diagnostic, Exit, StepKey};
@@ -240,9 +240,12 @@ pub fn hand_over(job: &Job<'_>) -> Result<Handed, Vec<Diagnostic>> {
     let mut signed_now = None;
     if done {
         // A further statement that is asked for now is no change of what was there.
-        let changed = freshness::stale(&out, &made, &records, job.signing, job.wish, false);
+        let changed = match job.wish.attest.is_empty() && !job.wish.classic_link {
+            true => stale.clone(),
+            false => freshness::stale(&out, &made, &records, job.signing, job.wish, false),
+        };
         notes.extend(signed_anew(job, &out, &records, &changed, &before));
-        signed_now = sign_and_write(job, &out, &made, &mut records, &stale)?;
+        signed_now = sworn::sign_and_write(job, &out, &made, &mut records, &stale)?;
     } else if let Some(record) = records.first() {
         notes.extend(restore_inputs(job, &out, record, &before)?);
     }
@@ -422,66 +425,9 @@ fn run_facts(job: &Job<'_>) -> Result<RunFacts, Vec<Diagnostic>> {
     })
 }
 
-/// Exports the inputs, signs what is stale, and writes the evidence.
-fn sign_and_write(
-    job: &Job<'_>,
-    out: &OutFolder,
-    made: &[Made],
-    records: &mut [Record],
-    stale: &[usize],
-) -> Result<Option<String>, Vec<Diagnostic>> {
-    // This program is hashed while the inputs are packed and the disk is waited for: one after the other
-    // that was most of what a signature added to a build.
-    let (exported, kiln_digest) = std::thread::scope(|scope| {
-        let digest = sign::program_digest_meanwhile(scope).map_err(|one| vec![one])?;
-        stored(job)?;
-        let exported = export(job)?;
-        // The objects are on the disk before anything speaks of them.
-        job.store.sync().map_err(|error| vec![refusal::store(&error)])?;
-        Ok::<_, Vec<Diagnostic>>((exported, digest().map_err(|one| vec![one])?))
-    })?;
-    let inputs_name = inputs_name(job);
-    for record in records.iter_mut() {
-        let run = &mut record.observed.run;
-        run.kiln_digest = kiln_digest;
-        run.byproducts.push(evidence::inputs_byproduct(
-            &inputs_name,
-            exported.digest,
-            job.wish.inputs.as_str(),
-        ));
-        run.byproducts.sort();
-    }
-    let mut by = None;
-    if let Decided::With(signer) = job.signing {
-        let wanted: Vec<(&Record, &Made)> = stale
-            .iter()
-            .filter_map(|index| Some((records.get(*index)?, made.get(*index)?)))
-            .collect();
-        let link_by = signer.key().filter(|_| job.wish.classic_link);
-        let signed =
-            sign::sign(&job.session.context, job.store, &wanted, &job.wish.attest, link_by)
-                .map_err(|diagnostic| vec![diagnostic])?;
-        for ((_, made), signed) in wanted.iter().zip(&signed) {
-            by = Some(signed.by.clone());
-            further::forget(out, &made.artifact.name, &job.wish.attest);
-            further::forget_links(out, &made.artifact.name);
-            for (suffix, bytes) in beside::evidence_files(signed) {
-                land_bytes(out, &format!("{}{suffix}", made.artifact.name), bytes)?;
-            }
-            if let Some((name, bytes)) = &signed.link {
-                land_bytes(out, name, bytes)?;
-            }
-        }
-    }
-    if !made.is_empty() {
-        land_inputs(job, out, &exported)?;
-    }
-    Ok(by)
-}
-
 /// Stores the folders of the sources: a step whose result was found never brought them in, and the
 /// export names them.
-fn stored(job: &Job<'_>) -> Result<(), Vec<Diagnostic>> {
+pub(super) fn stored(job: &Job<'_>) -> Result<(), Vec<Diagnostic>> {
     for source in job.prepared.scanned.sources.values() {
         if let SourceContent::Folder(tree) = &source.content {
             job.store.put_tree(tree).map_err(|error| vec![refusal::store(&error)])?;
@@ -490,11 +436,11 @@ fn stored(job: &Job<'_>) -> Result<(), Vec<Diagnostic>> {
     Ok(())
 }
 
-fn inputs_name(job: &Job<'_>) -> String {
+pub(super) fn inputs_name(job: &Job<'_>) -> String {
     format!("{}.inputs", job.prepared.plan.name)
 }
 
-fn export(job: &Job<'_>) -> Result<Blob, Vec<Diagnostic>> {
+pub(super) fn export(job: &Job<'_>) -> Result<Blob, Vec<Diagnostic>> {
     inputs::export(job.store, &job.prepared.plan, &job.ends.ran, job.wish.inputs).map_err(|error| {
         let told = Diagnostic::new(Code::StoreUnusable, error.to_string());
         vec![refusal::with_causes(told, &error)]
@@ -502,8 +448,7 @@ fn export(job: &Job<'_>) -> Result<Blob, Vec<Diagnostic>> {
 }
 
 fn land_inputs(job: &Job<'_>, out: &OutFolder, exported: &Blob) -> Result<(), Vec<Diagnostic>> {
-    let name = Name::new(&inputs_name(job))
-        .map_err(|error| vec![Diagnostic::new(Code::Internal, error.to_string())])?;
+    let name = file_name(&inputs_name(job))?;
     out.land(job.store, &name, exported, false, None)
         .map(|_| ())
         .map_err(|error| vec![refusal::export(&error)])
@@ -563,9 +508,14 @@ fn lies_in(out: &OutFolder, name: &Name) -> bool {
     out.path_of(name).symlink_metadata().is_ok()
 }
 
+/// Returns the name of a file that is written beside an artifact.
+pub(super) fn file_name(name: &str) -> Result<Name, Vec<Diagnostic>> {
+    Name::new(name)
+        .map_err(|error| vec![Diagnostic::new(Code::WrongValue, format!("`{name}` {error}"))])
+}
+
 fn land_bytes(out: &OutFolder, name: &str, bytes: &[u8]) -> Result<Landed, Vec<Diagnostic>> {
-    let name = Name::new(name)
-        .map_err(|error| vec![Diagnostic::new(Code::WrongValue, format!("`{name}` {error}"))])?;
+    let name = file_name(name)?;
     out.land_bytes(&name, bytes, None).map_err(|error| vec![refusal::export(&error)])
 }
 

@@ -22,6 +22,7 @@ mod ready;
 mod select;
 mod signing;
 mod survey;
+mod sworn;
 
 pub use build::{AskedFor, Failed, Finished, FinishedArtifact, Mode, Wish, build};
 pub use pins::{GENERATED_BY, lock};

@@ -1,0 +1,85 @@
+//! Inputs exported, statements sworn to, and both written beside the artifacts.
+//!
+//! What takes long goes beside what else takes long: the attestor starts and this program is hashed while the
+//! inputs are packed and the disk is waited for, and the attestor ends while its statements are written. One
+//! after the other that was most of what a signature added to a build.
+
+use model::record::Record;
+
+use super::beside;
+use super::further;
+use super::hand_over::{Job, export, file_name, inputs_name, stored};
+use super::signing::Decided;
+use crate::artifacts::Made;
+use crate::diagnostic::Diagnostic;
+use crate::evidence;
+use crate::export::{Batch, ExportError, OutFolder};
+use crate::refusal;
+use crate::sign::{self, Attestor};
+
+/// Exports the inputs, signs what is stale, and writes the evidence. Returns who signed.
+pub fn sign_and_write(
+    job: &Job<'_>,
+    out: &OutFolder,
+    made: &[Made],
+    records: &mut [Record],
+    stale: &[usize],
+) -> Result<Option<String>, Vec<Diagnostic>> {
+    let one = |diagnostic: Diagnostic| vec![diagnostic];
+    let signer = match job.signing {
+        Decided::With(signer) if !stale.is_empty() => {
+            Some((signer, Attestor::begin(&job.session.context).map_err(one)?))
+        }
+        Decided::With(_) | Decided::Without(_) => None,
+    };
+    let (exported, kiln_digest) = std::thread::scope(|scope| {
+        let digest = sign::program_digest_meanwhile(scope).map_err(one)?;
+        stored(job)?;
+        let exported = export(job)?;
+        // The objects are on the disk before anything speaks of them.
+        job.store.sync().map_err(|error| vec![refusal::store(&error)])?;
+        Ok::<_, Vec<Diagnostic>>((exported, digest().map_err(one)?))
+    })?;
+    let inputs_name = inputs_name(job);
+    for record in records.iter_mut() {
+        let run = &mut record.observed.run;
+        run.kiln_digest = kiln_digest;
+        run.byproducts.push(evidence::inputs_byproduct(
+            &inputs_name,
+            exported.digest,
+            job.wish.inputs.as_str(),
+        ));
+        run.byproducts.sort();
+    }
+    let refuse = |error: ExportError| vec![refusal::export(&error)];
+    let mut batch = Batch::new(out);
+    let (mut by, mut leaving) = (None, None);
+    if let Some((signer, mut attestor)) = signer {
+        let wanted: Vec<(&Record, &Made)> = stale
+            .iter()
+            .filter_map(|index| Some((records.get(*index)?, made.get(*index)?)))
+            .collect();
+        let link_by = signer.key().filter(|_| job.wish.classic_link);
+        let signed = sign::sign(&mut attestor, job.store, &wanted, &job.wish.attest, link_by)
+            .map_err(one)?;
+        leaving = Some(attestor.leave());
+        for ((_, made), signed) in wanted.iter().zip(&signed) {
+            by = Some(signed.by.clone());
+            further::forget(out, &made.artifact.name, &job.wish.attest);
+            further::forget_links(out, &made.artifact.name);
+            for (suffix, bytes) in beside::evidence_files(signed) {
+                let name = file_name(&format!("{}{suffix}", made.artifact.name))?;
+                batch.add_bytes(&name, bytes).map_err(refuse)?;
+            }
+            if let Some((name, bytes)) = &signed.link {
+                batch.add_bytes(&file_name(name)?, bytes).map_err(refuse)?;
+            }
+        }
+    }
+    if !made.is_empty() {
+        batch.add(job.store, &file_name(&inputs_name)?, &exported).map_err(refuse)?;
+    }
+    batch.land().map_err(refuse)?;
+    leaving.map_or(Ok(()), |leaving| leaving.wait().map_err(one))?;
+    Ok(by)
+}
