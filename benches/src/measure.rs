@@ -34,6 +34,52 @@ pub fn in_turn(rounds: usize, actions: &mut [&mut dyn FnMut()]) -> Vec<Times> {
     sorted(times)
 }
 
+/// What one thing takes beyond another, in milliseconds: each pair is run in a row, every other one in reverse
+/// order, so that what slows a machine down for a while changes both.
+pub struct Beyond {
+    pub with: Times,
+    pub without: Times,
+    pairs: Vec<f64>,
+}
+
+impl Beyond {
+    /// Runs `rounds` pairs after one that does not count.
+    pub fn of(rounds: usize, with: &mut dyn FnMut(), without: &mut dyn FnMut()) -> Beyond {
+        let time = |action: &mut dyn FnMut()| {
+            let start = Instant::now();
+            action();
+            start.elapsed()
+        };
+        let (mut first, mut second) = (Vec::new(), Vec::new());
+        for round in 0..=rounds {
+            let (one, other) = if round % 2 == 0 {
+                let one = time(with);
+                (one, time(without))
+            } else {
+                let other = time(without);
+                (time(with), other)
+            };
+            if round > 0 {
+                first.push(one);
+                second.push(other);
+            }
+        }
+        let pair = |(one, other): (&Duration, &Duration)| one.as_secs_f64() - other.as_secs_f64();
+        let mut pairs: Vec<f64> = first.iter().zip(&second).map(pair).collect();
+        pairs.sort_unstable_by(f64::total_cmp);
+        let mut times = sorted(vec![first, second]).into_iter();
+        let (with, without) = (times.next().expect("the first"), times.next().expect("the second"));
+        Beyond { with, without, pairs }
+    }
+
+    /// Prints the difference of the pair in the middle, and that of the best of each.
+    pub fn told(&self, what: &str, aim: &str) {
+        let middle = self.pairs[self.pairs.len() / 2] * 1e3;
+        let best = (self.with.best().as_secs_f64() - self.without.best().as_secs_f64()) * 1e3;
+        figure(what, &format!("{middle:.3} ms ({best:.3} ms by the best)"), aim);
+    }
+}
+
 fn sorted(times: Vec<Vec<Duration>>) -> Vec<Times> {
     let sort = |mut times: Vec<Duration>| {
         times.sort_unstable();

@@ -108,9 +108,13 @@ pub fn builds(store: &Store, project: &Digest) -> Result<Vec<Build>, store::Erro
 }
 
 fn read_all(store: &Store, entries: &[store::RecordEntry]) -> Vec<Build> {
-    let read = |entry: &store::RecordEntry| store.read(&entry.record.digest, BUILD_BYTES_MAX).ok();
-    let bytes = entries.iter().filter_map(read);
-    bytes.filter_map(|bytes| serde_json::from_slice(&bytes).ok()).collect()
+    entries.iter().filter_map(|entry| read(store, entry)).collect()
+}
+
+/// Returns one build; none where it cannot be read any more.
+pub fn read(store: &Store, entry: &store::RecordEntry) -> Option<Build> {
+    let bytes = store.read(&entry.record.digest, BUILD_BYTES_MAX).ok()?;
+    serde_json::from_slice(&bytes).ok()
 }
 
 /// Returns the builds of all projects, newest first; one that cannot be read any more is left out.

@@ -64,6 +64,13 @@ impl<'a> Channel<'a> {
         Channel { socket, patience: Some(patience) }
     }
 
+    /// Says whether a request, or the end of them, is there already.
+    pub(super) fn is_asked(&self) -> bool {
+        let mut sockets = [PollFd::new(&self.socket, PollFlags::IN)];
+        let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+        !matches!(rustix::event::poll(&mut sockets, Some(&at_once)), Ok(0))
+    }
+
     /// Waits for the next request; none once the other side has closed.
     pub(super) fn receive(&mut self) -> Result<Option<Received>, ChannelError> {
         let deadline = self.deadline();

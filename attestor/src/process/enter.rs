@@ -24,6 +24,7 @@ use super::keyring::Keyring;
 use super::listen::{self, ListenError};
 use super::open_order::{self, AskError};
 use super::serve::{Asker, Places, answer};
+use crate::keys;
 
 /// Done.
 const EXIT_OK: u8 = 0;
@@ -145,6 +146,10 @@ fn serve(flags: &Flags) -> Result<(), EnterError> {
     forbid_processes().map_err(EnterError::Harden)?;
     let input = std::io::stdin();
     let mut channel = Channel::new(input.as_fd());
+    // Started before it is needed: what the first signature would wait for is done while nobody waits.
+    if !channel.is_asked() {
+        keys::rehearse();
+    }
     while let Some(request) = channel.receive().map_err(EnterError::Channel)? {
         let reply = answer(&places, Asker::Starter, request, now());
         channel.reply(&reply).map_err(EnterError::Channel)?;

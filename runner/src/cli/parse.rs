@@ -51,7 +51,7 @@ mod tests {
             "kiln build",
             "kiln build a b --sign -o out --attest scai,link -qq --json -C elsewhere --backend docker",
             "kiln build -j 3 --offline --matrix a=b --matrix c=d --no-cache --color never",
-            "kiln inspect hello --bundle b",
+            "kiln inspect hello",
             "kiln run --input a --output b/ --env K=V -- sh -c verify",
             "kiln verify build",
             "kiln verify hello --key k -v --bundle one --bundle two",

@@ -2,27 +2,42 @@
 //!
 //! Only told, never believed: whether a file is right is asked of its bytes.
 
+use std::cell::OnceCell;
+
 use model::digest::Digest;
 use model::record::Record;
 use model::relpath::Name;
 
 use crate::cli::args::InputsLevel;
 use crate::history::{self, Build};
-use crate::store::Store;
+use crate::store::{RecordEntry, Store};
 
-/// The earlier builds of a project, newest first.
+/// The earlier builds of a project. Each is read where it is looked at: there may be many, and most questions are
+/// answered by the newest.
 #[derive(Debug)]
-pub struct Before(Vec<Build>);
+pub struct Before<'a> {
+    store: &'a Store,
+    kept: Vec<(RecordEntry, OnceCell<Option<Build>>)>,
+}
 
-impl Before {
-    /// Reads them. What cannot be read says nothing.
-    pub fn read(store: &Store, project: &Digest) -> Before {
-        Before(history::builds(store, project).unwrap_or_default())
+impl<'a> Before<'a> {
+    /// Finds them. What cannot be read says nothing.
+    pub fn find(store: &'a Store, project: &Digest) -> Before<'a> {
+        let kept = store.records(project).unwrap_or_default();
+        Before { store, kept: kept.into_iter().map(|one| (one, OnceCell::new())).collect() }
+    }
+
+    /// Returns them, newest first.
+    fn builds(&self) -> impl Iterator<Item = &Build> {
+        let read = |entry: &RecordEntry| history::read(self.store, entry);
+        self.kept
+            .iter()
+            .filter_map(move |(entry, build)| build.get_or_init(|| read(entry)).as_ref())
     }
 
     /// Returns the bytes that the last build with artifacts landed under a name.
     pub fn artifact(&self, name: &Name) -> Option<&Digest> {
-        let last = self.0.iter().find(|build| !build.artifacts.is_empty())?;
+        let last = self.builds().find(|build| !build.artifacts.is_empty())?;
         let artifact = last.artifacts.iter().find(|artifact| artifact.name == name.as_str());
         artifact.map(|artifact| &artifact.blob.digest)
     }
@@ -31,7 +46,7 @@ impl Before {
     pub fn signed(&self, record: &Record, signer: &str, level: InputsLevel) -> bool {
         let name = &record.observed.subject.name;
         let made = |build: &&Build| build.artifacts.iter().any(|made| made.name == *name);
-        let Some(last) = self.0.iter().find(made) else { return false };
+        let Some(last) = self.builds().find(made) else { return false };
         let artifact = last.artifacts.iter().find(|artifact| artifact.name == *name);
         let by = artifact.and_then(|artifact| artifact.signed_by.as_deref());
         let said = last.records.iter().find(|said| said.observed.subject.name == *name);
@@ -44,14 +59,14 @@ impl Before {
     /// Returns what the last build of the same plan exported as `NAME.inputs`.
     pub fn inputs(&self, record: &Record, level: InputsLevel) -> Option<Digest> {
         let plan = byproduct(record, "plan.json");
-        let records = self.0.iter().flat_map(|build| &build.records);
+        let records = self.builds().flat_map(|build| &build.records);
         let mut same = records.filter(|one| plan.is_some() && byproduct(one, "plan.json") == plan);
         same.find_map(|one| inputs_of(one, Some(level)))
     }
 
     /// Says whether some build exported exactly this.
     pub fn exported(&self, digest: &Digest) -> bool {
-        let mut records = self.0.iter().flat_map(|build| &build.records);
+        let mut records = self.builds().flat_map(|build| &build.records);
         records.any(|one| inputs_of(one, None) == Some(*digest))
     }
 }

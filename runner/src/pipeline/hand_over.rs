@@ -225,6 +225,7 @@ pub struct Job<'a> {
 /// # Errors
 /// Everything that cannot be made, signed or written; what was there before is then still there.
 pub fn hand_over(job: &Job<'_>) -> Result<Handed, Vec<Diagnostic>> {
+    let attestor = sworn::begin(job)?;
     // 1. Artifacts and Records.
     let made = artifacts::make(job.store, &job.prepared.plan, &job.ends.ran)
         .map_err(|error| vec![error])?;
@@ -232,7 +233,7 @@ pub fn hand_over(job: &Job<'_>) -> Result<Handed, Vec<Diagnostic>> {
     let out = OutFolder::open(&folder).map_err(|error| vec![refusal::export(&error)])?;
     let mut records = records(job, &made)?;
     // 2. Whose evidence is stale.
-    let before = Before::read(job.store, &project_key(job.project));
+    let before = Before::find(job.store, &project_key(job.project));
     let stale = freshness::stale(&out, &made, &records, job.signing, job.wish, true);
     let done = job.ends.ran.values().any(|ran| !ran.cached) || !stale.is_empty();
     // 3. Evidence.
@@ -245,7 +246,7 @@ pub fn hand_over(job: &Job<'_>) -> Result<Handed, Vec<Diagnostic>> {
             false => freshness::stale(&out, &made, &records, job.signing, job.wish, false),
         };
         notes.extend(signed_anew(job, &out, &records, &changed, &before));
-        signed_now = sworn::sign_and_write(job, &out, &made, &mut records, &stale)?;
+        signed_now = sworn::sign_and_write(job, &out, &made, &mut records, &stale, attestor)?;
     } else if let Some(record) = records.first() {
         notes.extend(restore_inputs(job, &out, record, &before)?);
     }
@@ -352,7 +353,7 @@ fn put(
     job: &Job<'_>,
     out: &OutFolder,
     made: &[Made],
-    before: &Before,
+    before: &Before<'_>,
     done: bool,
 ) -> Result<Vec<String>, Vec<Diagnostic>> {
     let mut notes = Vec::new();
@@ -459,7 +460,7 @@ fn restore_inputs(
     job: &Job<'_>,
     out: &OutFolder,
     record: &Record,
-    before: &Before,
+    before: &Before<'_>,
 ) -> Result<Option<String>, Vec<Diagnostic>> {
     let Ok(name) = Name::new(&inputs_name(job)) else { return Ok(None) };
     let there = freshness::digest(out, &name);
@@ -487,7 +488,7 @@ fn signed_anew(
     out: &OutFolder,
     records: &[Record],
     stale: &[usize],
-    before: &Before,
+    before: &Before<'_>,
 ) -> Vec<String> {
     let Decided::With(signer) = job.signing else { return Vec::new() };
     let told = |record: &Record| {

@@ -1,7 +1,7 @@
 //! Inputs exported, statements sworn to, and both written beside the artifacts.
 //!
-//! What takes long goes beside what else takes long: the attestor starts and this program is hashed while the
-//! inputs are packed and the disk is waited for, and the attestor ends while its statements are written. One
+//! What takes long goes beside what else takes long: the attestor starts while the artifacts are made, this program
+//! is hashed while the inputs are packed and the disk is waited for, and the attestor ends while its statements are written. One
 //! after the other that was most of what a signature added to a build.
 
 use model::record::Record;
@@ -17,6 +17,18 @@ use crate::export::{Batch, ExportError, OutFolder};
 use crate::refusal;
 use crate::sign::{self, Attestor};
 
+/// Begins with an attestor where something ran, so that there will be something to sign; where all was found,
+/// most often there is not.
+pub fn begin<'a>(job: &Job<'a>) -> Result<Option<Attestor<'a>>, Vec<Diagnostic>> {
+    let ran = job.ends.ran.values().any(|ran| !ran.cached);
+    match job.signing {
+        Decided::With(_) if ran => {
+            Attestor::begin(&job.session.context).map(Some).map_err(|one| vec![one])
+        }
+        Decided::With(_) | Decided::Without(_) => Ok(None),
+    }
+}
+
 /// Exports the inputs, signs what is stale, and writes the evidence. Returns who signed.
 pub fn sign_and_write(
     job: &Job<'_>,
@@ -24,13 +36,18 @@ pub fn sign_and_write(
     made: &[Made],
     records: &mut [Record],
     stale: &[usize],
+    begun: Option<Attestor<'_>>,
 ) -> Result<Option<String>, Vec<Diagnostic>> {
     let one = |diagnostic: Diagnostic| vec![diagnostic];
-    let signer = match job.signing {
-        Decided::With(signer) if !stale.is_empty() => {
+    let signer = match (job.signing, begun) {
+        (Decided::With(signer), Some(attestor)) if !stale.is_empty() => Some((signer, attestor)),
+        (Decided::With(signer), None) if !stale.is_empty() => {
             Some((signer, Attestor::begin(&job.session.context).map_err(one)?))
         }
-        Decided::With(_) | Decided::Without(_) => None,
+        (_, begun) => {
+            begun.map_or(Ok(()), |idle| idle.leave().wait()).map_err(one)?;
+            None
+        }
     };
     let (exported, kiln_digest) = std::thread::scope(|scope| {
         let digest = sign::program_digest_meanwhile(scope).map_err(one)?;
