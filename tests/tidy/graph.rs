@@ -62,7 +62,7 @@ const LINES: [(&str, usize, usize); 5] = [
     ("sandbox", 5_200, 10_950),
     ("fetch", 3_200, 3_200),
     ("attestor", 3_400, 13_250),
-    ("runner", 4_800, 25_200),
+    ("runner", 4_800, 25_600),
 ];
 
 #[derive(Debug)]
