@@ -16,7 +16,9 @@ use crate::bundle::{self, Attestation, EvidenceError};
 use crate::claims::{self, ClaimsError, Dependency, Statement};
 use crate::dsse;
 use crate::predicate;
+use crate::sigstore;
 use crate::strict_json::{self, Caps};
+use crate::vsa;
 
 /// Tools worth naming in one sentence: the name in a purl up to its version suffix, and what people
 /// call it.
@@ -51,7 +53,35 @@ pub enum Told {
         subjects: Vec<ToldSubject>,
         /// What a predicate of ours says, each line with its name; empty for any other.
         says: Vec<(String, String)>,
+        /// Who is named as the signer.
+        #[serde(flatten)]
+        signer: NamedSigner,
     },
+}
+
+/// Who is named as the signer, and when it is said to have signed. Nothing of it is checked.
+#[derive(Clone, Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NamedSigner {
+    /// The key that the bundle names: `SHA256:…`.
+    pub named_key: Option<String>,
+    /// Whom its certificate names.
+    pub named_identity: Option<NamedIdentity>,
+    /// Whether a certificate is there, readable or not.
+    pub has_certificate: bool,
+    /// When, RFC 3339, by a log's entry or a timestamp.
+    pub signed_at: Option<String>,
+    /// Whether a log entry lies in the bundle.
+    pub has_log_entry: bool,
+}
+
+/// Whom a certificate names; escaped.
+#[derive(Clone, Debug, Serialize)]
+pub struct NamedIdentity {
+    /// Its subject.
+    pub subject: String,
+    /// Who vouched for it.
+    pub issuer: String,
 }
 
 /// A file that the statement speaks for.
@@ -113,10 +143,9 @@ pub struct Story {
     pub byproducts: Vec<ToldFile>,
     /// The rest of `runDetails`: limits, host, claims of a CI.
     pub more: serde_json::Map<String, Value>,
-    /// The key that the bundle names, unsigned: `SHA256:…`.
-    pub named_key: Option<String>,
-    /// Whether a log entry lies in the bundle, unread.
-    pub has_log_entry: bool,
+    /// Who is named as the signer.
+    #[serde(flatten)]
+    pub signer: NamedSigner,
 }
 
 /// The source.
@@ -276,9 +305,22 @@ fn story(
         finished: statement.finished,
         invocation: statement.invocation,
         internal_parameters: statement.internal_parameters,
-        named_key: attestation.hint.as_ref().map(|hint| format!("SHA256:{hint}")),
-        has_log_entry: attestation.has_log_entry(),
+        signer: signer(attestation),
     })
+}
+
+fn signer(attestation: &Attestation) -> NamedSigner {
+    let claimed = attestation.whole.as_deref().map(sigstore::claimed).unwrap_or_default();
+    let signed = claimed.signed.and_then(|time| jiff::Timestamp::from_second(time).ok());
+    NamedSigner {
+        named_key: attestation.hint.as_ref().map(|hint| format!("SHA256:{hint}")),
+        named_identity: claimed
+            .identity
+            .map(|one| NamedIdentity { subject: one.subject, issuer: one.issuer }),
+        has_certificate: attestation.certificate,
+        signed_at: signed.map(|time| time.to_string()),
+        has_log_entry: attestation.has_log_entry(),
+    }
 }
 
 fn subjects(statement: &Statement) -> Vec<ToldSubject> {
@@ -393,9 +435,13 @@ fn other(attestation: &Attestation) -> Told {
         says: value
             .get("predicateType")
             .and_then(Value::as_str)
-            .and_then(|kind| predicate::told::told(kind, value.get("predicate")?))
+            .and_then(|kind| match kind {
+                vsa::PREDICATE_TYPE => vsa::told(payload),
+                _ => predicate::told::told(kind, value.get("predicate")?),
+            })
             .or_else(|| predicate::told::classic(&value))
             .unwrap_or_default(),
+        signer: signer(attestation),
     }
 }
 

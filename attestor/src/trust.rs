@@ -40,8 +40,9 @@
 //!
 //! `edit` adds, removes and revokes without touching the rest of the text.
 //!
-//! Validity is compared with the time given to `verify`: a plain key comes without a trusted time of
-//! signing, so an entry that ended refuses old statements too. Does no I/O and reads no clock.
+//! Validity of a key is compared with the time given to `verify`: a plain key comes without a trusted time of
+//! signing, so an entry that ended refuses old statements too. That of an identity is compared with the trusted
+//! times of signing; a revocation holds whenever it was signed. Does no I/O and reads no clock.
 //! Source: SLSA v1.2, verifying artifacts, step 1; decision 23.
 
 use std::fmt;
@@ -52,6 +53,7 @@ use serde::Deserialize;
 
 use crate::builder::{BuilderId, ConfigError};
 use crate::public_key::{KeyError, KeyId, PublicKey};
+use crate::signed_by::{Role, SignedBy};
 
 pub mod edit;
 
@@ -119,10 +121,21 @@ pub struct Entry {
     pub revoked: Option<i64>,
 }
 
+/// Where an entry stands, as messages say it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EntryPlace {
+    /// What people call it, escaped.
+    pub name: String,
+    /// The line of the trust file in which it begins, from 1; none where it was not read from a file.
+    pub line: Option<usize>,
+}
+
 /// All entries.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Trust {
     entries: Vec<Entry>,
+    /// In which line each begins.
+    lines: Vec<usize>,
 }
 
 /// Why a trust file is refused. A file that is refused trusts nobody.
@@ -225,7 +238,7 @@ pub enum TrustError {
 #[serde(deny_unknown_fields)]
 struct TrustIn {
     #[serde(default)]
-    trust: Vec<EntryIn>,
+    trust: Vec<toml::Spanned<EntryIn>>,
 }
 
 #[derive(Deserialize)]
@@ -265,6 +278,13 @@ impl Level {
     }
 }
 
+impl fmt::Display for EntryPlace {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "entry `{}`", self.name)?;
+        self.line.map_or(Ok(()), |line| write!(out, " in line {line} of trust.toml"))
+    }
+}
+
 impl fmt::Display for Level {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(out, "L{}", self.number())
@@ -274,7 +294,7 @@ impl fmt::Display for Level {
 impl Trust {
     /// Returns these entries as a whole.
     pub fn of(entries: Vec<Entry>) -> Trust {
-        Trust { entries }
+        Trust { entries, lines: Vec::new() }
     }
 
     /// Reads `trust.toml`. An empty file trusts nobody.
@@ -291,9 +311,20 @@ impl Trust {
         if wire.trust.len() > ENTRIES_MAX {
             return Err(TrustError::Entries { got: wire.trust.len() });
         }
+        let line_of = |at: usize| text[..at].bytes().filter(|byte| *byte == b'\n').count() + 1;
+        let lines = wire.trust.iter().map(|one| line_of(one.span().start)).collect();
         let entries = wire.trust.into_iter().enumerate();
-        let entries = entries.map(|(index, one)| one.check(index + 1)).collect::<Result<_, _>>()?;
-        Ok(Trust { entries })
+        let entries = entries.map(|(index, one)| one.into_inner().check(index + 1));
+        Ok(Trust { entries: entries.collect::<Result<_, _>>()?, lines })
+    }
+
+    /// Returns where one of the entries stands.
+    pub fn place_of(&self, entry: &Entry) -> EntryPlace {
+        let index = self.entries.iter().position(|one| std::ptr::eq(one, entry));
+        EntryPlace {
+            name: model::text::escape(entry.name.as_bytes()),
+            line: index.and_then(|index| self.lines.get(index)).copied(),
+        }
     }
 
     /// Returns the entries, in the order of the file.
@@ -365,7 +396,7 @@ impl EntryIn {
                 let all = [("identity", Some(identity)), ("issuer", Some(issuer))];
                 let all = all.into_iter().chain([("source-repository", repository.as_ref())]);
                 for (member, text) in all {
-                    if text.is_some_and(|text| text.is_empty() || text.contains(is_unsafe)) {
+                    if text.is_some_and(|text| !is_exact(text)) {
                         return Err(TrustError::Identity { entry, member });
                     }
                 }
@@ -378,6 +409,11 @@ impl EntryIn {
             _ => Err(TrustError::Who { entry }),
         }
     }
+}
+
+/// Says whether a text can name an identity or an issuer: every letter stands for itself.
+pub(crate) fn is_exact(text: &str) -> bool {
+    !text.is_empty() && !text.contains(is_unsafe)
 }
 
 /// Says whether a letter would need escaping in the file.
@@ -410,13 +446,29 @@ impl Entry {
         }
     }
 
-    /// Says whether people mean this entry by `word`: its name, its key's fingerprint or its identity.
+    /// Returns whose signature it is about, as messages name them.
+    pub fn signer(&self) -> SignedBy {
+        match &self.who {
+            Who::Key(key) => SignedBy::Key(key.id()),
+            Who::Identity(one) => SignedBy::Identity(crate::sigstore::Identity {
+                subject: one.identity.clone(),
+                issuer: one.issuer.clone(),
+            }),
+        }
+    }
+
+    pub(crate) fn role(&self) -> Role<'_> {
+        match &self.speaks_for {
+            SpeaksFor::Builder(id) => Role::Builder(id.as_str()),
+            SpeaksFor::Verifier(id) => Role::Verifier(id.as_str()),
+        }
+    }
+
+    /// Says whether people mean this entry by `word`: its name, its key's fingerprint, its identity, or the
+    /// identity with its issuer in brackets behind it.
     pub fn is_called(&self, word: &str) -> bool {
-        let signer = match &self.who {
-            Who::Key(key) => key.id().to_string(),
-            Who::Identity(identity) => identity.identity.clone(),
-        };
-        self.name == word || signer == word
+        let is_identity = matches!(&self.who, Who::Identity(one) if one.identity == word);
+        self.name == word || is_identity || self.signer().to_string() == word
     }
 
     /// Says whether it is believed at a time, in seconds since 1970: begun, not ended, not revoked.

@@ -9,6 +9,7 @@ use crate::bundle::EvidenceError;
 use crate::claims::ClaimsError;
 use crate::policy::Broken;
 use crate::sigstore::{Kind, SigstoreError};
+use crate::trust::EntryPlace;
 
 /// What was looked at, in the order in which it is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -109,11 +110,13 @@ pub enum Reason {
         named: Option<String>,
     },
     /// It is signed with a certificate, and no identity was named.
-    #[error("it is signed with a certificate, and you named no identity to believe")]
+    #[error("it is signed with a certificate, and no identity is named or has an entry")]
     NoIdentity,
     /// The certificate is for an identity that no trust entry names.
     #[error("it is signed by an identity you have not accepted")]
     UnknownIdentity {
+        /// The identities that have entries, and where.
+        expected: String,
         /// Whom the certificate names and who vouched, escaped.
         got: String,
     },
@@ -127,7 +130,7 @@ pub enum Reason {
         wanted: String,
     },
     /// An identity was named, and a plain key signed.
-    #[error("it is signed with a plain key, which no certificate gives to an identity")]
+    #[error("it comes without a certificate, so no identity is known to have signed it")]
     NoCertificate {
         /// The identity that was named, escaped.
         wanted: String,
@@ -176,29 +179,49 @@ pub enum Reason {
         /// The subjects', escaped.
         got: String,
     },
-    /// The key is believed, but not for this builder.
-    #[error("the key is not trusted for this builder")]
+    /// The signer is believed, but not for this builder or verifier.
+    #[error("the {who} is not trusted for this {role}")]
     Builder {
-        /// The builders it is trusted for.
+        /// `key` or `identity`.
+        who: &'static str,
+        /// `builder` or `verifier`.
+        role: &'static str,
+        /// What it is trusted for, and by which entries.
         expected: String,
         /// The statement's, escaped.
         got: String,
     },
     /// The entry begins later.
-    #[error("the key is not yet valid")]
+    #[error("the {who} is not yet valid")]
     NotYetValid {
+        /// `key` or `identity`.
+        who: &'static str,
+        /// The entry.
+        entry: EntryPlace,
         /// From when on, in seconds since 1970.
         from: i64,
+        /// When it was signed, where that is sworn to; else now counts.
+        signed: Option<i64>,
     },
     /// The entry has ended.
-    #[error("the key is no longer valid")]
+    #[error("the {who} is no longer valid")]
     Expired {
+        /// `key` or `identity`.
+        who: &'static str,
+        /// The entry.
+        entry: EntryPlace,
         /// Until when, in seconds since 1970.
         until: i64,
+        /// When it was signed, where that is sworn to; else now counts.
+        signed: Option<i64>,
     },
     /// The entry was revoked.
-    #[error("the key was revoked")]
+    #[error("the {who} was revoked")]
     Revoked {
+        /// `key` or `identity`.
+        who: &'static str,
+        /// The entry.
+        entry: EntryPlace,
         /// When, in seconds since 1970.
         since: i64,
     },
@@ -325,10 +348,15 @@ impl Reason {
             jiff::Timestamp::from_second(*seconds)
                 .map_or_else(|_| seconds.to_string(), |time| time.to_string())
         };
+        let signing = |signed: &Option<i64>| match signed {
+            Some(signed) => format!("signed {}", time(signed)),
+            None => "now".to_owned(),
+        };
         let pair = |expected: &str, got: &str| Some((expected.to_owned(), got.to_owned()));
         match self {
             Reason::Digest { expected, got }
-            | Reason::Builder { expected, got }
+            | Reason::Builder { expected, got, .. }
+            | Reason::UnknownIdentity { expected, got }
             | Reason::Source { expected, got }
             | Reason::Summary { expected, got, .. }
             | Reason::Manifest { expected, got } => pair(expected, got),
@@ -345,15 +373,19 @@ impl Reason {
                     |key| format!("{key}, or so the file says"),
                 ),
             )),
-            Reason::NotYetValid { from } => pair(&format!("a time from {} on", time(from)), "now"),
-            Reason::Expired { until } => pair(&format!("a time until {}", time(until)), "now"),
-            Reason::Revoked { since } => {
-                pair("a key in force", &format!("revoked {}", time(since)))
+            Reason::NotYetValid { entry, from, signed, .. } => {
+                pair(&format!("a time from {} on, by {entry}", time(from)), &signing(signed))
+            }
+            Reason::Expired { entry, until, signed, .. } => {
+                pair(&format!("a time until {}, by {entry}", time(until)), &signing(signed))
+            }
+            Reason::Revoked { who, entry, since } => {
+                let (a, got) = (if *who == "key" { "a" } else { "an" }, time(since));
+                pair(&format!("{a} {who} in force"), &format!("revoked {got}, by {entry}"))
             }
             Reason::Sigstore(error) => error.compared.clone(),
-            Reason::UnknownIdentity { got } => pair("an identity of trust.toml", got),
             Reason::NoKey { wanted } => pair(wanted, "a certificate"),
-            Reason::NoCertificate { wanted } => pair(wanted, "a plain key"),
+            Reason::NoCertificate { wanted } => pair(wanted, "no certificate"),
             Reason::Evidence(_)
             | Reason::NoIdentity
             | Reason::NoRoot
@@ -369,36 +401,81 @@ impl Reason {
         }
     }
 
+    /// Returns the entry of the trust file that is to blame, where one is.
+    pub fn entry(&self) -> Option<&EntryPlace> {
+        match self {
+            Reason::NotYetValid { entry, .. }
+            | Reason::Expired { entry, .. }
+            | Reason::Revoked { entry, .. } => Some(entry),
+            _ => None,
+        }
+    }
+
+    /// Returns it in one line, with what was expected and what was got.
+    pub fn whole(&self) -> String {
+        match self.compared() {
+            Some((expected, got)) => format!("{self}: expected {expected}, got {got}"),
+            None => self.to_string(),
+        }
+    }
+
     /// Returns one thing to do about it, where there is one.
     pub fn help(&self) -> Option<&'static str> {
         match self {
+            Reason::Signer { named: None, .. } => Some(
+                "get the builder's public key from its owner by another road and give it with --key, or \
+                 add it to trust.toml; if a certificate signed, give the bundle, which has it:  \
+                 --bundle FILE.sigstore.json",
+            ),
             Reason::Signer { .. } => Some(
                 "get the builder's public key from its owner by another road and give it with --key, \
                  or add it to trust.toml",
             ),
             Reason::NoIdentity | Reason::UnknownIdentity { .. } | Reason::NoKey { .. } => Some(
                 "name who may have signed, as its owner tells you by another road:  \
-                 --identity ID --issuer URL",
+                 --identity ID --issuer URL, or for good:  kiln trust add --identity ID --issuer URL \
+                 --builder-id URI",
             ),
-            Reason::NoRoot => Some("give the instance's trusted root:  --trusted-root F"),
-            Reason::NoCertificate { .. } => Some("give the builder's public key:  --key F"),
+            Reason::NoRoot => Some(
+                "give the instance's trusted root:  --trusted-root F, or lay it as trusted_root.json \
+                 beside trust.toml",
+            ),
+            Reason::NoCertificate { .. } => Some(
+                "give the bundle, which has the certificate:  --bundle FILE.sigstore.json, or if a key signed \
+                 it, that key:  --key F",
+            ),
             Reason::Sigstore(error) => match error.kind {
                 Kind::Identity => Some("it was signed by somebody else; ask who should have"),
                 Kind::Certificate | Kind::Log | Kind::Time => Some(
                     "if it comes from another instance of Sigstore, give that one's root:  \
-                     --trusted-root F",
+                     --trusted-root F, or lay it as trusted_root.json beside trust.toml",
                 ),
                 Kind::Malformed | Kind::Signature | Kind::Artifact => {
                     Some("get file and bundle again from where they were published")
                 }
             },
-            Reason::Builder { .. } => Some(
+            Reason::Builder { who: "key", role: "builder", .. } => Some(
                 "believe this key for this builder as well, if you mean it:  \
                      kiln trust add KEYFILE --builder-id URI",
             ),
-            Reason::Expired { .. } | Reason::NotYetValid { .. } | Reason::Revoked { .. } => {
-                Some("ask the builder's owner for a file signed with a key in force")
-            }
+            Reason::Builder { who: "key", .. } => Some(
+                "believe this key for this verifier as well, if you mean it:  \
+                     kiln trust add KEYFILE --verifier-id URI",
+            ),
+            Reason::Builder { role: "builder", .. } => Some(
+                "believe this identity for this builder as well, if you mean it:  \
+                     kiln trust add --identity ID --issuer URL --builder-id URI",
+            ),
+            Reason::Builder { .. } => Some(
+                "believe this identity for this verifier as well, if you mean it:  \
+                     kiln trust add --identity ID --issuer URL --verifier-id URI",
+            ),
+            Reason::Expired { who, .. }
+            | Reason::NotYetValid { who, .. }
+            | Reason::Revoked { who, .. } => Some(match *who {
+                "key" => "ask the builder's owner for a file signed with a key in force",
+                _ => "ask the builder's owner for a file signed by an identity in force",
+            }),
             Reason::Policy(broken) => Some(broken.help),
             Reason::Broken { .. } | Reason::Digest { .. } => {
                 Some("get file and bundle again from where they were published")

@@ -35,10 +35,10 @@ use crate::predicate::provenance::{
     BUILD_PARAMETERS, BUILD_TYPE_BUILD, BUILD_TYPE_RUN, RUN_PARAMETERS,
 };
 use crate::public_key::PublicKey;
-use crate::signed_by::ConfirmedBy;
 pub use crate::signed_by::SignedBy;
-use crate::sigstore::{self, Identity, Root, SigstoreError};
-use crate::trust::{Entry, Level, Trust};
+use crate::signed_by::{self, ConfirmedBy, Role};
+use crate::sigstore::{self, Identity, Root};
+use crate::trust::{Level, Trust};
 use crate::verdict::{Check, Outcome, Reason, Refusal, Subject};
 
 /// The file that is to be believed.
@@ -156,7 +156,7 @@ pub(crate) fn judge_each(
         checks.refusal()
     })?;
     let judged = attestations.into_iter().map(|attestation| {
-        let judged = judge(artifact, &attestation, evidence, expected, now);
+        let judged = judge(artifact, &attestation, evidence.manifest, expected, now);
         (attestation, judged)
     });
     Ok(judged.collect())
@@ -186,19 +186,19 @@ pub fn names(
             .is_ok_and(|subjects| subjects.iter().any(|one| one.digest == Some(*digest)))
 }
 
-/// Judges one envelope alone.
-fn judge(
+/// Judges one envelope alone; `manifest` is the content of `X.dependencies.json`, where it is at hand.
+pub(crate) fn judge(
     artifact: &Artifact<'_>,
     attestation: &Attestation,
-    evidence: &Evidence<'_>,
+    manifest: Option<&[u8]>,
     expected: &Expected<'_>,
     now: i64,
 ) -> Result<Verified<Statement>, Refusal> {
     let mut checks = Checks::default();
     // 2. The signature.
-    let confirmed = match confirm(artifact, attestation, expected) {
+    let confirmed = match signed_by::confirm(artifact, attestation, expected) {
         Ok(confirmed) => confirmed,
-        Err(reason) => return Err(checks.stop(subject_of(&reason), reason)),
+        Err(reason) => return Err(checks.stop(signed_by::subject_of(&reason), reason)),
     };
     checks.ok(Subject::Signature, confirmed.to_string());
     // 3. The statement.
@@ -210,9 +210,10 @@ fn judge(
     // 4. The digest.
     checks.add(Subject::Digest, check_digest(artifact, &statement));
     // 5. The builder.
-    let level = match check_builder(&confirmed, &statement, expected, now) {
-        Ok((level, detail)) => {
-            checks.ok(Subject::Builder, detail);
+    let role = Role::Builder(&statement.builder);
+    let level = match confirmed.believed(role, expected, now) {
+        Ok((level, by)) => {
+            checks.ok(Subject::Builder, format!("{}{by}", escape(statement.builder.as_bytes())));
             level
         }
         Err(reason) => {
@@ -226,12 +227,9 @@ fn judge(
         None => checks.skip(Subject::Source, crate::expected_source::describe(&statement)),
     }
     // 7. Hermetic.
-    checks.add(Subject::Hermetic, check_hermetic(&statement, evidence.manifest));
+    checks.add(Subject::Hermetic, check_hermetic(&statement, manifest));
     // 8. The log.
-    match log_detail(&confirmed, attestation) {
-        Ok(detail) => checks.ok(Subject::Log, detail),
-        Err(detail) => checks.skip(Subject::Log, detail),
-    }
+    checks.log(&confirmed, attestation);
     if checks.any_failed {
         return Err(checks.refusal());
     }
@@ -242,101 +240,6 @@ fn judge(
         level,
         checks: checks.list,
     })
-}
-
-/// Step 2.
-fn confirm<'a>(
-    artifact: &Artifact<'_>,
-    attestation: &Attestation,
-    expected: &Expected<'a>,
-) -> Result<ConfirmedBy<'a>, Reason> {
-    if attestation.certificate {
-        return certificate(artifact, attestation, expected);
-    }
-    if let Some(identity) = expected.identity {
-        return Err(Reason::NoCertificate { wanted: escape(identity.subject.as_bytes()) });
-    }
-    let key = signer(attestation, expected)?;
-    let vouched = match (expected.root, &attestation.whole) {
-        (Some(root), Some(bundle)) => {
-            let signed = sigstore::Signed::Digest(artifact.digest);
-            let found = root.check(bundle, signed, sigstore::Wanted::Key(key));
-            Some(found.map_err(|error| sigstore_reason(artifact, error))?)
-        }
-        _ => None,
-    };
-    Ok(ConfirmedBy::Key(key, vouched))
-}
-
-/// Step 2, with a certificate: the identity is the verifier's, and so is the root.
-fn certificate<'a>(
-    artifact: &Artifact<'_>,
-    attestation: &Attestation,
-    expected: &Expected<'a>,
-) -> Result<ConfirmedBy<'a>, Reason> {
-    if let Some(key) = expected.key {
-        return Err(Reason::NoKey { wanted: key.id().to_string() });
-    }
-    if expected.identity.is_none() && !expected.trust.names_identities() {
-        return Err(Reason::NoIdentity);
-    }
-    let (Some(root), Some(bundle)) = (expected.root, &attestation.whole) else {
-        return Err(Reason::NoRoot);
-    };
-    let signed = sigstore::Signed::Digest(artifact.digest);
-    let found = match expected.identity {
-        Some(wanted) => root.check(bundle, signed, sigstore::Wanted::Identity(wanted)),
-        // Whose it is, is decided below, against every entry.
-        None => root.check_anyone(bundle, signed),
-    };
-    let found = found.map_err(|error| sigstore_reason(artifact, error))?;
-    let identity = found.identity.clone().ok_or(Reason::NoIdentity)?;
-    let by = ConfirmedBy::Certificate(identity, found);
-    if expected.identity.is_none() && by.entries(expected.trust).is_empty() {
-        return Err(Reason::UnknownIdentity { got: by.signer().to_string() });
-    }
-    Ok(by)
-}
-
-fn sigstore_reason(artifact: &Artifact<'_>, error: SigstoreError) -> Reason {
-    if error.kind == sigstore::Kind::Artifact {
-        let got = "subjects that all have another".to_owned();
-        return Reason::Digest { expected: artifact.digest.to_string(), got };
-    }
-    Reason::Sigstore(error)
-}
-
-/// Returns which check a reason of step 2 belongs to.
-fn subject_of(reason: &Reason) -> Subject {
-    match reason {
-        Reason::Digest { .. } => Subject::Digest,
-        Reason::Sigstore(error) if error.kind == sigstore::Kind::Log => Subject::Log,
-        _ => Subject::Signature,
-    }
-}
-
-/// Step 2: finds the key that made the signature among those that are believed.
-fn signer<'a>(attestation: &Attestation, expected: &Expected<'a>) -> Result<&'a PublicKey, Reason> {
-    let mut keys: Vec<&PublicKey> = match expected.key {
-        Some(key) => vec![key],
-        None => expected.trust.entries().iter().filter_map(Entry::key).collect(),
-    };
-    keys.sort_by_cached_key(|key| (Some(key.id().hint()) != attestation.hint, key.id()));
-    keys.dedup_by_key(|key| key.id());
-    let signed_bytes = attestation.envelope.signed_bytes();
-    let signature = attestation.envelope.signature();
-    if let Some(key) = keys.iter().find(|key| key.check(&signed_bytes, signature).is_ok()) {
-        return Ok(key);
-    }
-    let is_named = |key: &&&PublicKey| Some(key.id().hint()) == attestation.hint;
-    match keys.iter().find(is_named) {
-        Some(key) => Err(Reason::Broken { key: key.id().to_string() }),
-        None => {
-            let named = attestation.hint.as_ref();
-            let named = named.map(|hint| format!("SHA256:{}", escape(hint.as_bytes())));
-            Err(Reason::Signer { tried: keys.len(), named })
-        }
-    }
 }
 
 /// Step 3: reads the payload and refuses every parameter that the build type does not name.
@@ -382,56 +285,6 @@ fn check_digest(artifact: &Artifact<'_>, statement: &Statement) -> Result<String
     })
 }
 
-/// Step 5: returns the level that is believed and in whose name.
-fn check_builder(
-    confirmed: &ConfirmedBy<'_>,
-    statement: &Statement,
-    expected: &Expected<'_>,
-    now: i64,
-) -> Result<(Level, String), Reason> {
-    let builder = escape(statement.builder.as_bytes());
-    let of_signer = confirmed.entries(expected.trust);
-    let bare = match confirmed {
-        ConfirmedBy::Key(..) => expected.key.map(|_| "a bare key"),
-        ConfirmedBy::Certificate(..) => expected.identity.map(|_| "a bare identity"),
-    };
-    if let Some(bare) = bare {
-        // A signer that is known to be bad stays bad, however it is given.
-        return match of_signer.iter().find_map(|entry| entry.revoked) {
-            Some(since) => Err(Reason::Revoked { since }),
-            None => Ok((Level::L1, format!("{builder}, by {bare}: L1 at most"))),
-        };
-    }
-    let of_pair = || {
-        of_signer
-            .iter()
-            .filter(|one| one.builder().is_some_and(|id| id.as_str() == statement.builder))
-    };
-    if of_pair().next().is_none() {
-        let ids = of_signer.iter().filter_map(|entry| entry.builder());
-        let trusted: Vec<&str> = ids.map(crate::builder::BuilderId::as_str).collect();
-        return Err(Reason::Builder { expected: trusted.join(", "), got: builder });
-    }
-    if let Some(since) = of_pair().find_map(|entry| entry.revoked) {
-        return Err(Reason::Revoked { since });
-    }
-    // At every trusted time of signing; a plain key has none, so now.
-    let (first, last) = confirmed.signed_between(now);
-    let in_force = |entry: &&&Entry| {
-        entry.from.is_none_or(|from| from <= first) && entry.until.is_none_or(|until| last <= until)
-    };
-    if let Some(entry) = of_pair().filter(in_force).max_by_key(|entry| entry.max_level) {
-        let name = escape(entry.name.as_bytes());
-        return Ok((entry.max_level, format!("{builder} ({name}, {})", entry.max_level)));
-    }
-    match of_pair().filter_map(|entry| entry.until).filter(|until| *until < last).max() {
-        Some(until) => Err(Reason::Expired { until }),
-        None => Err(Reason::NotYetValid {
-            from: of_pair().filter_map(|entry| entry.from).min().unwrap_or(i64::MAX),
-        }),
-    }
-}
-
 /// Step 7.
 fn check_hermetic(statement: &Statement, manifest: Option<&[u8]>) -> Result<String, Reason> {
     let waives_network = statement.parameter("waivers").split(',').any(|word| word == "network");
@@ -471,10 +324,7 @@ fn check_hermetic(statement: &Statement, manifest: Option<&[u8]>) -> Result<Stri
 
 /// Step 8. What was proven, or else why nothing was.
 fn log_detail(confirmed: &ConfirmedBy<'_>, attestation: &Attestation) -> Result<String, String> {
-    let vouched = match confirmed {
-        ConfirmedBy::Key(_, vouched) => vouched.as_ref(),
-        ConfirmedBy::Certificate(_, vouched) => Some(vouched),
-    };
+    let vouched = confirmed.vouched();
     let signed_at = |found: &sigstore::Confirmed| match found.times.first() {
         None => String::new(),
         Some(time) => match jiff::Timestamp::from_second(*time) {
@@ -504,39 +354,46 @@ fn passed(refusal: &Refusal) -> usize {
 
 /// The checks so far.
 #[derive(Default)]
-struct Checks {
-    list: Vec<Check>,
+pub(crate) struct Checks {
+    pub(crate) list: Vec<Check>,
     any_failed: bool,
 }
 
 impl Checks {
-    fn add(&mut self, subject: Subject, result: Result<String, Reason>) {
+    pub(crate) fn add(&mut self, subject: Subject, result: Result<String, Reason>) {
         match result {
             Ok(detail) => self.ok(subject, detail),
             Err(reason) => self.failed(subject, reason),
         }
     }
 
-    fn ok(&mut self, subject: Subject, detail: String) {
+    pub(crate) fn ok(&mut self, subject: Subject, detail: String) {
         self.list.push(Check { subject, outcome: Outcome::Ok, detail });
     }
 
-    fn skip(&mut self, subject: Subject, detail: String) {
+    pub(crate) fn skip(&mut self, subject: Subject, detail: String) {
         self.list.push(Check { subject, outcome: Outcome::NotApplicable, detail });
     }
 
-    fn failed(&mut self, subject: Subject, reason: Reason) {
+    pub(crate) fn log(&mut self, confirmed: &ConfirmedBy<'_>, attestation: &Attestation) {
+        match log_detail(confirmed, attestation) {
+            Ok(detail) => self.ok(Subject::Log, detail),
+            Err(detail) => self.skip(Subject::Log, detail),
+        }
+    }
+
+    pub(crate) fn failed(&mut self, subject: Subject, reason: Reason) {
         self.any_failed = true;
         let detail = reason.to_string();
         self.list.push(Check { subject, outcome: Outcome::Failed(reason), detail });
     }
 
-    fn stop(mut self, subject: Subject, reason: Reason) -> Refusal {
+    pub(crate) fn stop(mut self, subject: Subject, reason: Reason) -> Refusal {
         self.failed(subject, reason);
         self.refusal()
     }
 
-    fn refusal(self) -> Refusal {
+    pub(crate) fn refusal(self) -> Refusal {
         Refusal { checks: self.list }
     }
 }

@@ -1,17 +1,18 @@
 //! Verification summaries (VSA): a verdict of one verifier, written and checked.
 //!
 //! A summary spares whoever receives a file the whole procedure, and moves the trust to whoever made it.
-//! It is believed only from a key that a trust entry names for this `verifier.id`; a builder's key is none,
-//! and a verifier's key builds nothing. It holds for the address that was asked for, or a summary of an
+//! It is believed only from a key or an identity that a trust entry names for this `verifier.id`; a builder's is
+//! none, and a verifier's builds nothing. It holds for the address that was asked for, or a summary of an
 //! evil package could be put in another's place.
 //!
-//! 1. The signature, by a key of an entry for a verifier.
+//! 1. The signature, by a key or an identity that is believed, as of provenance ([`crate::signed_by`]).
 //! 2. The payload is a summary, and a subject has the file's digest.
-//! 3. The key may speak for this verifier, now.
+//! 3. The signer may speak for this verifier; by hand, without an entry, at level 1 at most.
 //! 4. `resourceUri` is the one that was asked for.
 //! 5. `verificationResult` is PASSED.
 //! 6. `verifiedLevels` holds the level that is wanted; the entry's maximum caps it.
 //! 7. The policy has the digest that is wanted, if one is.
+//! 8. Whether it stands in a log, as of provenance.
 //!
 //! Pure. Source: SLSA v1.2, verification_summary; A21 and S-K16 of the hostile cases.
 
@@ -24,12 +25,12 @@ use crate::builder::BuilderId;
 use crate::bundle::Attestation;
 use crate::dsse;
 use crate::predicate::dependencies::{DigestSet, sha256};
-use crate::public_key::{KeyId, PublicKey};
+use crate::signed_by::{self, Role, SignedBy};
 use crate::statement::{STATEMENT_BYTES_MAX, STATEMENT_TYPE};
 use crate::strict_json::{self, Caps, JsonError};
-use crate::trust::{Entry, Level, Trust};
-use crate::verdict::{Check, Outcome, Reason, Refusal, Subject};
-use crate::verify::Artifact;
+use crate::trust::Level;
+use crate::verdict::{Check, Reason, Refusal, Subject};
+use crate::verify::{Artifact, Checks, Expected};
 
 /// The predicate type.
 pub const PREDICATE_TYPE: &str = "https://slsa.dev/verification_summary/v1";
@@ -64,7 +65,7 @@ pub struct Summary {
 #[derive(Debug)]
 pub struct VerifiedSummary {
     summary: Summary,
-    key: KeyId,
+    signer: SignedBy,
     level: Level,
     checks: Vec<Check>,
 }
@@ -193,9 +194,9 @@ impl VerifiedSummary {
         &self.summary
     }
 
-    /// Returns the key that signed.
-    pub fn key(&self) -> &KeyId {
-        &self.key
+    /// Returns who signed.
+    pub fn signer(&self) -> &SignedBy {
+        &self.signer
     }
 
     /// Returns the level that is believed.
@@ -272,6 +273,21 @@ pub fn read(bytes: &[u8]) -> Result<Summary, JsonError> {
     Err(JsonError::Shape(serde::de::Error::custom("no verification summary")))
 }
 
+/// Returns what a summary says, each line with its name; none of what is no summary.
+pub(crate) fn told(bytes: &[u8]) -> Option<Vec<(String, String)>> {
+    let summary = read(bytes).ok()?;
+    let digest = summary.policy_digest.map_or_else(String::new, |digest| format!(" {digest}"));
+    let lines = [
+        ("result", if summary.passed { "PASSED".to_owned() } else { "FAILED".to_owned() }),
+        ("resource", summary.resource_uri),
+        ("levels", summary.levels.join(", ")),
+        ("verifier", summary.verifier),
+        ("policy", format!("{}{digest}", summary.policy_uri)),
+        ("verified", summary.time_verified.unwrap_or_else(|| "not said".to_owned())),
+    ];
+    Some(lines.map(|(name, text)| (name.to_owned(), text)).into())
+}
+
 fn parse(bytes: &[u8]) -> Result<(In, Summary), JsonError> {
     let value = strict_json::parse(bytes, &CAPS)?;
     strict_json::exact(&value)?;
@@ -297,58 +313,45 @@ fn parse(bytes: &[u8]) -> Result<(In, Summary), JsonError> {
 pub(crate) fn judge(
     artifact: &Artifact<'_>,
     attestation: &Attestation,
-    trust: &Trust,
+    expected: &Expected<'_>,
     wanted: &Wanted,
     now: i64,
 ) -> Result<VerifiedSummary, Refusal> {
-    let mut checks = Vec::new();
-    let ok = |checks: &mut Vec<Check>, subject, detail: String| {
-        checks.push(Check { subject, outcome: Outcome::Ok, detail });
-    };
-    let stop = |mut checks: Vec<Check>, subject, reason: Reason| {
-        let detail = reason.to_string();
-        checks.push(Check { subject, outcome: Outcome::Failed(reason), detail });
-        Refusal { checks }
-    };
+    let mut checks = Checks::default();
     // 1. The signature.
     let envelope = &attestation.envelope;
-    let entries: Vec<&Entry> =
-        trust.entries().iter().filter(|one| one.verifier().is_some()).collect();
-    let signed = envelope.signed_bytes();
-    let mut keys = entries.iter().filter_map(|entry| entry.key());
-    let Some(key) = keys.find(|key| key.check(&signed, envelope.signature()).is_ok()) else {
-        let reason = Reason::Signer { tried: entries.len(), named: None };
-        return Err(stop(checks, Subject::Signature, reason));
+    let confirmed = match signed_by::confirm(artifact, attestation, expected) {
+        Ok(confirmed) => confirmed,
+        Err(reason) => return Err(checks.stop(signed_by::subject_of(&reason), reason)),
     };
-    ok(&mut checks, Subject::Signature, format!("confirmed, key {}", key.id()));
+    checks.ok(Subject::Signature, confirmed.to_string());
     // 2. What it is about.
     if envelope.payload_type() != dsse::PAYLOAD_TYPE {
         let got = escape(envelope.payload_type().as_bytes());
-        return Err(stop(checks, Subject::Statement, Reason::PayloadType { got }));
+        return Err(checks.stop(Subject::Statement, Reason::PayloadType { got }));
     }
     let summary = match about(envelope.unverified_payload(), artifact) {
         Ok(summary) => summary,
-        Err((subject, reason)) => return Err(stop(checks, subject, reason)),
+        Err((subject, reason)) => return Err(checks.stop(subject, reason)),
     };
-    ok(&mut checks, Subject::Digest, format!("{} is in the summary", artifact.digest.short()));
+    checks.ok(Subject::Digest, format!("{} is in the summary", artifact.digest.short()));
     // 3. The verifier.
-    let entry = match speaks_for(key, &entries, trust, &summary, now) {
-        Ok(entry) => entry,
-        Err(reason) => return Err(stop(checks, Subject::Builder, reason)),
+    let (max_level, by) = match confirmed.believed(Role::Verifier(&summary.verifier), expected, now)
+    {
+        Ok(believed) => believed,
+        Err(reason) => return Err(checks.stop(Subject::Builder, reason)),
     };
-    let name = escape(entry.name.as_bytes());
-    let detail =
-        format!("{} ({name}, up to {})", escape(summary.verifier.as_bytes()), entry.max_level);
-    ok(&mut checks, Subject::Builder, detail);
+    checks.ok(Subject::Builder, format!("{}{by}", escape(summary.verifier.as_bytes())));
     // 4 to 7. What it says.
-    match says(&summary, wanted, entry.max_level) {
-        Ok(level) => {
-            let detail = format!("{level} for {}", escape(summary.resource_uri.as_bytes()));
-            ok(&mut checks, Subject::Summary, detail);
-            Ok(VerifiedSummary { summary, key: key.id(), level, checks })
-        }
-        Err(reason) => Err(stop(checks, Subject::Summary, reason)),
-    }
+    let level = match says(&summary, wanted, max_level) {
+        Ok(level) => level,
+        Err(reason) => return Err(checks.stop(Subject::Summary, reason)),
+    };
+    let detail = format!("{level} for {}", escape(summary.resource_uri.as_bytes()));
+    checks.ok(Subject::Summary, detail);
+    // 8. The log.
+    checks.log(&confirmed, attestation);
+    Ok(VerifiedSummary { summary, signer: confirmed.signer(), level, checks: checks.list })
 }
 
 fn about(payload: &[u8], artifact: &Artifact<'_>) -> Result<Summary, (Subject, Reason)> {
@@ -373,38 +376,6 @@ fn about(payload: &[u8], artifact: &Artifact<'_>) -> Result<Summary, (Subject, R
     let got = wire.subject.iter().filter_map(|one| one.digest.get("sha256"));
     let got = got.map(|hex| escape(hex.as_bytes())).take(4).collect::<Vec<_>>().join(", ");
     Err((Subject::Digest, Reason::Digest { expected: artifact.digest.to_string(), got }))
-}
-
-fn speaks_for<'a>(
-    key: &PublicKey,
-    entries: &[&'a Entry],
-    trust: &Trust,
-    summary: &Summary,
-    now: i64,
-) -> Result<&'a Entry, Reason> {
-    // A key that is revoked for anything is believed for nothing.
-    if let Some(since) = trust.of_key(&key.id()).find_map(|entry| entry.revoked) {
-        return Err(Reason::Revoked { since });
-    }
-    let of_key: Vec<&&Entry> = entries.iter().filter(|one| one.key() == Some(key)).collect();
-    let meant =
-        |entry: &&&&Entry| entry.verifier().is_some_and(|id| id.as_str() == summary.verifier);
-    let of_pair: Vec<&&&Entry> = of_key.iter().filter(meant).collect();
-    if of_pair.is_empty() {
-        let known: Vec<&str> =
-            of_key.iter().filter_map(|one| one.verifier()).map(BuilderId::as_str).collect();
-        let (expected, got) = (known.join(", "), escape(summary.verifier.as_bytes()));
-        return Err(Reason::Builder { expected, got });
-    }
-    if let Some(entry) = of_pair.iter().find(|entry| entry.is_in_force(now)) {
-        return Ok(entry);
-    }
-    match of_pair.iter().filter_map(|entry| entry.until).filter(|until| *until < now).max() {
-        Some(until) => Err(Reason::Expired { until }),
-        None => Err(Reason::NotYetValid {
-            from: of_pair.iter().filter_map(|entry| entry.from).min().unwrap_or(i64::MAX),
-        }),
-    }
 }
 
 fn says(summary: &Summary, wanted: &Wanted, max_level: Level) -> Result<Level, Reason> {

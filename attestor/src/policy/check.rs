@@ -7,11 +7,12 @@ use model::text::escape;
 use serde_json::{Value, json};
 
 use super::node::Span;
-use super::other::Other;
+use super::other::Others;
 use super::purl::{self, Purl};
-use super::rules::{Accept, DependencyRule, Policy, Rule, Which, shown};
+use super::rules::{
+    Accept, BuilderRule, DependencyRule, Policy, Rule, Which, may_sign, shown, signed_by,
+};
 use crate::claims::{self, Dependency, Statement};
-use crate::public_key::KeyId;
 use crate::trust::Level;
 use crate::verify::Verified;
 
@@ -134,15 +135,17 @@ fn builders(policy: &Policy, facts: &Facts<'_>, out: &mut Findings<'_>) -> Level
     let (signer, trusted) = (facts.verified.signer(), facts.verified.level());
     let mut level = trusted;
     if !policy.builders.is_empty() {
-        let meant = |signers: &[KeyId]| {
-            signers.is_empty() || signer.key().is_some_and(|key| signers.contains(key))
-        };
-        let found = policy.builders.iter().filter(|one| one.id == *builder && meant(&one.signers));
+        let of_id = || policy.builders.iter().filter(|one| one.id == *builder);
+        let found = of_id().filter(|one| may_sign(&one.signers, signer));
         let Some(rule) = found.max_by_key(|one| one.max_level.min(trusted) >= one.min_level) else {
-            let ids: Vec<String> = policy.builders.iter().map(|one| one.id.clone()).collect();
+            let told = |one: &BuilderRule| format!("{}{}", one.id, signed_by(&one.signers));
+            let expected: Vec<String> = policy.builders.iter().map(told).collect();
+            // Where the builder is the right one, its signer is to blame.
+            let blamed = of_id().find_map(|one| one.signers.as_ref()).map(|signers| signers.span);
+            let span = blamed.unwrap_or(policy.builders[0].span);
             let got = format!("{}, signed by {signer}", escape(builder.as_bytes()));
             let help = "take a file of an allowed builder, or add this builder and its signer to the policy";
-            out.broken("builders", policy.builders[0].span, ids.join(" or "), got, help);
+            out.broken("builders", span, expected.join(" or "), got, help);
             return level;
         };
         level = trusted.min(rule.max_level);
@@ -489,37 +492,39 @@ fn expressions(
 }
 
 /// Checks that the other attestations that the policy asks for are there.
-pub(super) fn required(policy: &Policy, others: &[Other], out: &mut Findings<'_>) {
+pub(super) fn required(policy: &Policy, others: &Others, out: &mut Findings<'_>) {
     for rule in &policy.require {
         let name = format!("require {}", escape(rule.predicate_type.as_bytes()));
-        let signed = |one: &&Other| rule.signers.is_empty() || rule.signers.contains(&one.key);
-        let of_type: Vec<&Other> =
-            others.iter().filter(|one| one.predicate_type == rule.predicate_type).collect();
-        let mut got = match (of_type.is_empty(), of_type.iter().any(&signed)) {
-            (true, _) => "none by a believed key".to_owned(),
-            (false, false) => "one by another key".to_owned(),
-            (false, true) => String::new(),
-        };
-        let mut met = None;
-        for one in of_type.into_iter().filter(signed) {
+        let (mut met, mut got) = (None, None);
+        for one in others.sound.iter().filter(|one| one.predicate_type == rule.predicate_type) {
+            if !may_sign(&rule.signers, &one.signer) {
+                got = got.or_else(|| Some(format!("one signed by {}", one.signer)));
+                continue;
+            }
             let predicate = one.value.get("predicate").cloned().unwrap_or(Value::Null);
-            let signer = json!(one.key.to_string());
+            let signer = json!(one.signer.to_string());
             let all = [("statement", &one.value), ("predicate", &predicate), ("signer", &signer)];
             match rule.condition.as_ref().map(|condition| condition.holds(&all)) {
-                None | Some(Ok(true)) => met = Some(one.key),
-                Some(Ok(false)) => got = "one that does not meet the condition".to_owned(),
-                Some(Err(error)) => got = error.to_string(),
+                None | Some(Ok(true)) => met = Some(&one.signer),
+                Some(Ok(false)) => got = Some("one that does not meet the condition".to_owned()),
+                Some(Err(error)) => got = Some(error.to_string()),
             }
         }
-        match met {
-            Some(key) => out.held(&name, format!("by {key}")),
-            None => {
-                let condition = rule.condition.as_ref().map(|one| format!(" where {}", one.text()));
-                let expected =
-                    format!("an attestation of this type{}", condition.unwrap_or_default());
-                let help = "put the attestation beside the file, or name it:  --bundle F";
-                out.broken(&name, rule.span, expected, got, help);
+        let Some(signer) = met else {
+            let mut expected = format!("an attestation of this type{}", signed_by(&rule.signers));
+            if let Some(condition) = &rule.condition {
+                expected.push_str(&format!(" where {}", condition.text()));
             }
-        }
+            let refused =
+                others.refused.iter().find(|(claimed, _)| *claimed == rule.predicate_type);
+            let got = got.unwrap_or_else(|| match refused {
+                Some((_, reason)) => format!("one that is not believed: {}", reason.whole()),
+                None => "none".to_owned(),
+            });
+            let help = "put the attestation beside the file, or name it:  --bundle F";
+            out.broken(&name, rule.span, expected, got, help);
+            continue;
+        };
+        out.held(&name, format!("by {signer}"));
     }
 }

@@ -14,7 +14,7 @@ use serde_json::value::RawValue;
 
 use super::Policy;
 use super::check::{self, Facts, Findings, Held};
-use super::other::Other;
+use super::other::Others;
 use crate::bundle::Attestation;
 use crate::claims::Statement;
 use crate::trust::Level;
@@ -113,14 +113,9 @@ fn by_policy(
             Ok(Decision { accepted: provenance(one), level, held: Vec::new(), reproduced: 1 })
         });
     };
-    let read = |attestation: &Attestation| {
-        let (trust, key) = (question.expected.trust, question.expected.key);
-        Other::read(attestation, &question.artifact.digest, trust, key, question.now)
-    };
-    let others: Vec<Other> = if policy.require.is_empty() {
-        Vec::new()
-    } else {
-        others.iter().filter_map(read).collect()
+    let others = match policy.require.is_empty() {
+        true => Others::default(),
+        false => Others::read(others, &question.artifact, &question.expected, question.now),
     };
     let findings: Vec<(Level, Findings<'_>)> =
         sound.iter().map(|one| alone(question, policy, one, &others)).collect();
@@ -135,7 +130,7 @@ fn by_policy(
                 out.held("reproduced-by", told);
             } else {
                 let expected = format!(
-                    "{} builders, each with a key of its own, of equal build definitions",
+                    "{} builders, each with a key or identity of its own, of equal build definitions",
                     wanted.value
                 );
                 let help = "give the other builders' evidence too:  --bundle F --bundle G";
@@ -165,7 +160,7 @@ fn alone<'p>(
     question: &Question<'_>,
     policy: &'p Policy,
     one: &Sound<'_>,
-    others: &[Other],
+    others: &Others,
 ) -> (Level, Findings<'p>) {
     let mut out = Findings::of(policy);
     let facts = Facts {
@@ -207,8 +202,8 @@ fn by_summary(
     for attestation in summaries {
         let judged = match question.summary {
             Some(wanted) => {
-                let trust = question.expected.trust;
-                vsa::judge(&question.artifact, attestation, trust, wanted, question.now)
+                let expected = &question.expected;
+                vsa::judge(&question.artifact, attestation, expected, wanted, question.now)
             }
             None => {
                 let reason = Reason::Summary {

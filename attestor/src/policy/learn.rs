@@ -17,7 +17,8 @@ use model::text::escape;
 use super::purl::Purl;
 use super::read::{BACKENDS, ROLES};
 use crate::claims::{Dependency, Statement};
-use crate::verify::Verified;
+use crate::sigstore::Identity;
+use crate::verify::{SignedBy, Verified};
 
 /// Most packages that a learned policy names one by one.
 const NAMED_MAX: usize = 40;
@@ -60,15 +61,20 @@ fn write_head(
         out,
         "# uri: https://…   where others can read this file; a signed summary needs it\n"
     )?;
-    writeln!(
-        out,
-        "# Who may have built it. The key is the one that signed; after a rotation add the new one."
-    )?;
+    let (note, signer) = match verified.signer() {
+        SignedBy::Key(key) => (
+            "The key is the one that signed; after a rotation add the new one.",
+            quoted(&key.to_string()),
+        ),
+        SignedBy::Identity(Identity { subject, issuer }) => (
+            "The identity is the one that the certificate named; none but exactly this.",
+            format!("{{identity: {}, issuer: {}}}", quoted(subject), quoted(issuer)),
+        ),
+    };
+    writeln!(out, "# Who may have built it. {note}")?;
     writeln!(out, "builders:")?;
     writeln!(out, "  - id: {}", quoted(&verified.value().builder))?;
-    if let Some(key) = verified.signer().key() {
-        writeln!(out, "    signer: {}", quoted(&key.to_string()))?;
-    }
+    writeln!(out, "    signer: {signer}")?;
     writeln!(out, "    max-level: {level}\n    min-level: {level}\n")?;
     writeln!(out, "build-type: {}\n", quoted(&verified.value().build_type))
 }

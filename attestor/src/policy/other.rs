@@ -1,7 +1,7 @@
 //! Statements of other kinds about the same file: who signed, what about, what it says.
 //!
-//! A signature alone makes nothing here true: the key has to be believed by some entry that is in force,
-//! and the file has to be a subject.
+//! A signature alone makes nothing here true: the key or identity has to be believed by some entry that is in
+//! force, whatever for, and the file has to be a subject.
 //! Source: in-toto attestation, spec/v1/statement.md and docs/validation.md.
 
 use model::Digest;
@@ -10,10 +10,11 @@ use serde_json::Value;
 
 use crate::bundle::Attestation;
 use crate::dsse;
-use crate::public_key::{KeyId, PublicKey};
+use crate::signed_by::{self, Role, SignedBy};
 use crate::statement::{STATEMENT_BYTES_MAX, STATEMENT_TYPE};
 use crate::strict_json::{self, Caps};
-use crate::trust::Trust;
+use crate::verdict::Reason;
+use crate::verify::{Artifact, Expected};
 
 const CAPS: Caps = Caps { bytes: STATEMENT_BYTES_MAX, depth: 64, values: 1 << 20 };
 
@@ -22,7 +23,7 @@ const CAPS: Caps = Caps { bytes: STATEMENT_BYTES_MAX, depth: 64, values: 1 << 20
 pub(super) struct Other {
     pub predicate_type: String,
     pub value: Value,
-    pub key: KeyId,
+    pub signer: SignedBy,
 }
 
 #[derive(Deserialize)]
@@ -40,27 +41,50 @@ struct SubjectIn {
     digest: std::collections::BTreeMap<String, String>,
 }
 
-impl Other {
-    /// Reads an attestation; none if a believed key did not sign it, it is no statement, or it is about
-    /// other files.
+/// All other statements: those that are believed, and why the rest is not, by the type that each claims.
+#[derive(Debug, Default)]
+pub(super) struct Others {
+    pub sound: Vec<Other>,
+    pub refused: Vec<(String, Reason)>,
+}
+
+impl Others {
+    /// Reads all; one that is no statement, or about other files, does not count.
     pub fn read(
-        attestation: &Attestation,
-        digest: &Digest,
-        trust: &Trust,
-        key: Option<&PublicKey>,
+        attestations: &[Attestation],
+        artifact: &Artifact<'_>,
+        expected: &Expected<'_>,
         now: i64,
-    ) -> Option<Other> {
+    ) -> Others {
+        let mut all = Others::default();
+        for attestation in attestations {
+            match signer(attestation, artifact, expected, now) {
+                Ok(signer) => all.sound.extend(Other::read(attestation, &artifact.digest, signer)),
+                Err(reason) => {
+                    let claimed = attestation.claimed_type().unwrap_or_default();
+                    all.refused.push((claimed, reason));
+                }
+            }
+        }
+        all
+    }
+}
+
+fn signer(
+    attestation: &Attestation,
+    artifact: &Artifact<'_>,
+    expected: &Expected<'_>,
+    now: i64,
+) -> Result<SignedBy, Reason> {
+    let confirmed = signed_by::confirm(artifact, attestation, expected)?;
+    confirmed.believed(Role::Witness, expected, now)?;
+    Ok(confirmed.signer())
+}
+
+impl Other {
+    fn read(attestation: &Attestation, digest: &Digest, signer: SignedBy) -> Option<Other> {
         let envelope = &attestation.envelope;
-        let signed = envelope.signed_bytes();
-        let revoked = |id: &KeyId| trust.of_key(id).any(|entry| entry.revoked.is_some());
-        let entries = trust.entries().iter().filter(|entry| entry.is_in_force(now));
-        let believed: Vec<&PublicKey> = match key {
-            Some(key) => vec![key],
-            None => entries.filter_map(crate::trust::Entry::key).collect(),
-        };
-        let signer =
-            believed.into_iter().find(|key| key.check(&signed, envelope.signature()).is_ok())?;
-        if envelope.payload_type() != dsse::PAYLOAD_TYPE || revoked(&signer.id()) {
+        if envelope.payload_type() != dsse::PAYLOAD_TYPE {
             return None;
         }
         let value = strict_json::parse(envelope.unverified_payload(), &CAPS).ok()?;
@@ -68,6 +92,6 @@ impl Other {
         let hex = digest.hex();
         let about = head.subject.iter().any(|one| one.digest.get("sha256") == Some(&hex));
         let sound = head.statement_type == STATEMENT_TYPE && about;
-        sound.then(|| Other { predicate_type: head.predicate_type, value, key: signer.id() })
+        sound.then_some(Other { predicate_type: head.predicate_type, value, signer })
     }
 }

@@ -15,7 +15,7 @@ use super::parse;
 use super::problem::{Problem, Wrong};
 use super::purl::Pattern;
 use super::rules::{
-    Accept, BuilderRule, DependencyRule, DependencyRules, Named, Policy, Required, Rule,
+    Accept, BuilderRule, DependencyRule, DependencyRules, Named, Policy, Required, Rule, Signers,
     SourceRule, Which,
 };
 use super::version::Range;
@@ -23,7 +23,9 @@ use crate::builder::BuilderId;
 use crate::predicate::provenance::{
     BUILD_PARAMETERS, BUILD_TYPE_BUILD, BUILD_TYPE_RUN, RUN_PARAMETERS,
 };
-use crate::trust::Level;
+use crate::signed_by::SignedBy;
+use crate::sigstore::Identity;
+use crate::trust::{Level, is_exact};
 
 const KEYS: &[&str] = &[
     "backend",
@@ -46,6 +48,7 @@ const KEYS: &[&str] = &[
     "waivers",
 ];
 const BUILDER: &[&str] = &["id", "max-level", "min-level", "signer"];
+const SIGNER: &[&str] = &["identity", "issuer"];
 const SOURCE: &[&str] = &["commit", "dirty", "ref", "uri"];
 const DEPENDENCIES: &[&str] = &["allow", "deny", "roles"];
 const DEPENDENCY: &[&str] = &["digest", "name", "purl", "role", "version", "why"];
@@ -211,20 +214,39 @@ fn builders(fields: &Fields<'_>, problems: &mut Problems) -> Vec<BuilderRule> {
     })
 }
 
-fn signers(fields: &Fields<'_>, problems: &mut Problems) -> Option<Vec<crate::public_key::KeyId>> {
-    let Some(node) = fields.get("signer") else { return Some(Vec::new()) };
-    let mut keys = Vec::new();
-    for item in problems.items(node, "`signer`")? {
-        let text = problems.text(item, "`signer`")?;
-        match text.parse() {
-            Ok(key) => keys.push(key),
-            Err(_) => {
-                let expected = "a key's fingerprint: SHA256: and base64 of 32 bytes";
-                problems.wrong_value(item, "`signer`", expected);
+/// Reads who may sign: fingerprints, and identities each with its issuer.
+fn signers(fields: &Fields<'_>, problems: &mut Problems) -> Option<Signers> {
+    let Some(node) = fields.get("signer") else { return Some(None) };
+    let all: Vec<Option<SignedBy>> =
+        problems.items(node, "`signer`")?.iter().map(|item| signer(item, problems)).collect();
+    all.into_iter().collect::<Option<_>>().map(|all| rule(Some(all), node))
+}
+
+fn signer(node: &Node, problems: &mut Problems) -> Option<SignedBy> {
+    if let Value::Map(_) = node.value {
+        let fields = problems.fields(node, "`signer`", SIGNER)?;
+        let mut exact = |key: &'static str| {
+            let label = format!("`{key}` of `signer`");
+            let node = fields.require(key, problems)?;
+            let text = problems.text(node, &label)?;
+            if is_exact(&text) {
+                return Some(text);
             }
-        }
+            let expected = "it letter by letter, without quotes, backslashes or control characters";
+            problems.wrong_value(node, &label, expected);
+            None
+        };
+        let (subject, issuer) = (exact("identity"), exact("issuer"));
+        return Some(SignedBy::Identity(Identity { subject: subject?, issuer: issuer? }));
     }
-    Some(keys)
+    let text = problems.text(node, "`signer`")?;
+    let key = text.parse().ok();
+    if key.is_none() {
+        let expected =
+            "a key's fingerprint, SHA256: and base64 of 32 bytes, or {identity: …, issuer: …}";
+        problems.wrong_value(node, "`signer`", expected);
+    }
+    key.map(SignedBy::Key)
 }
 
 fn source(fields: &Fields<'_>, problems: &mut Problems) -> SourceRule {

@@ -17,9 +17,11 @@ use serde::Deserialize;
 
 use crate::bundle::{self, Attestation, EvidenceError};
 use crate::claims::{Dependency, Statement};
+use crate::sigstore::Root;
 use crate::strict_json::{self, Caps};
 use crate::trust::{Level, Trust};
-use crate::verify::{Artifact, Evidence, Expected, verify};
+use crate::verdict::Reason;
+use crate::verify::{self, Artifact, Expected};
 use crate::vsa::{self, Wanted};
 
 /// Most levels of dependencies.
@@ -106,8 +108,16 @@ impl Dependencies {
         Ok(())
     }
 
-    /// Verifies all that a statement depends on and that has attestations.
-    pub fn walk(&self, statement: &Statement, trust: &Trust, now: i64) -> Tree {
+    /// Verifies all that a statement depends on and that has attestations, by the entries of this trust and
+    /// under this root: who was named by hand was named for the file alone.
+    pub fn walk(
+        &self,
+        statement: &Statement,
+        trust: &Trust,
+        root: Option<&Root>,
+        now: i64,
+    ) -> Tree {
+        let expected = Expected { trust, key: None, identity: None, root, source: None };
         let mut tree = Tree::default();
         let mut seen: BTreeSet<Digest> =
             statement.subjects.iter().filter_map(|one| one.digest).collect();
@@ -129,7 +139,7 @@ impl Dependencies {
             let outcome = if beyond {
                 Outcome::Beyond
             } else {
-                let (outcome, below) = judge(&one, digest, attestations, trust, now);
+                let (outcome, below) = judge(&one, digest, attestations, &expected, now);
                 waiting.extend(below.into_iter().map(|next| (depth + 1, next)));
                 outcome
             };
@@ -147,7 +157,7 @@ fn judge(
     one: &Dependency,
     digest: Digest,
     attestations: &[Attestation],
-    trust: &Trust,
+    expected: &Expected<'_>,
     now: i64,
 ) -> (Outcome, Vec<Dependency>) {
     let artifact = Artifact { name: &one.name, digest };
@@ -156,7 +166,7 @@ fn judge(
         if vsa::is_summary(attestation) {
             let resource_uri = one.uri.clone().unwrap_or_default();
             let wanted = Wanted { resource_uri, level: Level::L1, policy: None };
-            match vsa::judge(&artifact, attestation, trust, &wanted, now) {
+            match vsa::judge(&artifact, attestation, expected, &wanted, now) {
                 Ok(summary) => {
                     return (
                         Outcome::Verified { level: summary.level(), by_summary: true },
@@ -167,10 +177,7 @@ fn judge(
             }
             continue;
         }
-        let Ok(line) = attestation.envelope.to_line() else { continue };
-        let evidence = Evidence { bytes: line.as_bytes(), manifest: None };
-        let expected = Expected { trust, key: None, identity: None, root: None, source: None };
-        match verify(&artifact, &evidence, &expected, now) {
+        match verify::judge(&artifact, attestation, None, expected, now) {
             Ok(verified) => {
                 let outcome = Outcome::Verified { level: verified.level(), by_summary: false };
                 return (outcome, verified.value().dependencies.clone());
@@ -182,7 +189,7 @@ fn judge(
 }
 
 fn reason(refusal: &crate::verdict::Refusal) -> String {
-    refusal.reasons().next().map_or_else(|| "nothing speaks for it".to_owned(), ToString::to_string)
+    refusal.reasons().next().map_or_else(|| "nothing speaks for it".to_owned(), Reason::whole)
 }
 
 impl Tree {

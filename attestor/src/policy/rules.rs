@@ -9,7 +9,7 @@ use super::node::Span;
 use super::problem::Problem;
 use super::purl::Pattern;
 use super::version::Range;
-use crate::public_key::KeyId;
+use crate::signed_by::SignedBy;
 use crate::trust::Level;
 
 /// A rule's content and its place.
@@ -45,12 +45,26 @@ pub struct Policy {
     pub(super) expressions: Vec<Named>,
 }
 
+/// Who may sign here, of those who are believed; without the key, each of them.
+pub(super) type Signers = Option<Rule<Vec<SignedBy>>>;
+
+/// Says whether a signer is one of these, letter by letter.
+pub(super) fn may_sign(signers: &Signers, signer: &SignedBy) -> bool {
+    signers.as_ref().is_none_or(|all| all.value.contains(signer))
+}
+
+/// Returns who may sign, in words, behind what they sign.
+pub(super) fn signed_by(signers: &Signers) -> String {
+    let all = signers.iter().flat_map(|all| &all.value);
+    let all: Vec<String> = all.map(ToString::to_string).collect();
+    if all.is_empty() { String::new() } else { format!(", signed by {}", all.join(" or ")) }
+}
+
 /// A builder that is allowed, and how far.
 #[derive(Clone, Debug)]
 pub(super) struct BuilderRule {
     pub id: String,
-    /// The keys that may sign for it here; any that is believed, if there is none.
-    pub signers: Vec<KeyId>,
+    pub signers: Signers,
     pub max_level: Level,
     pub min_level: Level,
     pub span: Span,
@@ -115,7 +129,7 @@ pub(super) enum Which {
 #[derive(Debug)]
 pub(super) struct Required {
     pub predicate_type: String,
-    pub signers: Vec<KeyId>,
+    pub signers: Signers,
     pub condition: Option<Expression>,
     pub span: Span,
 }

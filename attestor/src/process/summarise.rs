@@ -149,7 +149,7 @@ fn judge(
             dependencies.add(text.as_bytes()).map_err(SummariseError::Dependency)?;
             inputs.push(Digest::of(text.as_bytes()));
         }
-        let tree = dependencies.walk(verified.value(), trust, now);
+        let tree = dependencies.walk(verified.value(), trust, root, now);
         level = level.filter(|_| tree.first_bad().is_none());
         levels = Some(tree.levels());
     }

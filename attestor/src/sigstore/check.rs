@@ -15,8 +15,8 @@ use sigstore_verify::{
 };
 
 use super::{
-    Confirmed, ENTRIES_MAX, Identity, Kind, ROOT_BYTES_MAX, RootError, Signed, SigstoreError,
-    Wanted,
+    Claimed, Confirmed, ENTRIES_MAX, Identity, Kind, ROOT_BYTES_MAX, RootError, Signed,
+    SigstoreError, Wanted,
 };
 use crate::dsse;
 use crate::public_key::PublicKey;
@@ -198,6 +198,36 @@ impl Root {
             claims: claims(result),
         })
     }
+}
+
+/// Reads what a bundle says of itself; what cannot be read says nothing.
+pub fn claimed(bytes: &[u8]) -> Claimed {
+    let Ok(read) = read(bytes) else { return Claimed::default() };
+    let material = &read.verification_material;
+    let info = read.signing_certificate().and_then(|der| parse_certificate_info(der).ok());
+    let identity = info.and_then(|info| {
+        Some(Identity {
+            subject: escape(info.identity?.as_str().as_bytes()),
+            issuer: escape(info.issuer?.as_bytes()),
+        })
+    });
+    let logged = material.tlog_entries.iter().find_map(|entry| entry.integrated_time);
+    let stamps = &material.timestamp_verification_data.rfc3161_timestamps;
+    let stamped = || stamps.iter().find_map(|one| first_time(one.signed_timestamp.as_bytes()));
+    Claimed { identity, signed: logged.map(|time| time.as_second()).or_else(stamped) }
+}
+
+/// Returns the first `GeneralizedTime` of a token: what stands before `genTime` in RFC 3161 has none.
+fn first_time(token: &[u8]) -> Option<i64> {
+    const TAG: u8 = 0x18;
+    let texts = token.windows(2).enumerate().filter(|(_, head)| head[0] == TAG);
+    texts.filter_map(|(at, head)| token.get(at + 2..at + 2 + usize::from(head[1]))).find_map(
+        |text| {
+            let text = std::str::from_utf8(text).ok()?.strip_suffix('Z')?;
+            let time = jiff::civil::DateTime::strptime("%Y%m%d%H%M%S", text.split('.').next()?);
+            Some(time.ok()?.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp().as_second())
+        },
+    )
 }
 
 /// Narrows the span in which each authority is believed to what all its certificates allow. The crates

@@ -27,9 +27,9 @@ pub(crate) mod keyless;
 mod without;
 
 #[cfg(feature = "sigstore")]
-pub use check::Root;
+pub use check::{Root, claimed};
 #[cfg(not(feature = "sigstore"))]
-pub use without::Root;
+pub use without::{Root, claimed};
 
 use model::Digest;
 
@@ -87,6 +87,15 @@ impl Confirmed {
     pub fn claim(&self, name: &str) -> Option<&str> {
         self.claims.iter().find(|(known, _)| *known == name).map(|(_, value)| value.as_str())
     }
+}
+
+/// What a bundle says of itself. Nothing of it is checked: it is for telling, never for believing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Claimed {
+    /// Whom its certificate names, escaped.
+    pub identity: Option<Identity>,
+    /// When it was signed, by its log or else its timestamp, in seconds since 1970.
+    pub signed: Option<i64>,
 }
 
 /// Why a root is refused.

@@ -32,7 +32,7 @@ fn a_story_has_source_builder_inputs_tools_and_steps() {
     assert_eq!(story.steps_total, 1);
     assert_eq!(story.rebuild.as_deref(), Some("host-bound"));
     assert_eq!(story.started.as_deref(), Some("2026-11-22T11:25:00Z"));
-    assert_eq!(story.named_key, Some(forger.public().id().to_string()));
+    assert_eq!(story.signer.named_key, Some(forger.public().id().to_string()));
     assert_eq!(story.more["kiln_host"]["kernel"], "6.1.0");
 }
 

@@ -426,7 +426,7 @@ fn dependencies_are_verified_by_the_same_trust_and_cut_by_summaries() {
         for file in files {
             given.add(file.as_bytes()).unwrap();
         }
-        given.walk(verified.value(), &trust, NOW)
+        given.walk(verified.value(), &trust, None, NOW)
     };
     // None has any: told, and no refusal.
     let tree = walk(&[]);

@@ -168,7 +168,7 @@ impl Stage {
             }
             Accepted::Summary(summary) => {
                 let said = format!("{:?}", summary.summary());
-                (summary.key().to_string(), summary.checks(), said)
+                (summary.signer().to_string(), summary.checks(), said)
             }
         };
         let checks: Vec<&str> = checks.iter().map(|check| check.detail.as_str()).collect();

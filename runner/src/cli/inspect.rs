@@ -6,8 +6,9 @@
 use std::path::{Path, PathBuf};
 
 use attestor::bundle;
-use attestor::story::{Story, Told, inspect};
-use model::text;
+use attestor::story::{NamedIdentity, NamedSigner, Story, Told, inspect};
+use attestor::vsa;
+use model::{RelPath, text};
 use serde_json::json;
 
 use super::args::InspectArgs;
@@ -40,26 +41,58 @@ pub fn run(session: &Session, args: &InspectArgs) -> Ended {
         report::document("inspect", json!({"evidence": path, "statements": told}));
         return Ok(Exit::Done);
     }
+    let file =
+        File { path: &args.file, is_evidence: path == session.context.folder.join(&args.file) };
     for one in &told {
         report::told(&match one {
-            Told::Provenance(story) => tell(story),
-            Told::Other { payload_type, predicate_type, subjects, says } => {
+            Told::Provenance(story) => tell(story, &file),
+            Told::Other { payload_type, predicate_type, subjects, says, signer } => {
                 let names: Vec<String> =
                     subjects.iter().map(|subject| safe(&subject.name)).collect();
-                let mut out = format!(
-                    "A statement of another kind\n  payload    {}\n  predicate  {}\n  about      {}\n",
-                    safe(payload_type),
-                    safe(predicate_type.as_deref().unwrap_or("none")),
-                    names.join(", ")
-                );
-                for (name, text) in says {
-                    out.push_str(&format!("  {:<10} {}\n", safe(name), safe(text)));
+                let is_summary = predicate_type.as_deref() == Some(vsa::PREDICATE_TYPE);
+                let mut out = match is_summary && !says.is_empty() {
+                    true => "A verification summary: what a verifier claims to have found\n",
+                    false => "A statement of another kind\n",
                 }
+                .to_owned();
+                line(&mut out, "payload", &safe(payload_type));
+                line(&mut out, "predicate", &safe(predicate_type.as_deref().unwrap_or("none")));
+                line(&mut out, "about", &names.join(", "));
+                for (name, text) in says {
+                    line(&mut out, &safe(name), &safe(text));
+                }
+                signer_lines(&mut out, signer);
                 out
             }
         });
     }
     Ok(Exit::Done)
+}
+
+/// The file that was named.
+struct File<'a> {
+    /// As it was named.
+    path: &'a Path,
+    /// Whether it is the evidence itself, and no artifact beside which that lies.
+    is_evidence: bool,
+}
+
+impl File<'_> {
+    /// Returns what to call a subject on the command line; none where a shell or a list of sums would take
+    /// some letter of it for something else. The name is the statement's, so it may say anything.
+    fn named(&self, subject: &str, is_only: bool) -> Option<String> {
+        let own = self.path.file_name().is_some_and(|name| name == subject);
+        let path = match !self.is_evidence && (is_only || own) {
+            true => self.path.to_owned(),
+            false => self.path.with_file_name(subject),
+        };
+        let is_plain =
+            |letter: char| letter.is_ascii_alphanumeric() || "/._+@%=:,-~".contains(letter);
+        let path = path.to_str().filter(|path| path.chars().all(is_plain))?;
+        // `-` alone is standard input, and what begins with it an option.
+        let sound = RelPath::new(subject).is_ok() && !path.starts_with(['-', '~']);
+        sound.then(|| path.to_owned())
+    }
 }
 
 fn safe(text: &str) -> String {
@@ -70,7 +103,7 @@ fn shown(path: &Path) -> String {
     text::escape(path.as_os_str().as_encoded_bytes())
 }
 
-fn tell(story: &Story) -> String {
+fn tell(story: &Story, file: &File<'_>) -> String {
     let mut out = sentence(story);
     out.push_str("\nBuild\n");
     line(&mut out, "builder", &safe(&story.builder));
@@ -129,8 +162,8 @@ fn tell(story: &Story) -> String {
         line(&mut out, "waived", &safe(&story.waivers.join(", ")));
     }
     source_card(&mut out, story);
-    integrity_card(&mut out, story);
-    attestation_card(&mut out, story);
+    integrity_card(&mut out, story, file);
+    attestation_card(&mut out, story, file);
     out.push_str("\nWhat this does not tell you\n  It does not say that the code is safe, nor that the builder is honest: you trust it and its key.\n  Without a rebuild nobody else has seen that these inputs give this file.\n");
     out
 }
@@ -190,11 +223,13 @@ fn source_card(out: &mut String, story: &Story) {
     line(out, "computed", "from the files that were built, not asked of git");
 }
 
-fn integrity_card(out: &mut String, story: &Story) {
+fn integrity_card(out: &mut String, story: &Story, file: &File<'_>) {
     out.push_str("\nIntegrity\n");
     for subject in &story.subjects {
-        if let Some(digest) = &subject.digest {
-            line(out, "sha256sum -c", &format!("{}  {}", digest.hex(), safe(&subject.name)));
+        let Some(digest) = subject.digest.map(|digest| digest.hex()) else { continue };
+        line(out, "sha256", &format!("{digest}  {}", safe(&subject.name)));
+        if let Some(path) = file.named(&subject.name, story.subjects.len() == 1) {
+            line(out, "to compare", &format!("echo '{digest}  {path}' | sha256sum -c"));
         }
     }
     let roles: Vec<String> = story
@@ -218,23 +253,36 @@ fn integrity_card(out: &mut String, story: &Story) {
     }
 }
 
-fn attestation_card(out: &mut String, story: &Story) {
+fn attestation_card(out: &mut String, story: &Story, file: &File<'_>) {
     out.push_str("\nAttestation\n");
-    line(out, "signature", "not checked here");
-    line(out, "names key", &safe(story.named_key.as_deref().unwrap_or("none")));
+    signer_lines(out, &story.signer);
     line(out, "kind", &safe(&story.build_type));
-    line(
-        out,
-        "log",
-        if story.has_log_entry {
-            "an entry lies in the bundle, unread"
-        } else {
-            "not recorded in a transparency log"
-        },
-    );
-    if let Some(subject) = story.subjects.first() {
-        line(out, "to decide", &format!("kiln verify {}", safe(&subject.name)));
+    let only = story.subjects.len() == 1;
+    let path = story.subjects.first().and_then(|subject| file.named(&subject.name, only));
+    if let Some(path) = path {
+        line(out, "to decide", &format!("kiln verify {path}"));
     }
+}
+
+/// Tells who is named as the signer: a key, or whom a certificate names.
+fn signer_lines(out: &mut String, signer: &NamedSigner) {
+    line(out, "signature", "not checked here");
+    match &signer.named_identity {
+        Some(NamedIdentity { subject, issuer }) => {
+            line(out, "names", subject);
+            line(out, "issuer", issuer);
+        }
+        None if signer.has_certificate => {
+            line(out, "names", "whom a certificate names, which can not be read here")
+        }
+        None => line(out, "names key", &safe(signer.named_key.as_deref().unwrap_or("none"))),
+    }
+    line(out, "signed at", signer.signed_at.as_deref().unwrap_or_default());
+    let log = match signer.has_log_entry {
+        true => "an entry lies in the bundle, unchecked",
+        false => "not recorded in a transparency log",
+    };
+    line(out, "log", log);
 }
 
 /// Returns the evidence: the file itself if it is some, else what lies beside it.

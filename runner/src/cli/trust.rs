@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use attestor::builder::BuilderId;
 use attestor::process::TRUST_LOCK;
 use attestor::public_key::PublicKey;
-use attestor::trust::{Entry, Identity, Level, SpeaksFor, Trust, Who, edit};
+use attestor::trust::{Entry, EntryPlace, Identity, Level, SpeaksFor, Trust, Who, edit};
 use attestor::verify::{Artifact, Evidence, Expected};
 use model::text::escape;
 use rustix::fs::{FlockOperation, Mode, OFlags};
@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 
 use super::args::{TrustAdd, TrustCommand, TrustPin, TrustRemove};
 use super::{Ended, Session, files, verify, wrong_usage};
-use crate::diagnostic::{Code, Diagnostic, Exit, Place};
+use crate::diagnostic::{Code, Diagnostic, Exit, FileText, Place};
 use crate::persist::{self, Flush};
 use crate::report;
 
@@ -67,6 +67,16 @@ pub fn key(session: &Session, path: &Path) -> Result<PublicKey, Vec<Diagnostic>>
         .ok_or_else(|| refuse(&std::io::Error::from(std::io::ErrorKind::NotFound)))?;
     let pem = String::from_utf8(bytes).map_err(|error| refuse(&error))?;
     PublicKey::from_pem(&pem).map_err(|error| refuse(&error))
+}
+
+/// Returns where an entry stands in the trust file.
+pub fn place(session: &Session, entry: &EntryPlace) -> Place {
+    let path = session.context.config.join(FILE);
+    let shown = escape(path.as_os_str().as_encoded_bytes());
+    match (entry.line, read_text(session)) {
+        (Some(line), Ok((_, text))) => FileText::new(shown, text).place_of_line(line),
+        _ => Place::file(shown),
+    }
 }
 
 fn add(session: &Session, args: &TrustAdd) -> Ended {

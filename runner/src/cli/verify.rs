@@ -207,8 +207,8 @@ impl Judge<'_> {
         if let (Accepted::Provenance(verified), Some(given)) =
             (&decision.accepted, self.dependencies)
         {
-            let trust = self.expected.trust;
-            let tree = given.found.walk(verified.value(), trust, self.session.context.now());
+            let (trust, root) = (self.expected.trust, self.expected.root);
+            let tree = given.found.walk(verified.value(), trust, root, self.session.context.now());
             told.text.push_str(&dependencies::told(self.session, &tree));
             told.json["dependencies"] = dependencies::document(&tree);
             if let Some(bad) = tree.first_bad() {
@@ -242,12 +242,7 @@ impl Judge<'_> {
             let (name, value) = (text::escape(name.as_bytes()), text::escape(value.as_bytes()));
             out.push_str(&format!("   option {name}: {value}\n"));
         }
-        let (key, identity) = match verified.signer() {
-            SignedBy::Key(key) => (Some(key.to_string()), None),
-            SignedBy::Identity(Identity { subject, issuer }) => {
-                (None, Some(json!({"subject": subject, "issuer": issuer})))
-            }
-        };
+        let (key, identity) = signer_json(verified.signer());
         let mut json = json!({
             "options": options,
             "file": target.name, "digest": target.digest, "verified": true, "level": decision.level.number(), "key": key, "identity": identity,
@@ -289,6 +284,16 @@ fn refuse(told: &mut Told, diagnostic: Diagnostic) {
     told.diagnostics.push(diagnostic);
 }
 
+/// Returns who signed: the key's fingerprint, or the identity.
+fn signer_json(signer: &SignedBy) -> (Option<String>, Option<Value>) {
+    match signer {
+        SignedBy::Key(key) => (Some(key.to_string()), None),
+        SignedBy::Identity(Identity { subject, issuer }) => {
+            (None, Some(json!({"subject": subject, "issuer": issuer})))
+        }
+    }
+}
+
 fn by_summary(session: &Session, target: &Target, verified: &VerifiedSummary) -> Told {
     let summary = verified.summary();
     let mut out = checks(session, verified.checks());
@@ -299,8 +304,9 @@ fn by_summary(session: &Session, target: &Target, verified: &VerifiedSummary) ->
         verified.level().number(),
         text::escape(summary.policy_uri.as_bytes()),
     ));
+    let (key, identity) = signer_json(verified.signer());
     let json = json!({
-        "file": target.name, "digest": target.digest, "verified": true, "level": verified.level().number(), "key": verified.key().to_string(),
+        "file": target.name, "digest": target.digest, "verified": true, "level": verified.level().number(), "key": key, "identity": identity,
         "verifier": summary.verifier, "resource_uri": summary.resource_uri, "time_verified": summary.time_verified, "policy": {"uri": summary.policy_uri, "digest": summary.policy_digest}, "levels": summary.levels,
         "checks": checks_json(verified.checks()),
     });
@@ -337,7 +343,14 @@ pub fn refused(
         ]
     } else {
         let file = loaded.map(|loaded| &loaded.file);
-        refusal.reasons().map(|reason| diagnostic(name, &from, file, reason)).collect()
+        let told = |reason: &Reason| match reason.entry() {
+            // What is to blame stands in the trust file; the evidence is where it came up.
+            Some(entry) => diagnostic(name, &from, file, reason)
+                .at(trust::place(session, entry))
+                .from(from.as_str()),
+            None => diagnostic(name, &from, file, reason),
+        };
+        refusal.reasons().map(told).collect()
     };
     let errors: Vec<Value> = diagnostics.iter().map(Diagnostic::to_json).collect();
     let json = json!({"file": name, "verified": false, "checks": checks_json(&refusal.checks), "errors": errors});
