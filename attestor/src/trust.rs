@@ -337,6 +337,12 @@ impl Trust {
         self.entries.iter().filter(move |one| one.key().is_some_and(|held| held.id() == *key))
     }
 
+    /// Returns the entry that revokes a signer, whatever it was for, and since when.
+    pub fn revoked(&self, signer: &SignedBy) -> Option<(EntryPlace, i64)> {
+        let mut of_signer = self.entries.iter().filter(|entry| entry.signer() == *signer);
+        of_signer.find_map(|entry| Some((self.place_of(entry), entry.revoked?)))
+    }
+
     /// Says whether an entry names an identity, so that a certificate may be believed at all.
     pub fn names_identities(&self) -> bool {
         self.entries.iter().any(|one| matches!(one.who, Who::Identity(_)))

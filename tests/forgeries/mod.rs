@@ -9,6 +9,7 @@
 
 mod authority;
 mod forms;
+mod identities;
 mod named;
 mod page;
 mod scene;
@@ -117,6 +118,7 @@ pub fn all() -> Vec<Forgery> {
     let mut all: Vec<Forgery> =
         [&signed::ROWS[..], &forms::ROWS, &named::ROWS, &weighed::ROWS].concat();
     all.extend(forms::every_form());
+    all.extend(identities::rows());
     let place = |row: &Forgery| CLASSES.iter().position(|(class, _)| *class == row.class);
     all.sort_by_key(place);
     all

@@ -16,16 +16,16 @@ const fn certified(
     Forgery { class, what, form: Form::Certificate, set: AS_IT_IS, forge, must }
 }
 
-fn wrong(scene: &mut Scene<'_>, change: impl FnOnce(&mut Wrong)) {
+pub fn wrong(scene: &mut Scene<'_>, change: impl FnOnce(&mut Wrong)) {
     change(scene.certificate.as_mut().expect("a certificate signs"));
 }
 
-fn entry(bundle: &mut Value) -> &mut Value {
+pub fn entry(bundle: &mut Value) -> &mut Value {
     &mut bundle["verificationMaterial"]["tlogEntries"][0]
 }
 
 /// Replaces what follows a flag.
-fn flag(scene: &mut Scene<'_>, name: &str, value: &str) {
+pub fn flag(scene: &mut Scene<'_>, name: &str, value: &str) {
     let at = scene.args.iter().position(|one| one == name).expect("the flag is there");
     scene.args[at + 1] = value.to_owned();
 }
@@ -36,7 +36,7 @@ fn by_entry(scene: &mut Scene<'_>) {
     scene.trust = identity_entry(IDENTITY, ISSUER, "");
 }
 
-fn identity_entry(identity: &str, issuer: &str, more: &str) -> String {
+pub fn identity_entry(identity: &str, issuer: &str, more: &str) -> String {
     format!(
         "[[trust]]\nname = \"ci\"\nidentity = \"{identity}\"\nissuer = \"{issuer}\"\n\
          builder-id = \"{BUILDER}\"\nmax-level = 2\n{more}\n"

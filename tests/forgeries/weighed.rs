@@ -7,7 +7,7 @@ use super::scene::{ADDRESS, BUILDER, OTHER_BUILDER, Scene, Signer, VERIFIER};
 use super::{AS_IT_IS, Forgery, after, row};
 
 /// Adds a policy.
-fn policy(scene: &mut Scene<'_>, rules: &str) {
+pub fn policy(scene: &mut Scene<'_>, rules: &str) {
     scene.file("policy.yaml", format!("policy: 1\n{rules}\n"));
     if !scene.args.iter().any(|one| one == "--policy") {
         scene.with(&["--policy", "policy.yaml"]);
@@ -31,7 +31,7 @@ fn second(scene: &mut Scene<'_>, signer: Signer, builder: &str) {
 }
 
 /// A summary of the file by a trusted verifier.
-fn summary(scene: &mut Scene<'_>) {
+pub fn summary(scene: &mut Scene<'_>) {
     scene.signer = Signer::Judge;
     scene.statement = json!({
         "_type": "https://in-toto.io/Statement/v1",

@@ -13,19 +13,19 @@ use attestor::verify::{Artifact, Evidence, Expected, SignedBy, Verified, verify}
 use model::Digest;
 use serde_json::{Value, json};
 
-const BUNDLE: &[u8] = include_bytes!("../vectors/keyless/hello.sigstore.json");
-const ROOT: &[u8] = include_bytes!("../vectors/keyless/trusted_root.json");
-const HELLO: &str = "853ff93762a06ddbf722c4ebe9ddd66d8f63ddaea97f521c3ecc20da7c976020";
-const SUBJECT: &str = "builder@kiln.example";
-const ISSUER: &str = "http://127.0.0.1:46411";
+pub const BUNDLE: &[u8] = include_bytes!("../vectors/keyless/hello.sigstore.json");
+pub const ROOT: &[u8] = include_bytes!("../vectors/keyless/trusted_root.json");
+pub const HELLO: &str = "853ff93762a06ddbf722c4ebe9ddd66d8f63ddaea97f521c3ecc20da7c976020";
+pub const SUBJECT: &str = "builder@kiln.example";
+pub const ISSUER: &str = "http://127.0.0.1:46411";
 /// Some time after it was signed.
-const NOW: i64 = 1_900_000_000;
+pub const NOW: i64 = 1_900_000_000;
 
 fn by_hand(subject: &str, issuer: &str) -> Identity {
     Identity { subject: subject.into(), issuer: issuer.into() }
 }
 
-fn entry() -> Entry {
+pub fn entry() -> Entry {
     Entry {
         name: "ci".into(),
         who: Who::Identity(trust::Identity {

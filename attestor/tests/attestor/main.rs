@@ -10,6 +10,7 @@ mod derive;
 mod forged;
 mod forger;
 mod further;
+mod identities;
 mod keys;
 mod layout;
 mod policy;

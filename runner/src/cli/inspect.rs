@@ -41,8 +41,12 @@ pub fn run(session: &Session, args: &InspectArgs) -> Ended {
         report::document("inspect", json!({"evidence": path, "statements": told}));
         return Ok(Exit::Done);
     }
-    let file =
-        File { path: &args.file, is_evidence: path == session.context.folder.join(&args.file) };
+    let named = match &session.global.folder {
+        Some(folder) => folder.join(&args.file),
+        None => args.file.clone(),
+    };
+    let is_evidence = path == session.context.folder.join(&args.file);
+    let file = File { path: &named, is_evidence };
     for one in &told {
         report::told(&match one {
             Told::Provenance(story) => tell(story, &file),
@@ -71,7 +75,7 @@ pub fn run(session: &Session, args: &InspectArgs) -> Ended {
 
 /// The file that was named.
 struct File<'a> {
-    /// As it was named.
+    /// As it is named from where kiln was started.
     path: &'a Path,
     /// Whether it is the evidence itself, and no artifact beside which that lies.
     is_evidence: bool,

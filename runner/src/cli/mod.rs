@@ -23,7 +23,7 @@ mod schema;
 mod session;
 mod show;
 mod store;
-mod trust;
+pub(crate) mod trust;
 mod usage;
 mod verify;
 mod version;

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use attestor::builder::BuilderId;
 use attestor::process::TRUST_LOCK;
 use attestor::public_key::PublicKey;
+use attestor::sigstore;
 use attestor::trust::{Entry, EntryPlace, Identity, Level, SpeaksFor, Trust, Who, edit};
 use attestor::verify::{Artifact, Evidence, Expected};
 use model::text::escape;
@@ -83,18 +84,12 @@ fn add(session: &Session, args: &TrustAdd) -> Ended {
     let id = args.builder_id.as_ref().or(args.verifier_id.as_ref());
     let id = BuilderId::new(id.map_or("", String::as_str))
         .map_err(|error| vec![wrong_usage("the id is no URI of a builder").caused_by(&error)])?;
-    let (name, who) = match (&args.key, &args.identity, &args.issuer) {
-        (Some(path), ..) => (name_of(args.name.as_deref(), path), Who::Key(key(session, path)?)),
-        (None, Some(identity), Some(issuer)) => {
-            let named = Identity {
-                identity: identity.clone(),
-                issuer: issuer.clone(),
-                source_repository: args.source_repository.clone(),
-            };
-            (args.name.clone().unwrap_or_else(|| identity.clone()), Who::Identity(named))
-        }
-        _ => return Err(vec![wrong_usage("neither a key nor an identity is named")]),
-    };
+    let (key, identity) = (args.key.as_deref(), args.identity.as_deref());
+    let mut who = signer(session, key, identity, args.issuer.as_deref())?;
+    if let Who::Identity(one) = &mut who {
+        one.source_repository.clone_from(&args.source_repository);
+    }
+    let name = name_of(args.name.as_deref(), key, identity);
     let entry = Entry {
         name,
         who,
@@ -108,6 +103,24 @@ fn add(session: &Session, args: &TrustAdd) -> Ended {
         revoked: None,
     };
     write_entry(session, entry)
+}
+
+/// Returns whom an entry is to be about.
+fn signer(
+    session: &Session,
+    key_file: Option<&Path>,
+    identity: Option<&str>,
+    issuer: Option<&str>,
+) -> Result<Who, Vec<Diagnostic>> {
+    match (key_file, identity, issuer) {
+        (Some(path), ..) => Ok(Who::Key(key(session, path)?)),
+        (None, Some(identity), Some(issuer)) => Ok(Who::Identity(Identity {
+            identity: identity.to_owned(),
+            issuer: issuer.to_owned(),
+            source_repository: None,
+        })),
+        _ => Err(vec![wrong_usage("neither a key nor an identity is named")]),
+    }
 }
 
 fn write_entry(session: &Session, entry: Entry) -> Ended {
@@ -167,6 +180,7 @@ fn remove(session: &Session, args: &TrustRemove) -> Ended {
                     .help("kiln trust list"),
             ]);
         }
+        one_signer(session, old, &args.which, &found)?;
         let left = |(_, entry): &&(usize, &Entry)| at.is_none() || entry.revoked.is_none();
         let indexes: Vec<usize> = found.iter().filter(left).map(|(index, _)| *index).collect();
         gone.extend(found.iter().map(|(_, entry)| (*entry).clone()));
@@ -192,10 +206,39 @@ fn remove(session: &Session, args: &TrustRemove) -> Ended {
     Ok(Exit::Done)
 }
 
-/// Learns a builder from a verified statement. The key was given, so the bundle vouches for nothing:
-/// it says for which builder the holder of that key signed.
+/// Refuses a word that means entries of several signers: after a rotation the old key and the new one are called
+/// the same, and who revokes the one must not lose the other.
+fn one_signer(
+    session: &Session,
+    trust: &Trust,
+    word: &str,
+    found: &[(usize, &Entry)],
+) -> Result<(), Vec<Diagnostic>> {
+    if found.windows(2).all(|pair| pair[0].1.who == pair[1].1.who) {
+        return Ok(());
+    }
+    let told = found.iter().map(|(_, entry)| {
+        let line = trust.place_of(entry).line.map_or_else(String::new, |at| format!("line {at}: "));
+        format!("{line}{}", told(entry))
+    });
+    let shown = escape(session.context.config.join(FILE).as_os_str().as_encoded_bytes());
+    let headline = format!("entries of several signers are called {}", escape(word.as_bytes()));
+    Err(vec![
+        wrong_usage(headline)
+            .at(Place::file(shown))
+            .expected("the entries of one signer")
+            .got(told.collect::<Vec<_>>().join("; "))
+            .help(
+                "name the one that is meant:  kiln trust remove FINGERPRINT, or \"IDENTITY (ISSUER)\"",
+            ),
+    ])
+}
+
+/// Learns a builder from a verified statement. Key or identity was given, so the bundle vouches for nothing:
+/// it says for which builder their holder signed.
 fn pin(session: &Session, args: &TrustPin) -> Ended {
-    let key = key(session, &args.key)?;
+    let (key, identity) = (args.key.as_deref(), args.identity.as_deref());
+    let who = signer(session, key, identity, args.issuer.as_deref())?;
     let path = session.context.folder.join(&args.file);
     let name = escape(args.file.as_os_str().as_encoded_bytes());
     let stop = |diagnostic: Diagnostic| vec![diagnostic];
@@ -203,8 +246,27 @@ fn pin(session: &Session, args: &TrustPin) -> Ended {
     let bundles: Vec<PathBuf> = args.bundle.iter().cloned().collect();
     let found = verify::gather(session, &bundles, &path, &name, false).map_err(stop)?;
     let trust = read(session)?;
-    let expected =
-        Expected { trust: &trust, key: Some(&key), identity: None, root: None, source: None };
+    let named = match &who {
+        Who::Key(_) => None,
+        Who::Identity(one) => {
+            Some(sigstore::Identity { subject: one.identity.clone(), issuer: one.issuer.clone() })
+        }
+    };
+    let root = match (&named, &args.trusted_root) {
+        (None, None) => None,
+        (_, root) => verify::root::read(session, root.as_deref(), named.is_some(), &trust)?,
+    };
+    let believed = match &who {
+        Who::Key(key) => Some(key),
+        Who::Identity(_) => None,
+    };
+    let expected = Expected {
+        trust: &trust,
+        key: believed,
+        identity: named.as_ref(),
+        root: root.as_ref(),
+        source: None,
+    };
     let first = found.first().map(verify::Found::evidence);
     let given = first.unwrap_or(Evidence { bytes: b"", manifest: None });
     let artifact = Artifact { name: &name, digest };
@@ -214,8 +276,8 @@ fn pin(session: &Session, args: &TrustPin) -> Ended {
         stop(wrong_usage("the statement names no usable builder").caused_by(&error))
     })?;
     let entry = Entry {
-        name: name_of(args.name.as_deref(), &args.key),
-        who: Who::Key(key),
+        name: name_of(args.name.as_deref(), key, identity),
+        who,
         speaks_for: SpeaksFor::Builder(builder),
         max_level: args.max_level,
         from: None,
@@ -320,9 +382,9 @@ fn time(session: &Session, text: &str) -> Result<i64, Vec<Diagnostic>> {
     })
 }
 
-fn name_of(given: Option<&str>, key: &Path) -> String {
-    let stem = || key.file_stem().map(|stem| stem.to_string_lossy().into_owned());
-    given.map(str::to_owned).or_else(stem).unwrap_or_default()
+fn name_of(given: Option<&str>, key: Option<&Path>, identity: Option<&str>) -> String {
+    let stem = || key?.file_stem().map(|stem| stem.to_string_lossy().into_owned());
+    given.map(str::to_owned).or_else(stem).or(identity.map(str::to_owned)).unwrap_or_default()
 }
 
 /// Returns an entry in one line.
@@ -347,7 +409,8 @@ fn told(entry: &Entry) -> String {
     out
 }
 
-fn moment(seconds: i64) -> String {
+/// Returns a time as people read it.
+pub fn moment(seconds: i64) -> String {
     jiff::Timestamp::from_second(seconds)
         .map_or_else(|_| seconds.to_string(), |time| time.to_string())
 }

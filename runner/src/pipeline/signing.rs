@@ -9,7 +9,7 @@ use super::build::Wish;
 use super::hand_over;
 use super::prepare::{Looked, Prepared};
 use crate::claims;
-use crate::cli::Session;
+use crate::cli::{Session, trust};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::sign::{self, Signer};
 use crate::store::Store;
@@ -74,6 +74,15 @@ impl Signing {
                 )))),
             };
         }
+        if let Some(revoked) = revoked(session, &signer) {
+            return match self {
+                Signing::Must => Err(revoked),
+                Signing::IfPossible | Signing::Never => {
+                    let reason = revoked.into_iter().next().map(|found| found.headline);
+                    Ok(Decided::Without(reason))
+                }
+            };
+        }
         if wish.orders.is_none() && session.context.attestor.is_some() {
             let reason = not_ordered();
             return match self {
@@ -87,6 +96,29 @@ impl Signing {
             .map_err(|diagnostic| vec![diagnostic])?;
         Ok(Decided::With(Box::new(signer)))
     }
+}
+
+/// Says why nothing is signed by a signer whom this user's own trust revokes: nobody who trusts alike would
+/// believe it. A trust file that cannot be read may be the one that revokes.
+fn revoked(session: &Session, signer: &Signer) -> Option<Vec<Diagnostic>> {
+    let trust = match trust::read(session) {
+        Ok(trust) => trust,
+        Err(found) => return Some(found),
+    };
+    let (entry, since) = trust.revoked(&signer.signed_by()?)?;
+    let who = if signer.key().is_some() { "key" } else { "identity" };
+    let since = trust::moment(since);
+    let told = Diagnostic::new(
+        Code::SignerNotTrusted,
+        format!("the {who} that would sign was revoked, by {entry}"),
+    )
+    .at(trust::place(session, &entry))
+    .expected(format!("a signer in force, not {}", signer.name().unwrap_or_default()))
+    .got(format!("revoked {since}"));
+    Some(vec![match who {
+        "key" => told.help("sign with another key:  kiln key rotate"),
+        _ => told.help("sign as another identity: attestor.toml, docs/signing.md"),
+    }])
 }
 
 /// Says why an attestor that listens would not sign; one that is started here takes orders from the

@@ -6,6 +6,7 @@ use attestor::bundle;
 use attestor::pipe::{IdentityInfo, SignerInfo};
 use attestor::public_key::PublicKey;
 use attestor::sigstore::{Identity, Root, Signed as Subject, Wanted};
+use attestor::verify::SignedBy;
 use model::digest::Digest;
 
 use crate::diagnostic::{Code, Diagnostic};
@@ -48,6 +49,14 @@ impl Signer {
             Signer::Identity { subject, issuer, .. } => {
                 subject.as_ref().map(|subject| of_certificate(subject, issuer))
             }
+        }
+    }
+
+    /// Returns the signer as a trust file names it; none as for [`Signer::name`].
+    pub fn signed_by(&self) -> Option<SignedBy> {
+        match self {
+            Signer::Key { key, .. } => Some(SignedBy::Key(key.id())),
+            Signer::Identity { .. } => self.identity().map(SignedBy::Identity),
         }
     }
 

@@ -14,7 +14,7 @@ pub enum TrustCommand {
     List,
     /// Forget an entry, or with --revoked keep it as one that is believed no more
     Remove(TrustRemove),
-    /// Learn key and builder from a verified file; shows them, and writes only with --yes
+    /// Learn signer and builder from a verified file; shows them, and writes only with --yes
     Pin(TrustPin),
 }
 
@@ -56,7 +56,7 @@ pub struct TrustAdd {
 /// `kiln trust remove`.
 #[derive(Debug, Args)]
 pub struct TrustRemove {
-    /// The entry's name, the key's fingerprint or the identity; all entries of that name
+    /// The entry's name, the key's fingerprint, or the identity; all entries of that signer and name
     #[arg(value_name = "NAME|FINGERPRINT")]
     pub which: String,
     /// Keep it, revoked since T (a time such as 2026-12-01T08:00:00Z, or `now`)
@@ -70,12 +70,21 @@ pub struct TrustPin {
     /// A file with its provenance beside it
     pub file: PathBuf,
     /// The builder's public key, had by another road: a bundle is never believed about its own signer
-    #[arg(long, value_name = "KEYFILE")]
-    pub key: PathBuf,
+    #[arg(long, value_name = "KEYFILE", required_unless_present = "identity")]
+    pub key: Option<PathBuf>,
+    /// Instead: whom the certificate must name, exactly, told by another road as well
+    #[arg(long, value_name = "ID", requires = "issuer", conflicts_with = "key")]
+    pub identity: Option<String>,
+    /// Who must vouch for the identity: the address of its OIDC issuer, exactly
+    #[arg(long, value_name = "URL", requires = "identity")]
+    pub issuer: Option<String>,
+    /// Whose certificates, logs and timestamps are believed, instead of Sigstore's public instance
+    #[arg(long, value_name = "F")]
+    pub trusted_root: Option<PathBuf>,
     /// The evidence, instead of what lies beside the file
     #[arg(long, value_name = "F")]
     pub bundle: Option<PathBuf>,
-    /// What you call it [default: the name of the key's file]
+    /// What you call it [default: the name of the key's file, or the identity]
     #[arg(long, value_name = "NAME")]
     pub name: Option<String>,
     /// The highest SLSA level that is believed of it
