@@ -19,6 +19,7 @@ mod hermetic;
 mod hostile;
 mod limits;
 mod linkage;
+mod named;
 mod offline;
 mod policy;
 mod principal;

@@ -1,0 +1,128 @@
+//! Who is meant: entries of one name, a signer that was revoked, and what `kiln inspect` names.
+
+use std::fs;
+
+use crate::support::{Who, World, build_file};
+
+/// A signed build of one file, by a world with a key of its own.
+fn built(who: Who) -> World {
+    let world = World::warm(who);
+    world.write("src/input", "who is meant\n");
+    let file = build_file("cp src/input out", "{out: out}", "[{file: attack.out}]");
+    world.write("kiln.yaml", &file.replace("{local: src}", "{local: .}"));
+    world.kiln(&["lock"]).exits(0);
+    world.commit();
+    world.key();
+    world.kiln(&["build", "--sign"]).exits(0);
+    world
+}
+
+fn fingerprint(world: &World) -> String {
+    let shown = world.kiln(&["key", "show"]).exits(0).stdout;
+    shown.lines().next().expect("a line").to_owned()
+}
+
+/// After a rotation both keys' entries have one name, and revoking the old one must not cost the new one.
+#[test]
+fn a_name_of_two_keys_takes_neither_and_lists_both() {
+    let world = built(Who::all()[0]);
+    let old = fingerprint(&world);
+    world.kiln(&["key", "rotate"]).exits(0);
+    let new = fingerprint(&world);
+    let trust = world.path("config/kiln/trust.toml");
+    let before = fs::read_to_string(&trust).expect("it is there");
+    for more in [&[][..], &["--revoked", "now"]] {
+        let command = [&["trust", "remove", "made on this machine"], more].concat();
+        let refused = world.kiln(&command).exits(2);
+        let flat: String = refused.stderr.split_whitespace().collect();
+        assert!(flat.contains(&old) && flat.contains(&new), "{}", refused.stderr);
+        for (at, line) in before.lines().enumerate() {
+            let told = flat.contains(&format!("line{}:", at + 1));
+            assert_eq!(told, line == "[[trust]]", "line {}: {}", at + 1, refused.stderr);
+        }
+        assert_eq!(fs::read_to_string(&trust).expect("it is there"), before);
+    }
+    world.kiln(&["trust", "remove", &old, "--revoked", "now"]).exits(0);
+    world.kiln(&["build", "--sign"]).exits(0);
+    world.kiln(&["verify", "kiln-out/out"]).exits(0);
+}
+
+/// Nobody waits for a build whose signature nobody here would believe.
+#[test]
+fn a_revoked_key_signs_no_build_and_no_step_is_run_to_find_out() {
+    for who in Who::all() {
+        let world = built(who);
+        let key = fingerprint(&world);
+        world.kiln(&["trust", "remove", &key, "--revoked", "now"]).exits(0);
+        world.write("src/input", "something new\n");
+        world.commit();
+        let refused = world.kiln(&["build", "--sign"]).exits(4);
+        assert!(refused.says("KILN-0802") && refused.says("kiln key rotate"), "{}", refused.stderr);
+        let text = fs::read_to_string(world.path("config/kiln/trust.toml")).expect("it is there");
+        let line = text.lines().position(|line| line == "[[trust]]").expect("an entry") + 1;
+        assert!(refused.says(&format!("trust.toml:{line}")), "{}", refused.stderr);
+        assert!(!refused.says("attack"), "a step ran: {}", refused.stderr);
+        // Not told to sign, it builds, and says why it does not.
+        let unsigned = world.kiln(&["build"]).exits(0);
+        assert!(
+            unsigned.says("unsigned: the key that would sign was revoked"),
+            "{}",
+            unsigned.stderr
+        );
+        assert!(!world.path("project/kiln-out/out.sigstore.json").exists());
+        world.kiln(&["key", "rotate"]).exits(0);
+        world.kiln(&["build", "--sign"]).exits(0);
+        world.kiln(&["verify", "kiln-out/out"]).exits(0);
+    }
+}
+
+/// The line that `inspect` prints for sha256sum is run as it stands, from where kiln was.
+#[test]
+fn the_line_for_sha256sum_works_as_it_stands() {
+    let world = built(Who::all()[0]);
+    let run = |arguments: &[&str], place: &str| {
+        let told = world.kiln(arguments).exits(0).stdout;
+        let line = told.lines().find(|line| line.contains("| sha256sum -c")).expect("the line");
+        let command = line.trim().strip_prefix("to compare").expect("its name").trim().to_owned();
+        world.run(&["sh", "-c", &format!("cd '{place}' && {command}")], &[])
+    };
+    for file in ["kiln-out/out", "kiln-out/out.sigstore.json", "kiln-out/out.intoto.jsonl"] {
+        assert!(run(&["inspect", file], ".").exits(0).says("out: OK"));
+    }
+    assert!(run(&["-C", "kiln-out", "inspect", "out"], ".").exits(0).says("kiln-out/out: OK"));
+    world.write("kiln-out/out", "changed\n");
+    assert!(run(&["inspect", "kiln-out/out"], ".").exits(1).says("FAILED"));
+}
+
+/// A summary tells its verdict, by whom, by which policy, of what and for where.
+#[test]
+fn inspect_tells_what_a_summary_says() {
+    let world = built(Who::all()[0]);
+    let uri = "https://policies.example.org/out";
+    for (level, result, levels, exit) in
+        [(1, "PASSED", "SLSA_BUILD_LEVEL_1", 0), (3, "FAILED", "FAILED", 4)]
+    {
+        world.write("policy.yaml", &format!("policy: 1\nuri: {uri}\nlevel: {level}\n"));
+        let verify = ["verify", "kiln-out/out", "--policy", "policy.yaml"];
+        let address = ["--resource-uri", "https://dl.example.org/out", "--vsa", "out.vsa.jsonl"];
+        world.kiln(&[verify, address].concat()).exits(exit);
+        for file in ["out.vsa.jsonl", "out.vsa.sigstore.json"] {
+            let told = world.kiln(&["inspect", file]).exits(0);
+            for (name, text) in [
+                ("result", result),
+                ("levels", levels),
+                ("resource", "https://dl.example.org/out"),
+                ("verifier", "https://kiln.build/verifiers/local/v1"),
+                ("policy", uri),
+                ("about", "out"),
+            ] {
+                let line = format!("  {name:<12} {text}");
+                assert!(
+                    told.stdout.lines().any(|one| one.starts_with(&line)),
+                    "{line}\n{}",
+                    told.stdout
+                );
+            }
+        }
+    }
+}
