@@ -116,6 +116,16 @@ case_of refuses "another file" by_policy ampel ../../kiln.pem hello.intoto.jsonl
 case_of refuses "a flipped signature" by_policy ampel ../../kiln.pem flipped.intoto.jsonl hello
 case_of refuses "another key" by_policy ampel-key ../../other.pem hello.intoto.jsonl hello
 case_of refuses "a key that the policy does not name" by_policy ampel-key ../../kiln.pem hello.intoto.jsonl hello
+# The receiver's page has a policy of its own, to be copied as it stands.
+sed -n '/^key=\$(awk/,/^ampel verify/p' "$root/docs/for-people-who-received-a-file.md" >"$scratch/page.sh"
+by_page() { # file line
+  mkdir -p "$scratch/page" && cp "$1" "$scratch/page/hello" && cp "$2" "$scratch/page/hello.intoto.jsonl"
+  cp ../../kiln.pem "$scratch/page/builder.pem"
+  (cd "$scratch/page" && PATH=$bin:$PATH sh "$scratch/page.sh")
+}
+case_of accepts "what kiln wrote, as the receiver's page says" by_page hello hello.intoto.jsonl
+case_of refuses "another file, as the receiver's page says" by_page other hello.intoto.jsonl
+case_of refuses "a flipped signature, as the receiver's page says" by_page hello flipped.intoto.jsonl
 case_of refuses "another builder" by_policy ampel-builder ../../kiln.pem hello.intoto.jsonl hello
 
 heading "The committed vectors"

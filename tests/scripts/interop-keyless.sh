@@ -134,6 +134,8 @@ statement = json.loads(base64.b64decode(read.get("dsseEnvelope", read)["payload"
 sys.exit(statement["predicate"]["verificationResult"] != "PASSED")
 PY
 
+. "$root/tests/scripts/interop-identities.sh"
+
 heading "kiln signs without a key: a log of version 1"
 configure signing_config_v1 trusted_root "$by_file"
 # Twice: sigstore-python cannot read the first entry of a log (docs/interop.md).

@@ -168,7 +168,7 @@ fn tell(story: &Story, file: &File<'_>) -> String {
     source_card(&mut out, story);
     integrity_card(&mut out, story, file);
     attestation_card(&mut out, story, file);
-    out.push_str("\nWhat this does not tell you\n  It does not say that the code is safe, nor that the builder is honest: you trust it and its key.\n  Without a rebuild nobody else has seen that these inputs give this file.\n");
+    out.push_str("\nWhat this does not tell you\n  It does not say that the code is safe, nor that the builder is honest: you trust it and who signed.\n  Without a rebuild nobody else has seen that these inputs give this file.\n");
     out
 }
 

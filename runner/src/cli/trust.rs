@@ -285,7 +285,13 @@ fn pin(session: &Session, args: &TrustPin) -> Ended {
         revoked: None,
     };
     if args.yes {
-        return write_entry(session, entry);
+        let ended = write_entry(session, entry)?;
+        if args.trusted_root.is_some() && session.speaks() {
+            report::line(
+                " note: name that root again for each check, or lay it as trusted_root.json beside trust.toml",
+            );
+        }
+        return Ok(ended);
     }
     if session.global.json {
         report::document("trust", json!({"would_add": document(&entry)}));
