@@ -316,3 +316,41 @@ fn evidence(session: &Session, file: &Path) -> Result<(PathBuf, Vec<u8>), Diagno
             .help("name an artifact, a bundle or a line file")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_subject_is_put_into_a_command_only_where_no_letter_means_something_else() {
+        let beside = File { path: Path::new("kiln-out/x.sigstore.json"), is_evidence: true };
+        assert_eq!(beside.named("x", true).as_deref(), Some("kiln-out/x"));
+        assert_eq!(beside.named("bin/x-1.0+b~1", false).as_deref(), Some("kiln-out/bin/x-1.0+b~1"));
+        for name in [
+            "x'; touch y; '",
+            "$(touch y)",
+            "`touch y`",
+            "x y",
+            "x\ny",
+            "x\\",
+            "x\"",
+            "../x",
+            "/etc/passwd",
+            "",
+            "x|y",
+            "x;y",
+            "x&y",
+            "x>y",
+            "*",
+            "é\u{202e}",
+        ] {
+            assert_eq!(beside.named(name, true), None, "{name}");
+        }
+        let own = File { path: Path::new("-x"), is_evidence: false };
+        assert_eq!(own.named("x", true), None);
+        // Under another name than the statement's the file is still the one that was named.
+        let own = File { path: Path::new("renamed"), is_evidence: false };
+        assert_eq!(own.named("x", true).as_deref(), Some("renamed"));
+        assert_eq!(own.named("x", false).as_deref(), Some("x"));
+    }
+}

@@ -44,12 +44,7 @@ impl Signer {
     /// Returns how the signer is named in what is kept and told; none for a certificate that is yet to be
     /// given, whose subject nobody can tell before.
     pub fn name(&self) -> Option<String> {
-        match self {
-            Signer::Key { id, .. } => Some(id.clone()),
-            Signer::Identity { subject, issuer, .. } => {
-                subject.as_ref().map(|subject| of_certificate(subject, issuer))
-            }
-        }
+        self.signed_by().map(|one| one.to_string())
     }
 
     /// Returns the signer as a trust file names it; none as for [`Signer::name`].
