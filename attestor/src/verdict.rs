@@ -422,6 +422,54 @@ impl Reason {
     /// Returns one thing to do about it, where there is one.
     pub fn help(&self) -> Option<&'static str> {
         match self {
+            Reason::Signer { .. }
+            | Reason::NoIdentity
+            | Reason::UnknownIdentity { .. }
+            | Reason::NoKey { .. }
+            | Reason::NoRoot
+            | Reason::NoCertificate { .. }
+            | Reason::Sigstore(_)
+            | Reason::Builder { .. }
+            | Reason::Expired { .. }
+            | Reason::NotYetValid { .. }
+            | Reason::Revoked { .. } => self.help_with_signer(),
+            Reason::Policy(broken) => Some(broken.help),
+            Reason::Broken { .. } | Reason::Digest { .. } => {
+                Some("get file and bundle again from where they were published")
+            }
+            Reason::Evidence(EvidenceError::Empty) => {
+                Some("get the bundle again from where the file was published")
+            }
+            Reason::Evidence(_) | Reason::Statement(_) | Reason::BadParameter { .. } => Some(
+                "get the bundle again from where the file was published, or name it:  --bundle F",
+            ),
+            Reason::Manifest { .. } | Reason::ManifestUnreadable(_) => {
+                Some("get FILE.dependencies.json again from where the file was published")
+            }
+            Reason::PayloadType { .. } | Reason::BuildType { .. } => Some(
+                "name the evidence that kiln wrote for the file, or ask what made this one:  kiln inspect F",
+            ),
+            Reason::UnknownParameter { .. } => {
+                Some("verify with the kiln that made it, or a newer one:  kiln inspect F names it")
+            }
+            Reason::Summary { .. } => Some(
+                "get the summary of this file, made for this address; what one says:  kiln inspect --raw F",
+            ),
+            Reason::Source { .. } => Some(
+                "see what it was built from:  kiln inspect F. If that is right, name it:  --source URI",
+            ),
+            Reason::Dirty => {
+                Some("ask its builder for one built from a commit without --allow-dirty")
+            }
+            Reason::Network | Reason::NotPinned { .. } | Reason::NoInputs => Some(
+                "ask its builder for one whose every input is named:  kiln inspect F lists them",
+            ),
+        }
+    }
+
+    /// Returns what to do where nobody who may have signed did.
+    fn help_with_signer(&self) -> Option<&'static str> {
+        match self {
             Reason::Signer { named: None, .. } => Some(
                 "get the builder's public key from its owner by another road and give it with --key, or \
                  add it to trust.toml; if a certificate signed, give the bundle, which has it:  \
@@ -476,37 +524,7 @@ impl Reason {
                 "key" => "ask the builder's owner for a file signed with a key in force",
                 _ => "ask the builder's owner for a file signed by an identity in force",
             }),
-            Reason::Policy(broken) => Some(broken.help),
-            Reason::Broken { .. } | Reason::Digest { .. } => {
-                Some("get file and bundle again from where they were published")
-            }
-            Reason::Evidence(EvidenceError::Empty) => {
-                Some("get the bundle again from where the file was published")
-            }
-            Reason::Evidence(_) | Reason::Statement(_) | Reason::BadParameter { .. } => Some(
-                "get the bundle again from where the file was published, or name it:  --bundle F",
-            ),
-            Reason::Manifest { .. } | Reason::ManifestUnreadable(_) => {
-                Some("get FILE.dependencies.json again from where the file was published")
-            }
-            Reason::PayloadType { .. } | Reason::BuildType { .. } => Some(
-                "name the evidence that kiln wrote for the file, or ask what made this one:  kiln inspect F",
-            ),
-            Reason::UnknownParameter { .. } => {
-                Some("verify with the kiln that made it, or a newer one:  kiln inspect F names it")
-            }
-            Reason::Summary { .. } => Some(
-                "get the summary of this file, made for this address; what one says:  kiln inspect --raw F",
-            ),
-            Reason::Source { .. } => Some(
-                "see what it was built from:  kiln inspect F. If that is right, name it:  --source URI",
-            ),
-            Reason::Dirty => {
-                Some("ask its builder for one built from a commit without --allow-dirty")
-            }
-            Reason::Network | Reason::NotPinned { .. } | Reason::NoInputs => Some(
-                "ask its builder for one whose every input is named:  kiln inspect F lists them",
-            ),
+            _ => None,
         }
     }
 }

@@ -61,7 +61,7 @@ const LINES: [(&str, usize, usize); 5] = [
     ("model", 1_500, 1_600),
     ("sandbox", 5_200, 10_950),
     ("fetch", 3_200, 3_200),
-    ("attestor", 3_400, 13_250),
+    ("attestor", 3_400, 13_450),
     ("runner", 4_800, 25_600),
 ];
 
