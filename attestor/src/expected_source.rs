@@ -33,6 +33,12 @@ impl ExpectedSource {
         ExpectedSource { written: text.to_owned(), folded: fold(uri), commit }
     }
 
+    /// Returns the refusal of a summary, which does not say the source.
+    pub(crate) fn unsaid(&self) -> Reason {
+        let got = "a summary, which does not say it".to_owned();
+        Reason::Source { expected: escape(self.written.as_bytes()), got }
+    }
+
     /// Compares with what a statement says.
     ///
     /// # Errors

@@ -342,6 +342,10 @@ pub(crate) fn judge(
         Err(reason) => return Err(checks.stop(Subject::Builder, reason)),
     };
     checks.ok(Subject::Builder, format!("{}{by}", escape(summary.verifier.as_bytes())));
+    // What is asked for is judged, or it is refused.
+    if let Some(source) = expected.source {
+        return Err(checks.stop(Subject::Source, source.unsaid()));
+    }
     // 4 to 7. What it says.
     let level = match says(&summary, wanted, max_level) {
         Ok(level) => level,

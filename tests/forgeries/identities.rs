@@ -247,6 +247,13 @@ pub fn rows() -> Vec<Forgery> {
             Refuse("KILN-0802"),
         ),
         set(
+            judged,
+            "A21",
+            "a summary, which says no source, where one is asked for",
+            |s| s.with(&["--source", "https://git.example.org/acme"]),
+            Refuse("KILN-0809"),
+        ),
+        set(
             judged_by_hand,
             "A21",
             "a summary by an identity by hand, at more than level 1",
