@@ -97,7 +97,9 @@ fn further_statements_stand_for_no_provenance_and_hurt_none() {
         assert!(refused.says("predicateType"), "{}{}", refused.stdout, refused.stderr);
     }
     let told = world.kiln(&["inspect", "kiln-out/out.intoto.jsonl"]).exits(0);
-    for words in ["result     WARNED", "warned     odd: bad", "KILN_NETWORK_OFF", "attempts   1"] {
+    for words in
+        ["result       WARNED", "warned       odd: bad", "KILN_NETWORK_OFF", "attempts     1"]
+    {
         assert!(told.says(words), "{words}: {}", told.stdout);
     }
     world.write("forged.json", "{}");
