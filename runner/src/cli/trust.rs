@@ -27,7 +27,7 @@ use crate::report;
 /// The file, below the configuration folder.
 const FILE: &str = "trust.toml";
 /// Why revoking is better than removing.
-const WHY_REVOKE: &str = "an entry that is gone forgets that its key was ever bad; one that is revoked refuses it \
+const WHY_REVOKE: &str = "an entry that is gone forgets that its signer was ever bad; one that is revoked refuses it \
      however it is given";
 
 /// Runs one of the trust commands.
