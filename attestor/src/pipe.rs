@@ -196,6 +196,19 @@ pub struct Signed {
     pub manifest: Option<ManifestFile>,
     /// Who signed.
     pub key: SignerInfo,
+    /// Of a verdict that refuses the file: why, in the order of the checks. Empty for all else.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub refused: Vec<WhyRefused>,
+}
+
+/// Why a verdict refuses a file, as the attestor that signed it tells. A summary has no place for it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WhyRefused {
+    /// The number of the message's code, such as 802 for KILN-0802.
+    pub code: u16,
+    /// The reason, escaped.
+    pub text: String,
 }
 
 /// Who signed: a key, or the holder of a certificate.

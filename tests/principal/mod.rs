@@ -7,6 +7,7 @@
 mod attacks;
 mod closed;
 mod log;
+mod verdicts;
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};

@@ -192,6 +192,17 @@ fn reason(refusal: &crate::verdict::Refusal) -> String {
     refusal.reasons().next().map_or_else(|| "nothing speaks for it".to_owned(), Reason::whole)
 }
 
+impl DependencyVerdict {
+    /// Returns why it stands in the way, escaped; nothing where it does not.
+    pub fn why(&self) -> String {
+        match &self.outcome {
+            Outcome::Refused { why } => why.clone(),
+            Outcome::Beyond => "it lies deeper, or there are more, than is looked at".to_owned(),
+            Outcome::Verified { .. } => String::new(),
+        }
+    }
+}
+
 impl Tree {
     /// Returns the first that stands in the way: refused, or not looked at.
     pub fn first_bad(&self) -> Option<&DependencyVerdict> {

@@ -29,7 +29,7 @@ use super::orders::{OrderError, Orders};
 use super::refusal::refused;
 use super::signed_log::{LogError, SignedLog};
 use super::subjects::{self, SubjectError};
-use super::summarise::{self, Believed, SummariseError};
+use super::summarise::{self, Believed, Passed, SummariseError};
 use super::swear::{self, SwearError};
 use crate::access::{Access, NoRole, Peer, Role};
 use crate::builder::BuilderConfig;
@@ -260,9 +260,11 @@ fn sign(
         return Err(ServeError::OtherRecord);
     }
     // 6. What is claimed.
-    let derived = match verdict {
-        Some(statement_bytes) => Derived { statement_bytes, dependency_manifest: None },
-        None => derive(keyring, request)?,
+    let (derived, refused) = match verdict {
+        Some(Passed { statement_bytes, refused }) => {
+            (Derived { statement_bytes, dependency_manifest: None }, refused)
+        }
+        None => (derive(keyring, request)?, Vec::new()),
     };
     // 7. Sworn to, once.
     let subject = request.blobs().first().map(|blob| blob.digest);
@@ -280,6 +282,7 @@ fn sign(
         line: sworn.envelope.to_line().map_err(ServeError::Write)?,
         manifest,
         key: sworn.by,
+        refused,
     };
     // 8. Durable, then out.
     journal.sweep().map_err(ServeError::Journal)?;
@@ -374,7 +377,7 @@ impl Judge {
         Ok(Judge { builder, trust, root })
     }
 
-    fn statement(&self, asked: &Summarise, now: i64) -> Result<Vec<u8>, ServeError> {
+    fn statement(&self, asked: &Summarise, now: i64) -> Result<Passed, ServeError> {
         let believed = Believed { trust: &self.trust, root: self.root.as_ref() };
         summarise::statement(asked, &self.builder, believed, now).map_err(ServeError::Summary)
     }

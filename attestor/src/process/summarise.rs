@@ -12,10 +12,11 @@ use model::text::escape;
 
 use crate::builder::BuilderConfig;
 use crate::order::check_name;
-use crate::pipe::Summarise;
+use crate::pipe::{Summarise, WhyRefused};
 use crate::policy::{Accepted, Dependencies, Policy, Question, decide};
 use crate::sigstore::Root;
 use crate::trust::{Level, Trust};
+use crate::verdict::{self, Reason, Refusal};
 use crate::verify::{Artifact, Evidence, Expected};
 use crate::vsa::{self, Verdict};
 
@@ -25,6 +26,10 @@ const URI_BYTES_MAX: usize = 1024;
 const EVIDENCE_MAX: usize = 32;
 /// Most files with attestations of dependencies.
 const DEPENDENCIES_MAX: usize = 1024;
+/// Most reasons that are told beside a verdict: more than a policy has rules.
+const REASONS_MAX: usize = 64;
+/// The code of a dependency that does not verify, KILN-0822.
+const DEPENDENCY_REFUSED: u16 = 822;
 
 /// Why no verdict is signed.
 #[derive(Debug, thiserror::Error)]
@@ -64,13 +69,21 @@ pub(super) struct Believed<'a> {
     pub(super) root: Option<&'a Root>,
 }
 
-/// Returns the bytes of the summary.
+/// A verdict that is passed, not yet signed.
+pub(super) struct Passed {
+    /// The bytes of the summary.
+    pub(super) statement_bytes: Vec<u8>,
+    /// Why the file is refused; empty where it is not.
+    pub(super) refused: Vec<WhyRefused>,
+}
+
+/// Returns the bytes of the summary, and why it says FAILED where it does.
 pub(super) fn statement(
     asked: &Summarise,
     config: &BuilderConfig,
     believed: Believed<'_>,
     now: i64,
-) -> Result<Vec<u8>, SummariseError> {
+) -> Result<Passed, SummariseError> {
     check_name(&asked.subject.name).map_err(SummariseError::Name)?;
     check_uri(&asked.resource_uri)?;
     let most = |what, got, most| match got > most {
@@ -91,7 +104,7 @@ pub(super) fn statement(
     }
     let verdict = judge(asked, &policy, believed, now)?;
     let time = jiff::Timestamp::from_second(now);
-    vsa::write(Verdict {
+    let statement_bytes = vsa::write(Verdict {
         subject: &asked.subject,
         verifier: config.verifier(),
         time_verified: time.map_err(|_| SummariseError::Time { seconds: now })?.to_string(),
@@ -103,11 +116,13 @@ pub(super) fn statement(
         reproduced: asked.reproduced,
         dependencies: verdict.dependencies,
     })
-    .map_err(SummariseError::Write)
+    .map_err(SummariseError::Write)?;
+    Ok(Passed { statement_bytes, refused: verdict.refused })
 }
 
 struct Judged {
     level: Option<Level>,
+    refused: Vec<WhyRefused>,
     inputs: Vec<Digest>,
     dependencies: Option<std::collections::BTreeMap<String, u32>>,
 }
@@ -140,6 +155,7 @@ fn judge(
     if asked.reproduced && decision.as_ref().map_or(0, |decision| decision.reproduced) < 2 {
         return Err(SummariseError::NotReproduced);
     }
+    let mut refused = why(decision.as_ref().err());
     let mut levels = None;
     if let (Some(texts), Ok(decision)) = (&asked.dependencies, &decision)
         && let Accepted::Provenance(verified) = &decision.accepted
@@ -150,12 +166,34 @@ fn judge(
             inputs.push(Digest::of(text.as_bytes()));
         }
         let tree = dependencies.walk(verified.value(), trust, root, now);
-        level = level.filter(|_| tree.first_bad().is_none());
+        if let Some(bad) = tree.first_bad() {
+            level = None;
+            let text = format!("{}: {}", bad.name, bad.why());
+            refused.push(WhyRefused { code: DEPENDENCY_REFUSED, text });
+        }
         levels = Some(tree.levels());
     }
     inputs.sort_unstable();
     inputs.dedup();
-    Ok(Judged { level, inputs, dependencies: levels })
+    Ok(Judged { level, refused, inputs, dependencies: levels })
+}
+
+/// Returns the reasons of a refusal.
+fn why(refusal: Option<&Refusal>) -> Vec<WhyRefused> {
+    let Some(refusal) = refusal else { return Vec::new() };
+    let one = |reason: &Reason| {
+        let mut text = reason.to_string();
+        if let Some((expected, got)) = reason.compared() {
+            text.push_str(&format!(": expected {expected}, got {got}"));
+        }
+        WhyRefused { code: reason.code().number(), text }
+    };
+    let mut reasons: Vec<WhyRefused> = refusal.reasons().take(REASONS_MAX).map(one).collect();
+    if reasons.is_empty() {
+        let text = "nothing speaks for it".to_owned();
+        reasons.push(WhyRefused { code: verdict::Code::NoStatement.number(), text });
+    }
+    reasons
 }
 
 fn check_uri(uri: &str) -> Result<(), SummariseError> {

@@ -177,13 +177,14 @@ impl Judge<'_> {
                 reproduced: decided.is_ok_and(|decision| decision.reproduced > 1),
             };
             match summary::write(self.session, &asked, out) {
-                Ok(files) => {
-                    for file in &files {
+                Ok(written) => {
+                    written.refused.into_iter().for_each(|one| refuse(&mut told, one));
+                    for file in &written.files {
                         told.text.push_str(&format!(" wrote {file}\n"));
                     }
-                    told.json["summaries"] = json!(files);
+                    told.json["summaries"] = json!(written.files);
                 }
-                Err(found) => told.diagnostics.extend(found),
+                Err(found) => found.into_iter().for_each(|one| note(&mut told, one)),
             }
         }
         told
@@ -278,6 +279,11 @@ fn refuse(told: &mut Told, diagnostic: Diagnostic) {
         told.text.truncate(last);
     }
     told.json["verified"] = json!(false);
+    note(told, diagnostic);
+}
+
+/// Notes an error that leaves the verdict as it is.
+fn note(told: &mut Told, diagnostic: Diagnostic) {
     let mut errors = told.json["errors"].as_array().cloned().unwrap_or_default();
     errors.push(diagnostic.to_json());
     told.json["errors"] = Value::Array(errors);

@@ -105,13 +105,14 @@ pub fn document(tree: &Tree) -> Value {
 
 /// Returns why a file is refused for its dependency.
 pub fn diagnostic(name: &str, bad: &DependencyVerdict) -> Diagnostic {
-    let why = match &bad.outcome {
-        Outcome::Refused { why } => why.clone(),
-        Outcome::Beyond => "it lies deeper, or there are more, than is looked at".to_owned(),
-        Outcome::Verified { .. } => String::new(),
+    let headline = match &bad.outcome {
+        Outcome::Beyond => format!("{name} is refused: its dependency {} was not looked at", bad.name),
+        Outcome::Refused { .. } | Outcome::Verified { .. } => {
+            format!("{name} is refused: no attestation of its dependency {} verifies", bad.name)
+        }
     };
-    Diagnostic::new(Code::DependencyRefused, format!("{name} is refused: its dependency {} is", bad.name))
+    Diagnostic::new(Code::DependencyRefused, headline)
         .expected("each dependency that has attestations to verify by the same trust")
-        .got(why)
+        .got(bad.why())
         .help("trust its builder too, or take its attestation out of the folder if you do not want it judged")
 }

@@ -1,20 +1,21 @@
 //! `--vsa OUT`: the verdict, signed by the attestor.
 //!
 //! The attestor is given the file, the evidence, the policy and the address; it verifies for itself and
-//! signs what came of it. Where it came to another verdict than this process, that is an error: the two
-//! have different trust, or another clock.
+//! signs what came of it. Where it came to another verdict than this process, the two have different
+//! trust, or another clock. Its FAILED is the verdict that was asked for: it is written, and the file is
+//! refused with its reasons. Its PASSED about a file that is refused here is not written.
 
 use std::os::fd::AsFd;
 use std::path::Path;
 
 use attestor::bundle;
-use attestor::pipe::{Answer, EvidenceText, Request, Signed, Summarise};
+use attestor::pipe::{Answer, EvidenceText, Request, Signed, Summarise, WhyRefused};
 use model::record::{Nonce, Subject};
 
 use super::super::policy::Loaded;
 use super::super::{Session, files, lasting};
 use super::Target;
-use crate::diagnostic::{Code, Diagnostic};
+use crate::diagnostic::{Code, Diagnostic, Exit};
 use crate::store::hash_file;
 use crate::{context, sign};
 
@@ -41,25 +42,32 @@ pub struct Asked<'a> {
     pub reproduced: bool,
 }
 
+/// What was written.
+#[derive(Default)]
+pub struct Written {
+    /// The names.
+    pub files: Vec<String>,
+    /// Why the attestor refuses a file that verifies here.
+    pub refused: Vec<Diagnostic>,
+}
+
 /// Has the verdict signed and writes it: `OUT.vsa.jsonl` and `OUT.vsa.sigstore.json`, and the same with
-/// `.reproduced` where that was shown. Returns the names.
+/// `.reproduced` where that was shown.
 ///
 /// # Errors
 /// Why nothing was signed or written.
-pub fn write(
-    session: &Session,
-    asked: &Asked<'_>,
-    out: &Path,
-) -> Result<Vec<String>, Vec<Diagnostic>> {
+pub fn write(session: &Session, asked: &Asked<'_>, out: &Path) -> Result<Written, Vec<Diagnostic>> {
     let path = session.context.folder.join(out);
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let stem = name.strip_suffix(LINE).unwrap_or(&name).to_owned();
     let folder = path.parent().unwrap_or(&session.context.folder).to_owned();
-    let mut files = one(session, asked, &folder, &stem, false)?;
-    if asked.passed && asked.reproduced {
-        files.extend(one(session, asked, &folder, &format!("{stem}.reproduced"), true)?);
+    let mut written = one(session, asked, &folder, &stem, false)?;
+    if asked.passed && asked.reproduced && written.refused.is_empty() {
+        let more = one(session, asked, &folder, &format!("{stem}.reproduced"), true)?;
+        written.files.extend(more.files);
+        written.refused.extend(more.refused);
     }
-    Ok(files)
+    Ok(written)
 }
 
 fn one(
@@ -68,7 +76,7 @@ fn one(
     folder: &Path,
     stem: &str,
     reproduced: bool,
-) -> Result<Vec<String>, Vec<Diagnostic>> {
+) -> Result<Written, Vec<Diagnostic>> {
     let signed = sign_it(session, asked, reproduced)?;
     let read = bundle::read(signed.line.as_bytes())
         .ok()
@@ -77,19 +85,44 @@ fn one(
         let headline = "the attestor signed something that is no summary";
         return Err(vec![Diagnostic::new(Code::Internal, headline)]);
     };
-    if summary.passed != asked.passed {
-        let told = |passed| if passed { "PASSED" } else { "FAILED" };
+    if summary.passed && !asked.passed {
+        let name = &asked.target.name;
+        let headline = format!("{name} is refused here, so the attestor's other verdict is not written");
         return Err(vec![
-            Diagnostic::new(Code::AttestorRefused, "the attestor came to another verdict")
-                .expected(told(asked.passed))
-                .got(told(summary.passed))
+            Diagnostic::new(Code::SummaryRefused, headline)
+                .expected("FAILED")
+                .got("PASSED")
                 .help("compare the trust.toml and the clock of the two"),
         ]);
     }
+    let refused = match asked.passed && !summary.passed {
+        true => by_the_attestor(&asked.target.name, &signed.refused),
+        false => Vec::new(),
+    };
     let names = [format!("{stem}{LINE}"), format!("{stem}.vsa.sigstore.json")];
     lasting::write(folder, &names[0], signed.line.as_bytes())?;
     lasting::write(folder, &names[1], signed.bundle.as_bytes())?;
-    Ok(names.iter().map(|name| model::text::escape(name.as_bytes())).collect())
+    let files = names.iter().map(|name| model::text::escape(name.as_bytes())).collect();
+    Ok(Written { files, refused })
+}
+
+/// Returns the attestor's verdict about a file that verifies here, with its reasons.
+fn by_the_attestor(name: &str, reasons: &[WhyRefused]) -> Vec<Diagnostic> {
+    let one = |code: Code, why: &str| {
+        Diagnostic::new(code, format!("{name} is refused by the attestor: {why}"))
+            .expected("PASSED, as the file verifies here")
+            .got("FAILED")
+            .help("compare the trust.toml and the clock of the two")
+    };
+    if reasons.is_empty() {
+        return vec![one(Code::SummaryRefused, "its verdict gives no reason")];
+    }
+    let told = reasons.iter().map(|reason| {
+        // Whatever the other side says, its verdict is no failure of another kind.
+        let code = Code::from_number(reason.code).filter(|code| code.exit() == Exit::Refused);
+        one(code.unwrap_or(Code::SummaryRefused), &crate::diagnostic::flat(&reason.text))
+    });
+    told.collect()
 }
 
 fn sign_it(
