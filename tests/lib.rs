@@ -17,6 +17,7 @@ mod forgeries;
 mod guards;
 mod hermetic;
 mod hostile;
+mod key_files;
 mod limits;
 mod linkage;
 mod named;

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::support::{PACKAGES, Ran, Who, World};
+use crate::support::{PACKAGES, Ran, Who, World, build_file};
 
 /// Returns a build file with these steps and tests.
 fn file(steps: &str) -> String {
@@ -284,4 +284,172 @@ fn a_step_that_needs_a_test_runs_after_it_has_passed_and_not_otherwise() {
     world.write("kiln.yaml", &file);
     let ran = world.kiln(&["build"]).exits(2);
     assert!(ran.says("KILN-0110") && ran.says("kiln.yaml:17:"), "{}", ran.stderr);
+}
+
+/// A static program for 32-bit x86: `exit(0)` by `int 0x80`. Made here, since not every host has a linker for it.
+fn program_of_32_bits() -> Vec<u8> {
+    const BASE: u32 = 0x0804_8000;
+    const HEADERS: u32 = 52 + 32;
+    // mov eax, 1; xor ebx, ebx; int 0x80
+    let code = [0xb8, 1, 0, 0, 0, 0x31, 0xdb, 0xcd, 0x80];
+    let size = HEADERS + u32::try_from(code.len()).expect("nine bytes");
+    let mut elf = b"\x7fELF\x01\x01\x01\0\0\0\0\0\0\0\0\0".to_vec();
+    let half =
+        |elf: &mut Vec<u8>, all: &[u16]| all.iter().for_each(|one| elf.extend(one.to_le_bytes()));
+    let word =
+        |elf: &mut Vec<u8>, all: &[u32]| all.iter().for_each(|one| elf.extend(one.to_le_bytes()));
+    half(&mut elf, &[2, 3]);
+    word(&mut elf, &[1, BASE + HEADERS, 52, 0, 0]);
+    half(&mut elf, &[52, 32, 1, 0, 0, 0]);
+    word(&mut elf, &[1, 0, BASE, BASE, size, size, 5, 0x1000]);
+    elf.extend(code);
+    elf
+}
+
+/// `abi32` is what a program needs that is killed for its width, whoever started it.
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn a_program_killed_for_its_width_names_the_option() {
+    let runs = std::path::Path::new("/proc/sys/abi/vsyscall32").exists();
+    let world = World::warm(Who::all()[0]);
+    let program = world.path("project/src/small");
+    world.write("src/input", &world.token);
+    std::fs::write(&program, program_of_32_bits()).expect("a file");
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(&program, mode).expect("it is ours");
+    let step =
+        |run: &str, more: &str| file(&format!("steps:\n  - {{name: small, run: '{run}'{more}}}\n"));
+    for run in ["exec ./small", "./small", "./small; exit 3"] {
+        world.write("kiln.yaml", &step(run, ""));
+        let told = world.kiln(&["build"]).exits(1);
+        for words in ["KILN-0401", "SIGSYS", "abi32: true"] {
+            assert!(told.says(words), "{run}: {words}: {}", told.stderr);
+        }
+    }
+    // One that ends by itself is not told so, nor one whose step has the option.
+    world.write("kiln.yaml", &step("exit 3", ""));
+    assert!(!world.kiln(&["build"]).exits(1).says("abi32"));
+    if runs {
+        world.write("kiln.yaml", &step("./small", ", abi32: true"));
+        world.kiln(&["build"]).exits(0);
+    }
+}
+
+/// An answer that is lost is no success and no fault of kiln's own, whichever command gives it.
+#[test]
+fn an_answer_that_cannot_be_written_is_told_with_its_code() {
+    let world = World::warm(Who::all()[0]);
+    world.write("src/input", &world.token);
+    world.write("kiln.yaml", &file("steps:\n  - {name: make, run: echo made}\n"));
+    world.kiln(&["build"]).exits(0);
+    world.key();
+    let program = crate::support::kiln().to_str().expect("UTF-8");
+    for arguments in [
+        vec!["version"],
+        vec!["help"],
+        vec!["help", "exit-codes"],
+        vec!["--help"],
+        vec!["build", "--help"],
+        vec!["explain", "KILN-0401"],
+        vec!["schema", "build-file"],
+        vec!["completions", "bash"],
+        vec!["man"],
+        vec!["graph"],
+        vec!["show"],
+        vec!["log"],
+        vec!["build", "--json"],
+        vec!["build", "--plan"],
+        vec!["doctor"],
+        vec!["doctor", "--json"],
+        vec!["store", "info"],
+        vec!["store", "verify"],
+        vec!["key", "show"],
+        vec!["key", "export"],
+        vec!["trust", "list"],
+        vec!["attestor", "--help"],
+    ] {
+        let all = [&[program][..], &arguments].concat();
+        let mut command = world.command(&all, &[]);
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").expect("it is there");
+        let ran = Ran::of(&command.stdout(full).output().expect("it can be started"));
+        assert_eq!(ran.code, 7, "{arguments:?}: {}", ran.stderr);
+        let told = "error[KILN-0603]: the answer cannot be written to standard output";
+        assert!(ran.stderr.contains(told), "{arguments:?}: {}", ran.stderr);
+    }
+    // Errors go to the other stream, and keep their own code.
+    let mut command = world.command(&[program, "show", "no-such-build"], &[]);
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").expect("it is there");
+    let ran = Ran::of(&command.stdout(full).output().expect("it can be started"));
+    assert!(ran.code == 2 && ran.stderr.contains("KILN-0605"), "{}", ran.stderr);
+}
+
+/// What a step chose is escaped where it is shown, once, and whole in what is signed.
+#[test]
+fn the_name_of_a_process_is_escaped_once_wherever_it_is_told() {
+    let world = World::warm(Who::all()[0]);
+    world.key();
+    let look = "import socket\nopen('/proc/self/comm', 'w').write('a\\x1b[31m\\\\b')\ntry:\n    \
+                socket.getaddrinfo('host.example', 80)\nexcept OSError:\n    pass\nopen('out', 'w')\n";
+    world.write("src/look.py", look);
+    world.write("src/input", &world.token);
+    let step = |end: &str| {
+        let text = build_file(
+            &format!("python3 src/look.py; exit {end}"),
+            "{out: out}",
+            "[{file: attack.out}]",
+        );
+        text.replace("{local: src}", "{local: .}")
+    };
+    let once = "a\\x1b[31m\\\\b";
+    let is_once =
+        |text: &str| text.contains(once) && !text.contains("\\\\x1b") && !text.contains('\x1b');
+    world.write("kiln.yaml", &step("1"));
+    let failed = world.kiln(&["build"]).exits(1);
+    assert!(failed.says("KILN-0403") && is_once(&failed.stderr), "{}", failed.stderr);
+    world.write("kiln.yaml", &step("0"));
+    world.kiln(&["lock"]).exits(0);
+    world.commit();
+    let passed = world.kiln(&["build", "--sign", "--attest", "runtime-trace"]).exits(0);
+    assert!(passed.says("asked in vain for") && is_once(&passed.stderr), "{}", passed.stderr);
+    let told = world.kiln(&["inspect", "kiln-out/out.runtime-trace.sigstore.json"]).exits(0);
+    assert!(told.says("attempted") && is_once(&told.stdout), "{}", told.stdout);
+    // What is signed has no control letter in it, by whichever name.
+    let raw =
+        world.kiln(&["inspect", "--raw", "kiln-out/out.runtime-trace.sigstore.json"]).exits(0);
+    assert!(!raw.stdout.contains("\\u001b"), "{}", raw.stdout);
+}
+
+/// A remote's address enters a statement in plain letters, without whatever else its owner wrote into it.
+#[test]
+fn the_remotes_address_is_signed_in_letters_that_everybody_sees() {
+    let world = World::warm(Who::all()[0]);
+    world.key();
+    world.write("src/input", &world.token);
+    let text = build_file("cat src/input > out", "{out: out}", "[{file: attack.out}]");
+    world.write("kiln.yaml", &text.replace("{local: src}", "{local: .}"));
+    world.kiln(&["lock"]).exits(0);
+    world.commit();
+    for (remote, told) in [
+        (
+            "https://me:hunter2@Git.example.org/a\u{202e}b",
+            "git+https://git.example.org/a%E2%80%AEb",
+        ),
+        (
+            "https://git.example.org/a\x1b[31mb\u{200b}",
+            "git+https://git.example.org/a%1B[31mb%E2%80%8B",
+        ),
+        ("https://git.example.org/a\nb?token=hunter2", "git+https://git.example.org/a%0Ab"),
+        ("https://git.example.org\u{202e}/a", "local"),
+        ("me:hunter2@git.example.org:a/b", "local"),
+    ] {
+        world.git(&["config", "remote.origin.url", remote]);
+        let built = world.kiln(&["build", "--sign"]).exits(0);
+        let statement = world.statement("out");
+        let parameters = &statement["predicate"]["buildDefinition"]["externalParameters"];
+        assert_eq!(parameters["source"], told, "{parameters}");
+        let all = format!("{statement}{}{}", built.stdout, built.stderr);
+        for hidden in ["hunter2", "\u{202e}", "\u{200b}", "\\u001b", "\\u202e"] {
+            assert!(!all.contains(hidden), "{hidden:?}: {all}");
+        }
+    }
 }

@@ -132,6 +132,11 @@ fn roles(whose: &'static str, lists: [Vec<u32>; 3]) -> Result<BTreeMap<u32, Role
 }
 
 impl Access {
+    /// Says whether this user is listed by number as one that builds.
+    pub(crate) fn builds(&self, uid: u32) -> bool {
+        self.users.get(&uid) == Some(&Role::Build)
+    }
+
     /// Returns the one role of a peer. `own` is the attestor's own user.
     pub(crate) fn role(&self, peer: Peer, own: u32) -> Result<Role, NoRole> {
         let Peer { uid, gid } = peer;

@@ -7,7 +7,10 @@
 //! first. Source: RFC 5958 (PKCS#8), RFC 5915, RFC 8410.
 
 use p256::ecdsa::signature::Signer as _;
-use p256::pkcs8::{DecodePrivateKey as _, EncodePrivateKey as _, LineEnding};
+use p256::pkcs8::{
+    DecodePrivateKey as _, EncodePrivateKey as _, LineEnding, ObjectIdentifier, PrivateKeyInfoRef,
+    SecretDocument,
+};
 use zeroize::Zeroizing;
 
 use crate::public_key::{Algorithm, KeyError, PublicKey};
@@ -54,7 +57,7 @@ impl PrivateKey {
         }
         match ed25519_dalek::SigningKey::from_pkcs8_pem(pem) {
             Ok(key) => Ok(PrivateKey::Ed25519(Box::new(key))),
-            Err(_) => Err(KeyError::Private),
+            Err(_) => Err(what_it_is(pem)),
         }
     }
 
@@ -88,6 +91,35 @@ impl PrivateKey {
             }
             PrivateKey::Ed25519(key) => key.sign(message).to_bytes().to_vec(),
         }
+    }
+}
+
+/// Says what a text is that is none of our keys, as far as its labels and its algorithm tell.
+fn what_it_is(pem: &str) -> KeyError {
+    /// `rsaEncryption`, RFC 8017.
+    const RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
+    /// `id-ecPublicKey`, RFC 5480.
+    const EC: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
+    let is = |label: &str| pem.contains(&format!("-----BEGIN {label}-----"));
+    if is("RSA PRIVATE KEY") {
+        return KeyError::Rsa;
+    }
+    if is("ENCRYPTED PRIVATE KEY") || pem.contains("\nProc-Type: 4,ENCRYPTED") {
+        return KeyError::Encrypted;
+    }
+    if is("EC PRIVATE KEY") {
+        return KeyError::Sec1;
+    }
+    if is("OPENSSH PRIVATE KEY") {
+        return KeyError::OpenSsh;
+    }
+    // What was decoded is wiped when dropped.
+    let Ok((_, document)) = SecretDocument::from_pem(pem) else { return KeyError::Private };
+    match document.decode_msg::<PrivateKeyInfoRef<'_>>().map(|info| info.algorithm.oid) {
+        Ok(RSA) => KeyError::Rsa,
+        Ok(EC) => KeyError::OtherCurve,
+        Ok(_) => KeyError::OtherKind,
+        Err(_) => KeyError::Private,
     }
 }
 

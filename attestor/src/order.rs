@@ -5,6 +5,7 @@
 //!
 //! Pure. Does not catch: a runner that lies consistently; that is the trust boundary.
 
+use model::address;
 use model::isolation::Guarantee;
 use model::record::{Asked, RECORD_VERSION, Record, Role, StepRecord};
 use model::relpath::{Name, PathError};
@@ -47,6 +48,14 @@ pub enum Refused {
     Late {
         /// How much later, in seconds.
         late_seconds: i64,
+    },
+    /// An address that is no plain one.
+    #[error(
+        "`{got}` is no source's address: `local`, or a URI of plain letters without user and password"
+    )]
+    Address {
+        /// What stands there, without the credentials, escaped.
+        got: String,
     },
     /// It ended before it started.
     #[error("it ended before it started")]
@@ -194,6 +203,10 @@ pub enum Refused {
 const CLOCK_SLACK_SECONDS: i64 = 300;
 /// How long after its end a run is still signed for, in seconds: one day.
 const AGE_SECONDS_MAX: i64 = 24 * 60 * 60;
+/// What stands for the address of a source that has none.
+const LOCAL: &str = "local";
+/// Longest address of a source, in bytes: far above what a forge gives out.
+const ADDRESS_BYTES_MAX: usize = 4096;
 /// The byproduct that is the plan.
 pub(crate) const PLAN: &str = "plan.json";
 /// The file of kiln's own that lists the artifacts.
@@ -215,10 +228,14 @@ pub(crate) fn check(record: &Record) -> Result<(), Refused> {
         let show = |source: &model::record::SourceRef| {
             let commit = source.commit.as_ref().map_or("none", |commit| commit.as_str());
             let state = if source.dirty { "dirty" } else { "clean" };
-            model::text::escape(format!("{} at {commit}, {state}", source.uri).as_bytes())
+            let uri = address::without_credentials(&source.uri);
+            model::text::escape(format!("{uri} at {commit}, {state}").as_bytes())
         };
         return Err(Refused::Source { expected: show(&order.source), got: show(&observed.source) });
     }
+    check_address(&order.source.uri)?;
+    let sources = observed.dependencies.iter().filter(|one| one.role == Role::Source);
+    sources.filter_map(|one| one.uri.as_deref()).try_for_each(check_address)?;
     check_parameters(record)?;
     check_deadline(order.deadline, observed.run.finished)?;
     if observed.run.finished < observed.run.started {
@@ -245,6 +262,18 @@ pub(crate) fn check_clock(record: &Record, now: i64) -> Result<(), Refused> {
         return Err(Refused::Clock { seconds: age, direction: "before" });
     }
     Ok(())
+}
+
+/// Checks that a source's address is `local`, or one that shows all of its letters and holds no credential.
+///
+/// # Errors
+/// [`Refused::Address`].
+pub(crate) fn check_address(address: &str) -> Result<(), Refused> {
+    if address == LOCAL || (address.len() <= ADDRESS_BYTES_MAX && address::is_plain(address)) {
+        return Ok(());
+    }
+    let got = address::without_credentials(address);
+    Err(Refused::Address { got: model::text::escape(got.as_bytes()) })
 }
 
 /// Checks that a name is a plain file name, which nobody can mistake for another.

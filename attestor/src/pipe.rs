@@ -99,6 +99,9 @@ pub enum Request {
     },
     /// Let one user's builds answer an Order until its deadline. Only on a socket.
     OpenOrder(OpenOrder),
+    /// Say whether each of these Orders is open for the one who asks, and has no envelope yet: so that
+    /// nobody builds for an answer that is refused. Only on a socket; changes nothing.
+    CheckOrders(Vec<Order>),
 }
 
 /// An Order of the control plane, and who may answer it.
@@ -180,6 +183,8 @@ pub enum Answer {
     Identity(IdentityInfo),
     /// An Order is open.
     Opened(OpenedOrder),
+    /// All Orders that were asked about are open.
+    Open,
     /// Nothing was signed or changed.
     Refused(RefusedAnswer),
 }
@@ -271,6 +276,9 @@ pub struct KeyInfo {
     pub builder_id: String,
     /// Where it is: its file, its token, its agent.
     pub path: String,
+    /// Of a key that was just made or taken over: whether the attestor's own trust file believes it now.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub trusted: bool,
 }
 
 /// Why nothing was done. Texts, since causes do not cross a pipe in any other form.
@@ -320,6 +328,10 @@ pub enum RefusedKind {
     Subject,
     /// The nonce has an envelope for another request.
     Nonce,
+    /// The Order has an envelope already, so nothing more is signed for it.
+    Answered,
+    /// The Order's deadline is past.
+    Late,
     /// A predicate type that only the attestor states, or a predicate that is no object.
     Predicate,
     /// The attestor's own configuration is wrong.
@@ -429,7 +441,8 @@ impl Request {
             | Request::Show
             | Request::Import { .. }
             | Request::Rotate { .. }
-            | Request::OpenOrder(_) => None,
+            | Request::OpenOrder(_)
+            | Request::CheckOrders(_) => None,
         }
     }
 
@@ -446,7 +459,8 @@ impl Request {
             | Request::Show
             | Request::Import { .. }
             | Request::Rotate { .. }
-            | Request::OpenOrder(_) => Vec::new(),
+            | Request::OpenOrder(_)
+            | Request::CheckOrders(_) => Vec::new(),
         }
     }
 }

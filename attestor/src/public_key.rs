@@ -55,6 +55,26 @@ pub enum KeyError {
         "is no ECDSA P-256 or Ed25519 private key in unencrypted PKCS#8 PEM (`BEGIN PRIVATE KEY`)"
     )]
     Private,
+    /// A P-256 key, most likely, in the form that PKCS#8 came after.
+    #[error("is a key in SEC1 form (`BEGIN EC PRIVATE KEY`), not in PKCS#8 (`BEGIN PRIVATE KEY`)")]
+    Sec1,
+    /// Nobody is there to type a passphrase when a build is signed.
+    #[error(
+        "is a key under a passphrase, which kiln never asks for; its file is protected by its mode"
+    )]
+    Encrypted,
+    /// Too slow to be worth a third kind of signature, and no verifier needs it.
+    #[error("is an RSA key, which is not supported: ECDSA P-256 and Ed25519 are")]
+    Rsa,
+    /// P-384 and others.
+    #[error("is an EC key on another curve than P-256; ECDSA P-256 and Ed25519 are supported")]
+    OtherCurve,
+    /// DSA, X25519 and others.
+    #[error("is a key of a kind that is not supported; ECDSA P-256 and Ed25519 are")]
+    OtherKind,
+    /// The form of ssh's own.
+    #[error("is a key in OpenSSH's form (`BEGIN OPENSSH PRIVATE KEY`), not in PKCS#8")]
+    OpenSsh,
     /// No fingerprint.
     #[error("is no key fingerprint, `SHA256:` and base64 of 32 bytes")]
     Fingerprint,

@@ -21,6 +21,7 @@
 //! | observed | what was seen, [`record::Observed`] |
 #![forbid(unsafe_code)]
 
+pub mod address;
 pub mod digest;
 pub mod isolation;
 pub mod limits;

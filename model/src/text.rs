@@ -17,6 +17,50 @@ pub fn escape_lines(bytes: &[u8]) -> String {
     escape_keeping(bytes, &['\n', '\t'])
 }
 
+/// Returns what [`escape`] was given: for text that was kept escaped, and will be escaped when it is shown.
+/// Bytes that were no UTF-8, and C1, come back as replacement characters; what is no escape stays as it is.
+pub fn unescape(text: &str) -> String {
+    let mut out = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once('\\') {
+        out.extend_from_slice(before.as_bytes());
+        let taken = unescaped(after, &mut out);
+        if taken == 0 {
+            out.push(b'\\');
+        }
+        rest = &after[taken..];
+    }
+    out.extend_from_slice(rest.as_bytes());
+    String::from_utf8_lossy(&out).into_owned()
+}
+
+/// Adds what the escape stands for that follows a backslash; returns its length, and 0 where it is none.
+fn unescaped(after: &str, out: &mut Vec<u8>) -> usize {
+    let number = |digits: Option<&str>| {
+        let digits = digits.filter(|text| text.bytes().all(|byte| byte.is_ascii_hexdigit()))?;
+        u32::from_str_radix(digits, 16).ok()
+    };
+    if after.starts_with('\\') {
+        out.push(b'\\');
+        return 1;
+    }
+    if let Some(rest) = after.strip_prefix("u{")
+        && let Some(end) = rest.find('}')
+        && let Some(letter) = number(rest.get(..end)).and_then(char::from_u32)
+    {
+        out.extend_from_slice(letter.to_string().as_bytes());
+        return "u{}".len() + end;
+    }
+    match after.strip_prefix('x').and_then(|rest| number(rest.get(..2))) {
+        // C0 and DEL are themselves as bytes; of the others nobody can tell a letter from a byte.
+        Some(byte) => {
+            out.push(u8::try_from(byte).unwrap_or(b'?'));
+            "x00".len()
+        }
+        None => 0,
+    }
+}
+
 fn escape_keeping(bytes: &[u8], keep: &[char]) -> String {
     let mut out = String::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {
@@ -64,5 +108,23 @@ mod tests {
             assert_eq!(escape(bytes), shown);
         }
         assert_eq!(escape_lines(b"a\nb\x07"), "a\nb\\x07");
+    }
+
+    #[test]
+    fn what_was_kept_escaped_is_shown_as_if_it_had_not_been() {
+        for text in
+            ["plain é", "\x1b[31mred", "a\nb\tc\r\0", "\u{202e}evil", "back\\slash", "\\x1b", "\\"]
+        {
+            assert_eq!(unescape(&escape(text.as_bytes())), text);
+            assert_eq!(
+                escape(unescape(&escape(text.as_bytes())).as_bytes()),
+                escape(text.as_bytes())
+            );
+        }
+        // What was never escaped, by whoever wrote it, is no fault here.
+        for text in ["a\\", "\\x", "\\xzz", "\\u{", "\\u{110000}", "\\q", "\\x+1", "\\xé"] {
+            assert_eq!(unescape(text), text);
+        }
+        assert_eq!(unescape("\\xff"), "\u{fffd}");
     }
 }

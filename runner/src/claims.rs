@@ -174,15 +174,7 @@ fn detect(context: &Context) -> Option<&'static System> {
     })
 }
 
-/// Says whether an address carries neither user nor password.
+/// Says whether an address carries neither user nor password, nor letters that nobody sees.
 fn is_plain_url(value: &str) -> bool {
-    value.len() <= VALUE_BYTES_MAX
-        && !value
-            .split("://")
-            .nth(1)
-            .unwrap_or_default()
-            .split('/')
-            .next()
-            .unwrap_or_default()
-            .contains('@')
+    value.len() <= VALUE_BYTES_MAX && model::address::is_plain(value)
 }

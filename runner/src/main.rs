@@ -16,7 +16,8 @@ fn main() -> ExitCode {
     if let Some((role, rest)) = arguments.split_first()
         && role == runner::sign::ATTESTOR
     {
-        return ExitCode::from(attestor::process::enter(rest, keep_to));
+        let ended = attestor::process::enter(rest, keep_to);
+        return ExitCode::from(ended.map_or_else(|failure| runner::sign::ended(&failure), |()| 0));
     }
     let code = if is_short(&arguments) && has_stack() {
         // A panic has told itself.

@@ -39,7 +39,8 @@ impl Orders {
         orders.map(Orders).map_err(|error| refuse(&error))
     }
 
-    /// Returns the Order that asks for exactly this; `own` is what would be ordered without one.
+    /// Returns the Order that asks for exactly this, of several the one that is open for longest; `own` is
+    /// what would be ordered without one.
     ///
     /// # Errors
     /// KILN-0706 where none does, with what was ordered instead.
@@ -47,7 +48,7 @@ impl Orders {
         let same = |order: &&Order| {
             order.asked == own.asked && order.source == own.source && order.waivers == own.waivers
         };
-        self.0.iter().find(same).cloned().ok_or_else(|| {
+        self.0.iter().filter(same).max_by_key(|order| order.deadline).cloned().ok_or_else(|| {
             let ordered: Vec<String> = self.0.iter().map(told).collect();
             let none = "no order at all".to_owned();
             Diagnostic::new(Code::AttestorRefused, "no order of the control plane asks for this")
@@ -56,6 +57,26 @@ impl Orders {
                 .help("have the control plane order it, or build what was ordered")
         })
     }
+}
+
+/// Refuses Orders whose deadline is past, as far as this host's clock tells. Each with the artifact that
+/// answers it.
+///
+/// # Errors
+/// KILN-0706 for the first.
+pub fn check_deadlines(orders: &[Order], now: i64) -> Result<(), Diagnostic> {
+    let Some(late) = orders.iter().find(|order| order.deadline < now) else { return Ok(()) };
+    let time = |seconds| {
+        jiff::Timestamp::from_second(seconds)
+            .map_or_else(|_| format!("{seconds} s since 1970"), |time| time.to_string())
+    };
+    let headline = "the deadline of what was ordered is past, so nothing will be signed for it";
+    Err(Diagnostic::new(Code::AttestorRefused, headline)
+        .expected(format!("an order that is open at {}", time(now)))
+        .got(format!("{}, open until {}", told(late), time(late.deadline)))
+        .help(
+            "have it ordered anew, with time for the whole build:  kiln attestor order --seconds N",
+        ))
 }
 
 /// Tells an Order in words.
@@ -77,5 +98,5 @@ fn told(order: &Order) -> String {
     };
     let text =
         format!("{target} {} from {} at {commit}{dirty}{waived}", rest.trim(), order.source.uri);
-    model::text::escape(text.as_bytes())
+    model::text::escape(model::address::without_credentials(&text).as_bytes())
 }

@@ -38,8 +38,10 @@ use crate::context::Context;
 use crate::diagnostic::{Code, Diagnostic};
 use crate::store::{self, Look, Store};
 
+mod ended;
 mod signer;
 
+pub use ended::ended;
 pub use signer::{Signer, signed_by};
 
 /// The argument that makes this program the attestor.
@@ -221,7 +223,11 @@ pub fn ask(
 pub fn unexpected(answer: Answer) -> Diagnostic {
     match answer {
         Answer::Refused(refused) => told(&refused),
-        Answer::Signed(_) | Answer::Key(_) | Answer::Identity(_) | Answer::Opened(_) => {
+        Answer::Signed(_)
+        | Answer::Key(_)
+        | Answer::Identity(_)
+        | Answer::Opened(_)
+        | Answer::Open => {
             Diagnostic::new(Code::Internal, "the attestor answered something that was not asked")
         }
     }
@@ -243,9 +249,8 @@ fn headline(kind: RefusedKind) -> &'static str {
         RefusedKind::Configuration => "the attestor's configuration cannot be used",
         RefusedKind::Files => "the attestor's own files cannot be used",
         RefusedKind::KeyExists => "a key is there already, and none is ever overwritten",
-        RefusedKind::Record | RefusedKind::Subject | RefusedKind::Nonce => {
-            "the attestor refused to sign"
-        }
+        RefusedKind::Nonce => "the attestor signed something else under this order already",
+        RefusedKind::Record | RefusedKind::Subject => "the attestor refused to sign",
         RefusedKind::SignerAbsent => "the signer that is configured is not there",
         RefusedKind::SignerUnusable => "the signer that is configured cannot be used",
         RefusedKind::SignerKept => "the configured signer's keys are not made by kiln",
@@ -253,6 +258,10 @@ fn headline(kind: RefusedKind) -> &'static str {
         RefusedKind::ServiceRefused => "a service that signing takes did not do its part",
         RefusedKind::Role => "the attestor does not hear this user about that",
         RefusedKind::Busy => "the attestor has heard too much of this user",
+        RefusedKind::Answered => {
+            "this order has been answered: there is a statement under it already"
+        }
+        RefusedKind::Late => "the deadline of what was ordered is past",
         RefusedKind::NoOrder => "the attestor signs only what the control plane ordered",
         RefusedKind::Order => "the attestor does not open this order",
         RefusedKind::Predicate => "the attestor does not sign this predicate",
@@ -278,6 +287,8 @@ fn code(kind: RefusedKind) -> Code {
         | RefusedKind::Role
         | RefusedKind::Busy
         | RefusedKind::NoOrder
+        | RefusedKind::Answered
+        | RefusedKind::Late
         | RefusedKind::Order => Code::AttestorRefused,
         RefusedKind::Predicate => Code::PredicateDerived,
         RefusedKind::Summary => Code::WrongValue,
@@ -307,7 +318,15 @@ fn remedy(diagnostic: Diagnostic, kind: RefusedKind) -> Diagnostic {
         RefusedKind::Summary => diagnostic.help(
             "give a policy with a `uri`, and an address without credentials as --resource-uri",
         ),
-        RefusedKind::Record | RefusedKind::Subject | RefusedKind::Nonce => {
+        RefusedKind::Nonce | RefusedKind::Answered => diagnostic
+            .help(
+                "take the files that were signed under it, or have another order opened for this:",
+            )
+            .help("kiln attestor order, by the control plane: docs/signing.md"),
+        RefusedKind::Late => diagnostic
+            .help("start the command again; finished steps are not run again")
+            .help("an order of the control plane has to be opened anew:  kiln attestor order --seconds N"),
+        RefusedKind::Record | RefusedKind::Subject => {
             diagnostic.help("start the command again when nothing writes to the files it signs")
         }
         RefusedKind::Protocol => {
@@ -323,9 +342,9 @@ fn remedy(diagnostic: Diagnostic, kind: RefusedKind) -> Diagnostic {
         RefusedKind::Role => diagnostic
             .help("ask whoever runs it: `listen` in its attestor.toml says who may ask for what"),
         RefusedKind::Busy => diagnostic.help("try again later"),
-        RefusedKind::NoOrder | RefusedKind::Order => {
-            diagnostic.help("have it ordered anew:  kiln attestor order")
-        }
+        RefusedKind::NoOrder => diagnostic.help("have it ordered:  kiln attestor order"),
+        RefusedKind::Order => diagnostic
+            .help("order what can be ordered; the cause says what cannot: docs/signing.md"),
     }
 }
 

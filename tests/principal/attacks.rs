@@ -149,17 +149,26 @@ fn an_order_is_open_for_one_builder_until_its_deadline() {
     let refused = host.ask(BUILDER, &answered, &[&artifact]);
     // By the order's own deadline or by the open one's: whichever is looked at first.
     let kind = refused["refused"]["kind"].as_str().expect("it is refused");
-    assert!(["record", "no-order"].contains(&kind), "{refused}");
+    assert!(["late", "no-order"].contains(&kind), "{refused}");
     open["order"]["deadline"] = json!(1);
     fs::write(&kept, open.to_string()).expect("we are root");
     ordered(BUILDER);
     assert!(!kept.exists(), "an order that is past is still there");
     // None is opened for the past, for ever, twice with two meanings, or for what was answered.
     let wanted = opened_wanted(&late);
-    let past = host.order_as(CONTROL, BUILDER, &wanted, &["--seconds", "0"]);
-    assert!(past.code == 5 && past.says("deadline is past"), "{}", past.stderr);
-    let far = host.order_as(CONTROL, BUILDER, &wanted, &["--seconds", "1000000"]);
-    assert!(far.code == 5 && far.says("s away"), "{}", far.stderr);
+    let past = host.order_as(CONTROL, BUILDER, &wanted, &["--seconds", "0"]).exits(2);
+    assert!(past.says("KILN-0105") && past.says("no time at all"), "{}", past.stderr);
+    let root = host.order_as(CONTROL, 0, &wanted, &[]).exits(2);
+    assert!(root.says("KILN-0105") && root.says("names root"), "{}", root.stderr);
+    let far = host.order_as(CONTROL, BUILDER, &wanted, &["--seconds", "1000000"]).exits(5);
+    assert!(far.says("KILN-0706") && far.says("s away"), "{}", far.stderr);
+    // The same by a program that checks nothing itself.
+    for (pointer, value) in [("/order/deadline", json!(1)), ("/builder", json!(0))] {
+        let mut open = json!({"order": ordered(BUILDER), "builder": BUILDER});
+        *open.pointer_mut(pointer).expect("a member") = value;
+        open["order"]["nonce"] = json!("cd".repeat(16));
+        host.refuses(CONTROL, &json!({"open-order": open}), &[], "order");
+    }
     let mut order = ordered(BUILDER);
     let again = json!({"open-order": {"order": order, "builder": BUILDER}});
     assert!(host.ask(CONTROL, &again, &[])["opened"]["order"].is_string());
@@ -169,7 +178,8 @@ fn an_order_is_open_for_one_builder_until_its_deadline() {
     let answered = json!({"open-order": {"order": request["sign"]["order"], "builder": BUILDER}});
     host.refuses(CONTROL, &answered, &[], "order");
     for bad in ["", "{}", "[1]", "{\"asked\": 1}"] {
-        assert_eq!(host.order_as(CONTROL, BUILDER, bad, &[]).code, 5, "{bad}");
+        let told = host.order_as(CONTROL, BUILDER, bad, &[]).exits(2);
+        assert!(told.says("KILN-0105"), "{bad}: {}", told.stderr);
     }
 }
 

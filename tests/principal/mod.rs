@@ -6,6 +6,7 @@
 
 mod attacks;
 mod closed;
+mod early;
 mod log;
 mod verdicts;
 
@@ -319,7 +320,8 @@ fn sockets_of_a_service_manager_are_taken_and_tables_that_separate_nothing_refus
         all.extend(places.iter().map(String::as_str));
         host.run_as(ATTESTOR, &[&all[..], &["--socket", &socket]].concat())
     };
-    assert_eq!(second.code, 70);
+    assert_eq!(second.code, 7);
+    assert!(second.says("KILN-0604"), "{}", second.stderr);
     assert!(second.says("somebody listens at"), "{}", second.stderr);
     for how in ["listen", "stdin"] {
         host.stop();
@@ -337,13 +339,14 @@ fn sockets_of_a_service_manager_are_taken_and_tables_that_separate_nothing_refus
         ("[listen]\nbuild = [0]\ncontrol = [1002]\n", 2, "root can read the key"),
         ("[listen]\nbuild = [1000]\ncontrol = [1000]\n", 2, "has two roles"),
         ("[listen]\nbuild = [1000]\n", 2, "need at least one user or group"),
-        ("[listen]\nbuild = [1000]\ncontrol = [1002]\n", 70, "no listening Unix socket"),
+        ("[listen]\nbuild = [1001]\ncontrol = [1002]\n", 2, "attestor runs as that very user"),
+        ("[listen]\nbuild = [1000]\ncontrol = [1002]\n", 2, "no listening Unix socket"),
     ] {
         host.config(text);
         let mut all = vec![program(), "attestor", "listen"];
         all.extend(places.iter().map(String::as_str));
         let ran = host.run_as(ATTESTOR, &all).exits(code);
-        assert!(ran.says(told), "{told}: {}", ran.stderr);
+        assert!(ran.says(told) && ran.says("KILN-0105"), "{told}: {}", ran.stderr);
     }
 }
 

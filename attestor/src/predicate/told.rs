@@ -2,6 +2,7 @@
 //!
 //! The texts are the statement's own, untrusted: whoever prints them escapes them.
 
+use model::text::unescape;
 use serde_json::Value;
 
 use super::Further;
@@ -45,7 +46,11 @@ pub(crate) fn told(predicate_type: &str, predicate: &Value) -> Option<Vec<(Strin
             let attempts = network.and_then(Value::as_array).map(Vec::len);
             let words = attempts.map_or("not said".to_owned(), |count| count.to_string());
             lines.push(("attempts".to_owned(), words));
-            each(&mut lines, "attempted", network, |one| of(one, "/attempted"));
+            // Kept escaped, since a process chose it; shown, it would be escaped twice.
+            let raw = |one: Value| one.as_str().map(|text| Value::from(unescape(text)));
+            each(&mut lines, "attempted", network, |one| {
+                raw(of(one, "/attempted")).unwrap_or_default()
+            });
         }
     }
     Some(lines)

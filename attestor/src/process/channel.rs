@@ -211,6 +211,7 @@ mod tests {
             pem: String::new(),
             builder_id: String::new(),
             path: String::new(),
+            trusted: false,
         };
         let told = channel.reply(&Answer::Key(key));
         assert!(matches!(told, Err(ChannelError::Send(Errno::TIMEDOUT))), "{told:?}");

@@ -6,14 +6,15 @@
 //!    answers users of this host. Neither can start a further process. `order` and `journal` hold no
 //!    key: one asks a listening attestor to open Orders, the other checks what was signed.
 //!
-//! The starter hands over the variables of `environment` and no others. Every failure is told on
-//! standard error, which is the starter's.
+//! The starter hands over the variables of `environment` and no others. Every failure is returned, for
+//! `main` to tell it with its code; nothing is printed here but what was asked for.
 
 use std::ffi::OsString;
 use std::io::Write as _;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
+use model::text::escape;
 use rustix::fs::Mode;
 use rustix::io::Errno;
 use rustix::process::{DumpableBehavior, Resource, Rlimit};
@@ -25,17 +26,7 @@ use super::listen::{self, ListenError};
 use super::open_order::{self, AskError};
 use super::serve::{Asker, Places, answer};
 use crate::keys;
-
-/// Done.
-const EXIT_OK: u8 = 0;
-/// Wrong arguments, or a configuration under which nothing can be heard.
-const EXIT_USAGE: u8 = 2;
-/// What was signed does not hold together.
-const EXIT_REFUSED: u8 = 4;
-/// An order was refused.
-const EXIT_CREDENTIAL: u8 = 5;
-/// The pipe broke, or the process could not be closed to others.
-const EXIT_INTERNAL: u8 = 70;
+use crate::pipe::RefusedKind;
 
 const USAGE: &str = "usage:
   kiln attestor serve --config-dir DIR --state-dir DIR
@@ -46,8 +37,8 @@ const USAGE: &str = "usage:
 /// Why the process ends early.
 #[derive(Debug, thiserror::Error)]
 enum EnterError {
-    #[error("{USAGE}")]
-    Usage,
+    #[error(transparent)]
+    Usage(UsageError),
     #[error("close the attestor to other processes")]
     Harden(#[source] Errno),
     #[error("keep the attestor from the network")]
@@ -64,6 +55,63 @@ enum EnterError {
     Write(#[source] std::io::Error),
 }
 
+/// What is wrong with the arguments.
+#[derive(Debug, thiserror::Error)]
+enum UsageError {
+    #[error("`kiln attestor` needs to know what to do")]
+    Nothing,
+    #[error("`kiln attestor` does nothing that is called `{got}`")]
+    Verb { got: String },
+    #[error("`{got}` is no flag of it")]
+    Flag { got: String },
+    #[error("`{flag}` needs a value")]
+    NoValue { flag: &'static str },
+    #[error("`{flag}` is given twice")]
+    Twice { flag: &'static str },
+    #[error("`{flag}` is missing")]
+    Missing { flag: &'static str },
+    #[error("`{flag}` is no absolute path: `{got}`")]
+    Relative { flag: &'static str, got: String },
+    #[error("`{flag}` is no whole number: `{got}`")]
+    Number { flag: &'static str, got: String },
+    #[error("`--seconds 0` is no time at all: the order would be late as soon as it is open")]
+    NoTime,
+    #[error("`--for 0` names root, which builds at no attestor that listens: it can read the key")]
+    RootBuilds,
+}
+
+/// Why the process ended early, for whoever prints it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// Of what kind.
+    pub kind: FailureKind,
+    /// What was attempted, and each cause below it.
+    pub causes: Vec<String>,
+    /// What to do about it, where one thing is.
+    pub help: Option<String>,
+}
+
+/// The kinds of failure; each has its own code at the edge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FailureKind {
+    /// Wrong arguments, or no orders where some are read.
+    Usage,
+    /// A configuration or a key with which nobody can be heard.
+    Configuration,
+    /// The attestor that was asked is not there, or does not answer.
+    Unreachable,
+    /// The attestor that was asked refused.
+    Refused(RefusedKind),
+    /// What was signed does not hold together.
+    Broken,
+    /// Files of the attestor's own, or its socket, cannot be used.
+    Files,
+    /// Standard output takes no more.
+    Output(std::io::ErrorKind),
+    /// The pipe broke, or the process could not be closed to others.
+    Internal,
+}
+
 /// How far the sockets of this process may reach.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reach {
@@ -77,28 +125,76 @@ pub enum Reach {
 pub type Seal = fn(Reach) -> std::io::Result<()>;
 
 /// Runs the attestor until its standard input is closed, or for ever where it listens. `args` is what
-/// follows `kiln attestor`. Returns the process' exit code: 0, 2 for wrong arguments or
-/// configuration, 4 where what was signed does not hold together, 5 for an order that is refused, 70
-/// when the pipe broke.
+/// follows `kiln attestor`.
 ///
-/// Changes process-wide state, so it is entered by `main` alone and nothing comes after it.
-pub fn enter(args: &[OsString], seal: Seal) -> u8 {
-    let Err(error) = run(args, seal) else { return EXIT_OK };
-    let mut text = format!("kiln attestor: {}", super::refusal::causes(&error).join(": "));
-    text.push('\n');
-    // Nobody is left to be told if this fails.
-    let _ = std::io::stderr().write_all(text.as_bytes());
-    match error {
-        EnterError::Usage | EnterError::Listen(ListenError::NoTable | ListenError::Key(_)) => {
-            EXIT_USAGE
+/// Changes process-wide state, so it is entered by `main` alone, and nothing comes after it but telling why
+/// it ended.
+///
+/// # Errors
+/// Why it ended early.
+pub fn enter(args: &[OsString], seal: Seal) -> Result<(), Failure> {
+    run(args, seal).map_err(|error| {
+        let (kind, help) = match &error {
+            EnterError::Usage(_) => (FailureKind::Usage, Some(USAGE.to_owned())),
+            EnterError::Listen(error) => listening(error),
+            EnterError::Order(error) => ordering(error),
+            EnterError::Check(CheckError::Lock(_)) => (FailureKind::Files, None),
+            EnterError::Check(_) => (FailureKind::Broken, None),
+            EnterError::Write(error) => (FailureKind::Output(error.kind()), None),
+            EnterError::Harden(_) | EnterError::Seal(_) | EnterError::Channel(_) => {
+                (FailureKind::Internal, None)
+            }
+        };
+        Failure { kind, causes: super::refusal::causes(&error), help }
+    })
+}
+
+fn listening(error: &ListenError) -> (FailureKind, Option<String>) {
+    let (kind, help) = match error {
+        ListenError::NoTable => {
+            (FailureKind::Configuration, "write `build` and `control` into it: docs/signing.md")
         }
-        EnterError::Check(_) => EXIT_REFUSED,
-        EnterError::Order(_) => EXIT_CREDENTIAL,
-        EnterError::Harden(_)
-        | EnterError::Seal(_)
-        | EnterError::Channel(_)
-        | EnterError::Listen(_)
-        | EnterError::Write(_) => EXIT_INTERNAL,
+        ListenError::OwnUser { .. } => (
+            FailureKind::Configuration,
+            "run it under a user of its own, which builds nothing: docs/levels.md",
+        ),
+        ListenError::Key(_) => {
+            (FailureKind::Configuration, "mend the file that the cause names: docs/signing.md")
+        }
+        ListenError::NoSocket => (FailureKind::Usage, USAGE),
+        ListenError::Taken { .. } => {
+            (FailureKind::Files, "stop that one, or name another --socket")
+        }
+        ListenError::Bind { .. } => (
+            FailureKind::Files,
+            "name a --socket in a folder that the attestor's user may write to",
+        ),
+        ListenError::Handed(_)
+        | ListenError::Worker(_)
+        | ListenError::Harden(_)
+        | ListenError::Accept(_)
+        | ListenError::Ended => return (FailureKind::Internal, None),
+    };
+    (kind, Some(help.to_owned()))
+}
+
+fn ordering(error: &AskError) -> (FailureKind, Option<String>) {
+    match error {
+        AskError::Input(_)
+        | AskError::Amount
+        | AskError::Order { .. }
+        | AskError::Source { .. } => {
+            let help = "give it orders as JSON on standard input, as in docs/signing.md";
+            (FailureKind::Usage, Some(help.to_owned()))
+        }
+        AskError::Reach { .. } | AskError::Ask(_) => {
+            let help = "start it, or ask whoever runs it for access: docs/signing.md";
+            (FailureKind::Unreachable, Some(help.to_owned()))
+        }
+        AskError::Refused(refused) => (FailureKind::Refused(refused.kind), refused.help.clone()),
+        AskError::Random(_) | AskError::Answer | AskError::Write(_) => {
+            (FailureKind::Internal, None)
+        }
     }
 }
 
@@ -106,28 +202,48 @@ fn run(args: &[OsString], seal: Seal) -> Result<(), EnterError> {
     // 1. Close the process to others, before anything secret is in it.
     harden().map_err(EnterError::Harden)?;
     // 2. What is asked, and how far it has to reach.
-    let (verb, rest) = args.split_first().ok_or(EnterError::Usage)?;
+    let (verb, rest) = args.split_first().ok_or(EnterError::Usage(UsageError::Nothing))?;
     seal(reach(rest)).map_err(EnterError::Seal)?;
     // 3. Serve, listen, or look.
-    match verb.to_str() {
-        Some("serve") => serve(&flags(rest, &["--config-dir", "--state-dir"])?),
-        Some("listen") => {
+    act(verb, rest)
+}
+
+fn act(verb: &OsString, rest: &[OsString]) -> Result<(), EnterError> {
+    match (verb.to_str(), rest.first().and_then(|first| first.to_str())) {
+        (Some("serve"), _) => serve(&flags(rest, &["--config-dir", "--state-dir"])?),
+        (Some("listen"), _) => {
             let flags = flags(rest, &["--config-dir", "--state-dir", "--socket"])?;
             listen::listen(&flags.places()?, flags.path("--socket")?).map_err(EnterError::Listen)
         }
-        Some("order") => {
+        (Some("order"), _) => {
             let flags = flags(rest, &["--socket", "--for", "--seconds"])?;
-            let socket = flags.path("--socket")?.ok_or(EnterError::Usage)?;
-            let builder = flags.number("--for")?.ok_or(EnterError::Usage)?;
-            let opened = open_order::ask(&socket, builder, flags.number("--seconds")?, now());
+            let (socket, builder) = (flags.needed("--socket")?, flags.number("--for")?);
+            let builder =
+                builder.ok_or(EnterError::Usage(UsageError::Missing { flag: "--for" }))?;
+            let seconds = flags.number("--seconds")?;
+            if builder == 0 {
+                return Err(EnterError::Usage(UsageError::RootBuilds));
+            }
+            if seconds == Some(0) {
+                return Err(EnterError::Usage(UsageError::NoTime));
+            }
+            let opened = open_order::ask(&socket, builder, seconds, now());
             print(&opened.map_err(EnterError::Order)?)
         }
-        Some("journal") if rest.first().is_some_and(|first| first == "verify") => {
+        (Some("journal"), Some("verify")) => {
             let flags = flags(rest.get(1..).unwrap_or_default(), &["--state-dir"])?;
-            let state = flags.path("--state-dir")?.ok_or(EnterError::Usage)?;
-            print(&check::check(&state).map_err(EnterError::Check)?)
+            print(&check::check(&flags.needed("--state-dir")?).map_err(EnterError::Check)?)
         }
-        _ => Err(EnterError::Usage),
+        (Some("--help" | "-h" | "help"), _) | (_, Some("--help" | "-h")) => {
+            print(&format!("{USAGE}\n"))
+        }
+        (_, second) => {
+            let got = match (verb == "journal", second) {
+                (true, Some(second)) => format!("journal {}", escape(second.as_bytes())),
+                _ => escape(verb.as_encoded_bytes()),
+            };
+            Err(EnterError::Usage(UsageError::Verb { got }))
+        }
     }
 }
 
@@ -158,7 +274,8 @@ fn serve(flags: &Flags) -> Result<(), EnterError> {
 }
 
 fn print(text: &str) -> Result<(), EnterError> {
-    std::io::stdout().write_all(text.as_bytes()).map_err(EnterError::Write)
+    let mut out = std::io::stdout();
+    out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(EnterError::Write)
 }
 
 fn harden() -> Result<(), Errno> {
@@ -185,10 +302,15 @@ struct Flags<'a>(Vec<(&'static str, &'a OsString)>);
 fn flags<'a>(args: &'a [OsString], known: &[&'static str]) -> Result<Flags<'a>, EnterError> {
     let mut found: Vec<(&'static str, &OsString)> = Vec::new();
     for pair in args.chunks(2) {
-        let [flag, value] = pair else { return Err(EnterError::Usage) };
-        let name = known.iter().find(|name| flag == **name).ok_or(EnterError::Usage)?;
-        if found.iter().any(|(before, _)| before == name) {
-            return Err(EnterError::Usage);
+        let flag = &pair[0];
+        let name = known.iter().copied().find(|name| *flag == **name);
+        let got = || escape(flag.as_encoded_bytes());
+        let name = name.ok_or_else(|| EnterError::Usage(UsageError::Flag { got: got() }))?;
+        let [_, value] = pair else {
+            return Err(EnterError::Usage(UsageError::NoValue { flag: name }));
+        };
+        if found.iter().any(|(before, _)| *before == name) {
+            return Err(EnterError::Usage(UsageError::Twice { flag: name }));
         }
         found.push((name, value));
     }
@@ -201,23 +323,33 @@ impl Flags<'_> {
     }
 
     /// Returns an absolute path.
-    fn path(&self, name: &str) -> Result<Option<PathBuf>, EnterError> {
-        match self.value(name).map(Path::new) {
-            Some(path) if !path.is_absolute() => Err(EnterError::Usage),
+    fn path(&self, flag: &'static str) -> Result<Option<PathBuf>, EnterError> {
+        match self.value(flag).map(Path::new) {
+            Some(path) if !path.is_absolute() => {
+                let got = escape(path.as_os_str().as_encoded_bytes());
+                Err(EnterError::Usage(UsageError::Relative { flag, got }))
+            }
             path => Ok(path.map(Path::to_owned)),
         }
     }
 
-    fn number(&self, name: &str) -> Result<Option<u32>, EnterError> {
-        let number = |value: &OsString| value.to_str()?.parse().ok();
-        self.value(name).map(|value| number(value).ok_or(EnterError::Usage)).transpose()
+    /// Returns an absolute path that must be given.
+    fn needed(&self, flag: &'static str) -> Result<PathBuf, EnterError> {
+        self.path(flag)?.ok_or(EnterError::Usage(UsageError::Missing { flag }))
+    }
+
+    fn number(&self, flag: &'static str) -> Result<Option<u32>, EnterError> {
+        let read = |value: &OsString| {
+            value.to_str().and_then(|text| text.parse().ok()).ok_or_else(|| {
+                let got = escape(value.as_encoded_bytes());
+                EnterError::Usage(UsageError::Number { flag, got })
+            })
+        };
+        self.value(flag).map(read).transpose()
     }
 
     fn places(&self) -> Result<Places, EnterError> {
-        match (self.path("--config-dir")?, self.path("--state-dir")?) {
-            (Some(config), Some(state)) => Ok(Places { config, state }),
-            _ => Err(EnterError::Usage),
-        }
+        Ok(Places { config: self.needed("--config-dir")?, state: self.needed("--state-dir")? })
     }
 }
 

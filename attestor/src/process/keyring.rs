@@ -245,7 +245,19 @@ impl Keyring {
             pem,
             builder_id: config.builder.full().next().map(ToString::to_string).unwrap_or_default(),
             path: self.place(&config),
+            trusted: false,
         })
+    }
+
+    /// Returns the same of a key that was just put in place, and whether it is believed here now: an entry
+    /// that was there before may have revoked it.
+    fn installed(&self, key: &PublicKey, now: i64) -> Result<KeyInfo, KeyringError> {
+        let (config, (_, trust), id) = (self.builder()?, self.trust()?, key.id());
+        let in_force = |builder: &BuilderId| {
+            trust.of_key(&id).any(|one| one.builder() == Some(builder) && one.is_in_force(now))
+        };
+        let trusted = config.full().all(in_force);
+        Ok(KeyInfo { trusted, ..self.info(key)? })
     }
 
     /// Makes a key, if there is none, and trusts it here.
@@ -278,7 +290,7 @@ impl Keyring {
         let key = fresh(algorithm)?;
         let public = self.trust_own(&key, now)?;
         files::replace(&self.key_path(), self.pem(&key)?.as_bytes())?;
-        self.info(&public)
+        self.installed(&public, now)
     }
 
     fn refuse_existing(&self) -> Result<(), KeyringError> {
@@ -303,7 +315,7 @@ impl Keyring {
             Err(error) => return Err(error.into()),
         }
         let public = self.trust_own(key, now)?;
-        self.info(&public)
+        self.installed(&public, now)
     }
 
     fn pem(&self, key: &PrivateKey) -> Result<Zeroizing<String>, KeyringError> {

@@ -1,6 +1,7 @@
 //! `listen`: the attestor as a principal of its own, for the users of one host.
 //!
-//! 1. The configuration must say who is heard, and the key must be usable: before anybody asks.
+//! 1. The configuration must say who is heard, and that this very user does not build: who signs and
+//!    who builds would be one. The key must be usable: before anybody asks.
 //! 2. The socket is the one that a service manager handed over (as standard input, or as its first
 //!    descriptor), or is bound at the given path, which no other process may hold.
 //! 3. The workers are started; from then on this process can start neither a process nor a thread.
@@ -48,6 +49,10 @@ const HANDED: i32 = 3;
 pub(super) enum ListenError {
     #[error("attestor.toml has no table `listen`, which says who may ask for what")]
     NoTable,
+    #[error(
+        "user {uid} builds, by `listen` in attestor.toml, and this attestor runs as that very user"
+    )]
+    OwnUser { uid: u32 },
     #[error("use the configuration and the key")]
     Key(#[source] KeyringError),
     #[error("no listening Unix socket was handed over, and no --socket PATH is given")]
@@ -95,6 +100,10 @@ pub(super) fn listen(places: &Places, path: Option<PathBuf>) -> Result<(), Liste
     // 1. Who is heard, and the key.
     let keyring = Keyring::new(&places.config);
     let access = keyring.config().map_err(ListenError::Key)?.access.ok_or(ListenError::NoTable)?;
+    let own = rustix::process::geteuid().as_raw();
+    if access.builds(own) {
+        return Err(ListenError::OwnUser { uid: own });
+    }
     match keyring.keyless().map_err(ListenError::Key)? {
         // Tokens come and go; what is fixed was read.
         Some(_) => {}

@@ -38,6 +38,6 @@ mod subjects;
 mod summarise;
 mod swear;
 
-pub use enter::{Reach, Seal, enter};
+pub use enter::{Failure, FailureKind, Reach, Seal, enter};
 pub use environment::variables;
 pub use keyring::TRUST_LOCK;

@@ -34,7 +34,8 @@ impl<'a> OneStory<'a> {
             | Request::Show
             | Request::Import { .. }
             | Request::Rotate { .. }
-            | Request::OpenOrder(_) => None,
+            | Request::OpenOrder(_)
+            | Request::CheckOrders(_) => None,
         })
     }
 

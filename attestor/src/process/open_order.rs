@@ -15,7 +15,8 @@ use model::record::{Asked, Nonce, Order, SourceRef};
 use serde::Deserialize;
 
 use crate::client::{self, ClientError};
-use crate::pipe::{Answer, OpenOrder, Request};
+use crate::order::{Refused, check_address};
+use crate::pipe::{Answer, OpenOrder, RefusedAnswer, Request};
 
 /// Most bytes that are read: thousands of Orders.
 const INPUT_BYTES_MAX: u64 = 8 << 20;
@@ -29,6 +30,12 @@ pub(super) enum AskError {
     Input(#[source] std::io::Error),
     #[error("more than {INPUT_BYTES_MAX} bytes, or no order at all, on standard input")]
     Amount,
+    #[error("order {number}")]
+    Source {
+        number: usize,
+        #[source]
+        source: Refused,
+    },
     #[error("order {number} is no order without nonce and deadline")]
     Order {
         number: usize,
@@ -45,8 +52,8 @@ pub(super) enum AskError {
     },
     #[error("ask the attestor")]
     Ask(#[source] ClientError),
-    #[error("the attestor refused: {}", causes.join(": "))]
-    Refused { causes: Vec<String> },
+    #[error("the attestor refused: {}", .0.causes.join(": "))]
+    Refused(RefusedAnswer),
     #[error("the attestor answered something that was not asked")]
     Answer,
     #[error("write an order")]
@@ -81,6 +88,9 @@ pub(super) fn ask(
     let mut orders = Vec::new();
     for (index, wanted) in wanted.into_iter().enumerate() {
         let wanted = wanted.map_err(|source| AskError::Order { number: index + 1, source })?;
+        // A password within is not even sent.
+        check_address(&wanted.source.uri)
+            .map_err(|source| AskError::Source { number: index + 1, source })?;
         let mut random = [0_u8; 16];
         getrandom::fill(&mut random).map_err(AskError::Random)?;
         orders.push(Order {
@@ -102,8 +112,8 @@ pub(super) fn ask(
                 lines.push_str(&line);
                 lines.push('\n');
             }
-            Answer::Refused(refused) => return Err(AskError::Refused { causes: refused.causes }),
-            Answer::Signed(_) | Answer::Key(_) | Answer::Identity(_) => {
+            Answer::Refused(refused) => return Err(AskError::Refused(refused)),
+            Answer::Signed(_) | Answer::Key(_) | Answer::Identity(_) | Answer::Open => {
                 return Err(AskError::Answer);
             }
         }

@@ -19,6 +19,7 @@ use model::record::{Nonce, Order};
 use serde::{Deserialize, Serialize};
 
 use super::files::{self, FileError};
+use crate::order::{Refused, check_address};
 use crate::strict_json::{self, Caps, JsonError};
 
 /// Most Orders that are open at once: a queue of builds, far above what one host runs in a day.
@@ -54,6 +55,10 @@ pub(super) enum OrderError {
     Write(#[source] serde_json::Error),
     #[error("the order has {got} bytes, more than {}", CAPS.bytes)]
     TooLarge { got: usize },
+    #[error("the order's source")]
+    Source(#[source] Refused),
+    #[error("user 0 is to answer it, and root builds at no attestor that listens")]
+    RootBuilds,
     #[error("the order's deadline is past")]
     Late,
     #[error("the order's deadline is more than {OPEN_SECONDS_MAX} s away")]
@@ -94,6 +99,10 @@ impl Orders {
         builder: u32,
         now: i64,
     ) -> Result<Digest, OrderError> {
+        check_address(&order.source.uri).map_err(OrderError::Source)?;
+        if builder == 0 {
+            return Err(OrderError::RootBuilds);
+        }
         if order.deadline <= now {
             return Err(OrderError::Late);
         }

@@ -8,7 +8,9 @@ use super::keyring::KeyringError;
 use super::orders::OrderError;
 use super::serve::ServeError;
 use super::swear::SwearError;
+use crate::order::Refused;
 use crate::pipe::{RefusedAnswer, RefusedKind};
+use crate::public_key::KeyError;
 #[cfg(feature = "pkcs11")]
 use crate::signer::TokenError;
 use crate::signer::{AgentError, SignError};
@@ -20,6 +22,7 @@ pub(super) fn refused(error: &ServeError) -> RefusedAnswer {
     let (kind, help) = match error {
         ServeError::Protocol(_) => (RefusedKind::Protocol, None),
         ServeError::Nonce | ServeError::OtherRecord => (RefusedKind::Nonce, None),
+        ServeError::Record(Refused::Late { .. }) => (RefusedKind::Late, None),
         ServeError::Record(_) => (RefusedKind::Record, None),
         ServeError::Subject(_) | ServeError::Subjects => (RefusedKind::Subject, None),
         ServeError::Summary(_) => (RefusedKind::Summary, None),
@@ -34,6 +37,7 @@ pub(super) fn refused(error: &ServeError) -> RefusedAnswer {
         | ServeError::Manifest(_) => (RefusedKind::Files, None),
         ServeError::Role { .. } | ServeError::NoSocket => (RefusedKind::Role, None),
         ServeError::Open(error) => (order(error, RefusedKind::Order), None),
+        ServeError::Ordered(OrderError::Answered) => (RefusedKind::Answered, None),
         ServeError::Ordered(error) => (
             order(error, RefusedKind::NoOrder),
             Some("have the control plane open an order for this build: docs/signing.md"),
@@ -41,7 +45,42 @@ pub(super) fn refused(error: &ServeError) -> RefusedAnswer {
         ServeError::Swear(error) => swear(error),
         ServeError::Key(error) => key(error),
     };
-    RefusedAnswer { kind, causes: causes(error), help: help.map(str::to_owned) }
+    let help = convert(error).or_else(|| help.map(str::to_owned));
+    RefusedAnswer { kind, causes: causes(error), help }
+}
+
+/// Returns the command that makes a key of ours of the file that is none yet, where one does.
+fn convert(error: &ServeError) -> Option<String> {
+    let (ServeError::Key(KeyringError::Key { path, source })
+    | ServeError::Swear(SwearError::Key(KeyringError::Key { path, source }))) = error
+    else {
+        return None;
+    };
+    let path = path.to_string_lossy();
+    match source {
+        KeyError::Sec1 | KeyError::Encrypted => {
+            let (from, to) = (quoted(&path), quoted(&format!("{path}.pkcs8")));
+            Some(format!(
+                "convert it, and use what that writes:  (umask 077 && openssl pkey -in {from} -out {to})"
+            ))
+        }
+        KeyError::Rsa | KeyError::OtherCurve | KeyError::OtherKind => {
+            Some("make one that is supported:  kiln key generate".to_owned())
+        }
+        KeyError::OpenSsh => {
+            Some("let an agent of ssh hold it, and sign with that: docs/signing.md".to_owned())
+        }
+        KeyError::Public | KeyError::Private | KeyError::Fingerprint => None,
+    }
+}
+
+/// Returns a word as a shell reads it back.
+fn quoted(word: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~/:@%+,".contains(&byte);
+    match !word.is_empty() && !word.starts_with('-') && word.bytes().all(plain) {
+        true => word.to_owned(),
+        false => format!("'{}'", word.replace('\'', "'\\''")),
+    }
 }
 
 /// Returns an error and all below it.
@@ -49,7 +88,8 @@ pub(super) fn causes(error: &dyn std::error::Error) -> Vec<String> {
     let mut causes = Vec::new();
     let mut cause: Option<&dyn std::error::Error> = Some(error);
     while let Some(one) = cause {
-        causes.push(one.to_string());
+        // Whatever an address within holds, no credential leaves with an error.
+        causes.push(model::address::without_credentials(&one.to_string()));
         cause = one.source();
     }
     causes
@@ -62,6 +102,8 @@ fn order(error: &OrderError, otherwise: RefusedKind) -> RefusedKind {
         | OrderError::Entry { .. }
         | OrderError::Write(_) => RefusedKind::Files,
         OrderError::TooLarge { .. }
+        | OrderError::Source(_)
+        | OrderError::RootBuilds
         | OrderError::Late
         | OrderError::TooLong
         | OrderError::Many

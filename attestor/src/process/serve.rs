@@ -179,6 +179,7 @@ fn serve(
         Request::Import { path } => key(keyring.import(Path::new(&path), now)),
         Request::Show => swear::who(&keyring, now).map_err(ServeError::Swear),
         Request::OpenOrder(open) => open_order(places, asker.uid(), &open, now),
+        Request::CheckOrders(orders) => check_orders(places, asker.uid(), &orders, now),
     }
 }
 
@@ -195,6 +196,7 @@ fn check_role(asker: Asker, request: &Request) -> Result<(), ServeError> {
         Request::Sign(_) | Request::State(_) | Request::ClassicLink(_) => {
             (Role::Build, "sign what a build observed")
         }
+        Request::CheckOrders(_) => (Role::Build, "answer an order"),
         Request::OpenOrder(_) => (Role::Control, "open an order"),
         Request::Attest(_) => (Role::Control, "attest"),
         Request::Summarise(_) => (Role::Control, "pass judgement"),
@@ -203,7 +205,7 @@ fn check_role(asker: Asker, request: &Request) -> Result<(), ServeError> {
         Request::Import { .. } => (Role::Admin, "take over a key"),
     };
     match asker {
-        Asker::Starter if needed == Role::Control && matches!(request, Request::OpenOrder(_)) => {
+        Asker::Starter if matches!(request, Request::OpenOrder(_) | Request::CheckOrders(_)) => {
             Err(ServeError::NoSocket)
         }
         Asker::User { uid, role } if role != needed => Err(ServeError::Role { uid, what }),
@@ -219,6 +221,25 @@ fn open_order(places: &Places, by: u32, open: &OpenOrder, now: i64) -> Result<An
     let orders = Orders::open(&places.state).map_err(ServeError::Open)?;
     let order = orders.add(&open.order, by, open.builder, now).map_err(ServeError::Open)?;
     Ok(Answer::Opened(OpenedOrder { order }))
+}
+
+/// Checks that each Order is open for this user and not answered yet.
+fn check_orders(
+    places: &Places,
+    uid: u32,
+    asked: &[Order],
+    now: i64,
+) -> Result<Answer, ServeError> {
+    let journal = Journal::open(&places.state).map_err(ServeError::Journal)?;
+    let orders = Orders::open(&places.state).map_err(ServeError::Ordered)?;
+    for order in asked {
+        // Whether there is an answer is told to nobody but whom the order is for.
+        orders.check(order, uid, now).map_err(ServeError::Ordered)?;
+        if journal.signed(&order.nonce).map_err(ServeError::Journal)?.is_some() {
+            return Err(ServeError::Ordered(OrderError::Answered));
+        }
+    }
+    Ok(Answer::Open)
 }
 
 fn sign(
@@ -339,7 +360,8 @@ fn order(request: &Request) -> Option<&Order> {
         | Request::Show
         | Request::Import { .. }
         | Request::Rotate { .. }
-        | Request::OpenOrder(_) => None,
+        | Request::OpenOrder(_)
+        | Request::CheckOrders(_) => None,
     }
 }
 
@@ -353,7 +375,8 @@ fn check_time(request: &Request, now: i64) -> Result<(), Refused> {
         | Request::Show
         | Request::Import { .. }
         | Request::Rotate { .. }
-        | Request::OpenOrder(_) => Ok(()),
+        | Request::OpenOrder(_)
+        | Request::CheckOrders(_) => Ok(()),
     }
 }
 
@@ -409,7 +432,8 @@ fn derive(keyring: &Keyring, request: &Request) -> Result<Derived, ServeError> {
         | Request::Show
         | Request::Import { .. }
         | Request::Rotate { .. }
-        | Request::OpenOrder(_) => Err(ServeError::Nonce),
+        | Request::OpenOrder(_)
+        | Request::CheckOrders(_) => Err(ServeError::Nonce),
     }
 }
 

@@ -7,8 +7,8 @@
 //!
 //! Which policies may be used at all can be fixed in the attestor's configuration.
 
-use model::Digest;
 use model::text::escape;
+use model::{Digest, address};
 
 use crate::builder::BuilderConfig;
 use crate::order::check_name;
@@ -197,14 +197,11 @@ fn why(refusal: Option<&Refusal>) -> Vec<WhyRefused> {
 }
 
 fn check_uri(uri: &str) -> Result<(), SummariseError> {
-    let plain = |byte: u8| byte.is_ascii_graphic() && !b"\"<>\\^`{|}".contains(&byte);
-    let scheme = uri.split_once(':').map(|(scheme, _)| scheme).unwrap_or_default();
-    let named = !scheme.is_empty()
-        && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'+');
     let host =
         uri.split_once("://").map_or("", |(_, rest)| rest.split('/').next().unwrap_or_default());
-    if named && uri.len() <= URI_BYTES_MAX && uri.bytes().all(plain) && !host.contains('@') {
+    if address::is_plain(uri) && uri.len() <= URI_BYTES_MAX && !host.contains('@') {
         return Ok(());
     }
-    Err(SummariseError::ResourceUri { got: escape(uri.as_bytes()) })
+    let got = address::without_credentials(uri);
+    Err(SummariseError::ResourceUri { got: escape(got.as_bytes()) })
 }

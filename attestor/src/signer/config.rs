@@ -111,8 +111,7 @@ pub(crate) enum TokenPlace {
 }
 
 /// A CI system that gives tokens to its jobs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ci {
     Github,
     Gitlab,
@@ -169,6 +168,25 @@ pub(crate) enum SignerConfigError {
         /// The member.
         member: &'static str,
     },
+    /// A key that goes with another kind.
+    #[error("`{member}` does not go with kind = \"{kind}\"")]
+    Stray {
+        /// The member.
+        member: &'static str,
+        /// The kind.
+        kind: &'static str,
+    },
+    /// A key that the kind needs.
+    #[error("kind = \"{kind}\" needs `{member}`")]
+    Missing {
+        /// The member.
+        member: &'static str,
+        /// The kind.
+        kind: &'static str,
+    },
+    /// No CI system that gives tokens.
+    #[error("`token` is none of github, gitlab, buildkite, circleci")]
+    Ci,
     /// An empty or overlong name.
     #[error("`{member}` is empty or longer than {LABEL_BYTES_MAX} bytes")]
     Label {
@@ -201,86 +219,151 @@ pub(crate) enum SignerConfigError {
     Variable,
 }
 
-/// The table as it stands in the file.
+/// The table as it stands in the file. One flat list of keys and no choice among several, so that what is
+/// wrong has its own line.
 #[derive(Deserialize)]
-#[serde(
-    tag = "kind",
-    rename_all = "kebab-case",
-    rename_all_fields = "kebab-case",
-    deny_unknown_fields
-)]
-pub(crate) enum SignerIn {
-    File {},
-    Pkcs11 {
-        module: PathBuf,
-        token: String,
-        key: Option<String>,
-        id: Option<String>,
-        pin_file: Option<PathBuf>,
-        pin_descriptor: Option<u32>,
-    },
-    SshAgent {
-        key: String,
-        socket: Option<PathBuf>,
-    },
-    Keyless {
-        signing_config: Option<PathBuf>,
-        trusted_root: Option<PathBuf>,
-        token: Option<Ci>,
-        token_file: Option<PathBuf>,
-        token_variable: Option<String>,
-        audience: Option<String>,
-    },
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) struct SignerIn {
+    kind: Kind,
+    module: Option<PathBuf>,
+    token: Option<String>,
+    key: Option<String>,
+    id: Option<String>,
+    pin_file: Option<PathBuf>,
+    pin_descriptor: Option<u32>,
+    socket: Option<PathBuf>,
+    signing_config: Option<PathBuf>,
+    trusted_root: Option<PathBuf>,
+    token_file: Option<PathBuf>,
+    token_variable: Option<String>,
+    audience: Option<String>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Kind {
+    File,
+    Pkcs11,
+    SshAgent,
+    Keyless,
+}
+
+impl Kind {
+    fn as_str(self) -> &'static str {
+        match self {
+            Kind::File => "file",
+            Kind::Pkcs11 => "pkcs11",
+            Kind::SshAgent => "ssh-agent",
+            Kind::Keyless => "keyless",
+        }
+    }
+
+    /// Returns the keys that go with it.
+    fn members(self) -> &'static [&'static str] {
+        match self {
+            Kind::File => &[],
+            Kind::Pkcs11 => &["module", "token", "key", "id", "pin-file", "pin-descriptor"],
+            Kind::SshAgent => &["key", "socket"],
+            Kind::Keyless => &[
+                "signing-config",
+                "trusted-root",
+                "token",
+                "token-file",
+                "token-variable",
+                "audience",
+            ],
+        }
+    }
 }
 
 impl SignerIn {
     /// Checks what the format alone cannot say.
     pub(crate) fn check(self) -> Result<SignerConfig, SignerConfigError> {
-        match self {
-            SignerIn::File {} => Ok(SignerConfig::File),
-            SignerIn::Pkcs11 { module, token, key, id, pin_file, pin_descriptor } => {
-                let pin = match (pin_file, pin_descriptor) {
-                    (Some(_), Some(_)) => return Err(SignerConfigError::TwoPins),
-                    (Some(path), None) => Some(PinPlace::File(absolute("pin-file", path)?)),
-                    (None, Some(number)) if !PIN_DESCRIPTORS.contains(&number) => {
-                        return Err(SignerConfigError::Descriptor);
-                    }
-                    (None, Some(number)) => Some(PinPlace::Descriptor(number)),
-                    (None, None) => None,
-                };
-                let id = id.map(|hex| bytes(&hex).ok_or(SignerConfigError::Id)).transpose()?;
-                let key = key.map(|label| named("key", label)).transpose()?;
-                if key.is_none() && id.is_none() {
-                    return Err(SignerConfigError::NoName);
-                }
-                Ok(SignerConfig::Pkcs11(Pkcs11Config {
-                    module: absolute("module", module)?,
-                    token: named("token", token)?,
-                    key: KeyName { label: key, id },
-                    pin,
-                }))
-            }
-            SignerIn::SshAgent { key, socket } => {
+        let kind = self.kind;
+        let known = kind.members();
+        if let Some(member) = self.given().find(|member| !known.contains(member)) {
+            return Err(SignerConfigError::Stray { member, kind: kind.as_str() });
+        }
+        match kind {
+            Kind::File => Ok(SignerConfig::File),
+            Kind::Pkcs11 => self.pkcs11().map(SignerConfig::Pkcs11),
+            Kind::SshAgent => {
+                let key = needed("key", kind, self.key)?;
                 if !is_fingerprint(&key) {
                     return Err(SignerConfigError::Fingerprint);
                 }
-                let socket = socket.map(|path| absolute("socket", path)).transpose()?;
+                let socket = self.socket.map(|path| absolute("socket", path)).transpose()?;
                 Ok(SignerConfig::SshAgent(SshAgentConfig { key, socket }))
             }
-            SignerIn::Keyless {
-                signing_config,
-                trusted_root,
-                token,
-                token_file,
-                token_variable,
-                audience,
-            } => Ok(SignerConfig::Keyless(KeylessConfig {
-                instance: instance(signing_config, trusted_root)?,
-                token: place(token, token_file, token_variable)?,
-                audience: named("audience", audience.unwrap_or_else(|| AUDIENCE.to_owned()))?,
-            })),
+            Kind::Keyless => {
+                let audience = self.audience.unwrap_or_else(|| AUDIENCE.to_owned());
+                let ci = self.token.as_deref().map(Ci::named).transpose()?;
+                Ok(SignerConfig::Keyless(KeylessConfig {
+                    instance: instance(self.signing_config, self.trusted_root)?,
+                    token: place(ci, self.token_file, self.token_variable)?,
+                    audience: named("audience", audience)?,
+                }))
+            }
         }
     }
+
+    /// Returns the keys that stand in the table, but for `kind`.
+    fn given(&self) -> impl Iterator<Item = &'static str> {
+        let given = [
+            ("module", self.module.is_some()),
+            ("token", self.token.is_some()),
+            ("key", self.key.is_some()),
+            ("id", self.id.is_some()),
+            ("pin-file", self.pin_file.is_some()),
+            ("pin-descriptor", self.pin_descriptor.is_some()),
+            ("socket", self.socket.is_some()),
+            ("signing-config", self.signing_config.is_some()),
+            ("trusted-root", self.trusted_root.is_some()),
+            ("token-file", self.token_file.is_some()),
+            ("token-variable", self.token_variable.is_some()),
+            ("audience", self.audience.is_some()),
+        ];
+        given.into_iter().filter(|(_, is)| *is).map(|(member, _)| member)
+    }
+
+    fn pkcs11(self) -> Result<Pkcs11Config, SignerConfigError> {
+        let pin = match (self.pin_file, self.pin_descriptor) {
+            (Some(_), Some(_)) => return Err(SignerConfigError::TwoPins),
+            (Some(path), None) => Some(PinPlace::File(absolute("pin-file", path)?)),
+            (None, Some(number)) if !PIN_DESCRIPTORS.contains(&number) => {
+                return Err(SignerConfigError::Descriptor);
+            }
+            (None, Some(number)) => Some(PinPlace::Descriptor(number)),
+            (None, None) => None,
+        };
+        let id = self.id.map(|hex| bytes(&hex).ok_or(SignerConfigError::Id)).transpose()?;
+        let key = self.key.map(|label| named("key", label)).transpose()?;
+        if key.is_none() && id.is_none() {
+            return Err(SignerConfigError::NoName);
+        }
+        Ok(Pkcs11Config {
+            module: absolute("module", needed("module", self.kind, self.module)?)?,
+            token: named("token", needed("token", self.kind, self.token)?)?,
+            key: KeyName { label: key, id },
+            pin,
+        })
+    }
+}
+
+impl Ci {
+    fn named(name: &str) -> Result<Ci, SignerConfigError> {
+        match name {
+            "github" => Ok(Ci::Github),
+            "gitlab" => Ok(Ci::Gitlab),
+            "buildkite" => Ok(Ci::Buildkite),
+            "circleci" => Ok(Ci::Circleci),
+            _ => Err(SignerConfigError::Ci),
+        }
+    }
+}
+
+fn needed<T>(member: &'static str, kind: Kind, value: Option<T>) -> Result<T, SignerConfigError> {
+    value.ok_or(SignerConfigError::Missing { member, kind: kind.as_str() })
 }
 
 impl SignerConfig {

@@ -234,7 +234,7 @@ fn parameter(error: &Refused, name: &str) -> bool {
 
 /// One way to spoil a good Record, and the refusal it must meet.
 type SpoiledRow = (&'static str, fn(&mut Record), fn(&Refused) -> bool);
-const SPOILED: [SpoiledRow; 43] = [
+const SPOILED: [SpoiledRow; 45] = [
     ("version", |r| r.version = 2, |e| matches!(e, Refused::Version { .. })),
     ("nonce", |r| r.observed.nonce = Nonce::from_bytes([2; 16]), |e| matches!(e, Refused::Nonce)),
     ("source", |r| r.observed.source.uri.push('x'), |e| matches!(e, Refused::Source { .. })),
@@ -377,12 +377,29 @@ const SPOILED: [SpoiledRow; 43] = [
             r.order.source.uri = "git+https://u:p@h/r".into();
             r.observed.source.uri = r.order.source.uri.clone();
         },
-        |e| matches!(e, Refused::Credential { .. }),
+        |e| matches!(e, Refused::Address { .. }),
+    ),
+    (
+        "letters that nobody sees in the source",
+        |r| {
+            r.order.source.uri = "git+https://h/a\u{202e}r".into();
+            r.observed.source.uri = r.order.source.uri.clone();
+        },
+        |e| matches!(e, Refused::Address { .. }),
+    ),
+    (
+        "an escape sequence in a source's own address",
+        |r| {
+            let mut sources = r.observed.dependencies.iter_mut();
+            let source = sources.find(|one| one.role == Role::Source).unwrap();
+            source.uri = Some("git+https://h/a\x1b[31mr".into());
+        },
+        |e| matches!(e, Refused::Address { .. }),
     ),
     (
         "secret in input",
         |r| r.observed.dependencies[0].uri = Some("https://token@h/x".into()),
-        |e| matches!(e, Refused::Credential { .. }),
+        |e| matches!(e, Refused::Address { .. } | Refused::Credential { .. }),
     ),
     (
         "secret in claim",

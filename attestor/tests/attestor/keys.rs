@@ -69,7 +69,8 @@ fn a_key_is_made_private_trusted_for_its_own_builder_and_never_overwritten() {
         }
         assert_eq!(std::fs::read(&path).unwrap(), before);
         let shown = key(attestor.ask(&Request::Show, &[]));
-        assert_eq!(shown, made);
+        assert!(made.trusted, "it was written to trust.toml");
+        assert_eq!(KeyInfo { trusted: true, ..shown.clone() }, made);
         assert!(!shown.pem.contains("PRIVATE"));
         assert_eq!(PublicKey::from_pem(&shown.pem).unwrap().algorithm(), algorithm);
         let names: Vec<_> = std::fs::read_dir(folder.path().join("config"))
@@ -134,7 +135,8 @@ fn rotation_loses_neither_key_and_keeps_the_old_ones_trust() {
     let old_bytes = std::fs::read(config.join("key.pem")).unwrap();
     let new = key(attestor.ask(&Request::Rotate { algorithm: Algorithm::Ed25519 }, &[]));
     assert_ne!(new.fingerprint, old.fingerprint);
-    assert_eq!(key(attestor.ask(&Request::Show, &[])), new);
+    let shown = key(attestor.ask(&Request::Show, &[]));
+    assert_eq!(KeyInfo { trusted: true, ..shown }, new);
     let id = PublicKey::from_pem(&old.pem).unwrap().id();
     let retired = config.join(format!("retired/{}.pem", id.hex()));
     assert_eq!(std::fs::read(&retired).unwrap(), old_bytes);

@@ -197,8 +197,12 @@ fn a_refused_record_leaves_no_trace_in_the_journal() {
     late.order.deadline = 10;
     let mut network = record();
     network.order.waivers.insert(model::isolation::Guarantee::Network);
-    for bad in [other_source, late, network] {
-        assert_eq!(kind(attestor.sign(&bad)), RefusedKind::Record);
+    for (bad, expected) in [
+        (other_source, RefusedKind::Record),
+        (late, RefusedKind::Late),
+        (network, RefusedKind::Record),
+    ] {
+        assert_eq!(kind(attestor.sign(&bad)), expected);
     }
     // By its own clock: from the future, and kept for longer than a day.
     for away in [2 * 3600, -25 * 3600] {

@@ -350,7 +350,7 @@ fn the_attestor_judges_for_itself_and_signs_what_came_of_it() {
         ("no policy", |a| a.policy = "level: 1\n".into(), ARTIFACT, RefusedKind::Summary),
         ("not reproduced", |a| a.reproduced = true, ARTIFACT, RefusedKind::Summary),
         ("an odd name", |a| a.subject.name = "../x".into(), ARTIFACT, RefusedKind::Summary),
-        ("too late", |a| a.deadline = 0, ARTIFACT, RefusedKind::Record),
+        ("too late", |a| a.deadline = 0, ARTIFACT, RefusedKind::Late),
         ("other bytes", |_| {}, b"evil", RefusedKind::Subject),
     ] {
         match attestor.ask(&asked(&built, change), &[file(bytes)]) {

@@ -15,6 +15,7 @@ use std::time::SystemTime;
 
 use attestor::client;
 use attestor::pipe::{Answer, KeyInfo, Request, Signed};
+use attestor::process::FailureKind;
 use attestor::public_key::Algorithm;
 use model::Digest;
 use model::digest::Blob;
@@ -227,7 +228,12 @@ fn entry() {
         "--state-dir".into(),
         folder.join("state").into_os_string(),
     ];
-    std::process::exit(attestor::process::enter(&args, |_| Ok(())).into());
+    let ended = attestor::process::enter(&args, |_| Ok(()));
+    std::process::exit(match ended.map_err(|failure| failure.kind) {
+        Ok(()) => 0,
+        Err(FailureKind::Internal) => 70,
+        Err(_) => 1,
+    });
 }
 
 impl Attestor {

@@ -35,10 +35,11 @@ pub fn run(session: &Session, command: &KeyCommand) -> Ended {
         return Ok(Exit::Done);
     }
     if session.global.json {
-        report::document(
-            "key",
-            json!({"fingerprint": info.fingerprint, "algorithm": info.algorithm, "builder_id": info.builder_id, "path": info.path, "pem": info.pem}),
-        );
+        let mut told = json!({"fingerprint": info.fingerprint, "algorithm": info.algorithm, "builder_id": info.builder_id, "path": info.path, "pem": info.pem});
+        if !matches!(command, KeyCommand::Show { .. } | KeyCommand::Export) {
+            told["trusted"] = json!(info.trusted);
+        }
+        report::document("key", told);
         return Ok(Exit::Done);
     }
     match command {
@@ -52,14 +53,24 @@ pub fn run(session: &Session, command: &KeyCommand) -> Ended {
         )),
         KeyCommand::Generate { .. } | KeyCommand::Import { .. } | KeyCommand::Rotate { .. } => {
             if session.speaks() {
-                report::line(&format!(
-                    " wrote key {}, trusted on this host at L1; public half: kiln key export",
-                    info.fingerprint
-                ));
+                report::line(&wrote(session, &info));
             }
         }
     }
     Ok(Exit::Done)
+}
+
+/// Says where a new key is believed, and where not: a listening attestor's is in that one's own trust file
+/// and in nobody else's.
+fn wrote(session: &Session, info: &KeyInfo) -> String {
+    let believed = match (info.trusted, &session.context.attestor) {
+        (true, None) => "trusted on this host at L1",
+        (true, Some(_)) => {
+            "trusted by that attestor itself at L1, and by nobody else yet: kiln key show --trust"
+        }
+        (false, _) => "not trusted: trust.toml has other entries for it; see: kiln trust list",
+    };
+    format!(" wrote key {}, {believed}; public half: kiln key export", info.fingerprint)
 }
 
 /// Tells who would sign with a certificate: there is no key to show.

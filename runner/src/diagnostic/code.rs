@@ -217,6 +217,7 @@ codes! {
     PredicateDerived = 707, Usage, "a predicate type that the attestor derives itself";
     SigningUnreachable = 708, Fetch, "a service that signing takes cannot be reached";
     SigningRefused = 709, Credential, "a service that signing takes refused, or its answer does not hold";
+    SignedLogBroken = 710, Refused, "the log of what an attestor signed does not hold together";
     // 08xx: verifying.
     NoStatement = 801, Refused, "no statement names this digest";
     SignerNotTrusted = 802, Refused, "the signer is not trusted";

@@ -487,7 +487,8 @@ fn note(result: &StepResult) -> Option<String> {
             0 => String::new(),
             more => format!(" and {more} more"),
         };
-        let some = some.map(String::as_str).collect::<Vec<_>>().join(", ");
+        // Kept escaped; whoever shows this note escapes it.
+        let some = some.map(|one| text::unescape(one)).collect::<Vec<_>>().join(", ");
         words.push(format!("asked in vain for {some}{more}"));
     }
     if result.left_processes > 0 {

@@ -6,6 +6,7 @@
 //! Pure. Does not catch: a download by a program of another name.
 
 use model::step::{Epoch, Step, StepMount, WORK_FOLDER};
+use model::text::unescape;
 use sandbox::{NetworkAttempt, Protocol};
 
 use crate::diagnostic::{Code, Diagnostic};
@@ -94,14 +95,16 @@ pub fn told(attempts: &[NetworkAttempt]) -> String {
 }
 
 fn one(attempt: &NetworkAttempt) -> String {
-    let place = NetworkAttempt { process: String::new(), ..attempt.clone() };
+    // The sandbox tells it escaped; a diagnostic holds true values, and is escaped when it is rendered.
+    let place =
+        NetworkAttempt { process: String::new(), host: unescape(&attempt.host), ..attempt.clone() };
     let what = match (attempt.port, attempt.protocol) {
         (None, _) => "a look-up of",
         (Some(_), None) => "a connection to",
         (Some(_), Some(Protocol::Tcp)) => "a TCP connection to",
         (Some(_), Some(Protocol::Udp)) => "a UDP message to",
     };
-    match attempt.process.as_str() {
+    match unescape(&attempt.process).as_str() {
         "" => format!("{what} {place}"),
         process => format!("{what} {place} by process `{process}`"),
     }

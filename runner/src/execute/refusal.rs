@@ -334,7 +334,9 @@ pub fn exit(
                 Exit::Exited(code) => format!("exit status {code}"),
                 _ => String::new(),
             };
-            (State::Failed, how.clone(), command_failed(step, outcome, &tail, &how))
+            let told = command_failed(step, outcome, &tail, &how);
+            let told = of_its_width(told, step, outcome, &tail);
+            (State::Failed, how, told)
         }
     };
     StepFailure {
@@ -347,6 +349,28 @@ pub fn exit(
         cases: None,
         wall_ms: 0,
     }
+}
+
+/// Adds the option that a program needs which was killed for its foreign system call table: the one thing for
+/// which the list of allowed calls kills instead of refusing. The step's own process, or one below its shell
+/// or `make`.
+fn of_its_width(told: Diagnostic, step: &Step, outcome: &Outcome, tail: &Tail) -> Diagnostic {
+    /// `SIGSYS` on every machine that kiln builds for.
+    const SIGSYS: i32 = 31;
+    let by_exit = match outcome.exit {
+        Exit::Signaled(signal) => signal == SIGSYS,
+        Exit::Exited(code) => code == 128 + SIGSYS,
+        _ => false,
+    };
+    let word = b"Bad system call";
+    let by_word = || tail.bytes.windows(word.len()).any(|part| part == word);
+    if step.widen.abi32 || !(by_exit || by_word()) {
+        return told;
+    }
+    told.why(
+        "a program was killed at a system call of another width (SIGSYS), as 32-bit programs make",
+    )
+    .help("if the step runs 32-bit programs, let it:  abi32: true")
 }
 
 fn timed_out(idle: bool, headline: String) -> Diagnostic {

@@ -9,6 +9,7 @@
 use std::collections::BTreeSet;
 
 use fetch::host::AskedPackage;
+use model::address::holds_credential;
 
 use super::node::Node;
 use super::reader::{At, Problems, brief, text, wrong_value};
@@ -33,7 +34,7 @@ pub(super) fn url(
     problems: &mut Problems<'_>,
 ) -> Option<()> {
     let url = text(node, label, problems)?;
-    if has_credential(url) {
+    if holds_credential(url) {
         problems.add(node.span, credential(&format!("{label} holds a credential")));
         return None;
     }
@@ -126,7 +127,7 @@ pub(super) fn refuse_secret(
     owner: &str,
     problems: &mut Problems<'_>,
 ) {
-    if !value.is_empty() && (looks_secret(name) || is_secret(value) || has_credential(value)) {
+    if !value.is_empty() && (looks_secret(name) || is_secret(value) || holds_credential(value)) {
         let headline = format!("variable `{}` of {owner} holds a credential", brief(name));
         problems.add(span, credential(&headline));
     }
@@ -137,20 +138,6 @@ fn credential(headline: &str) -> Diagnostic {
         .why("it would stand in logs, the record and the provenance, and others could not rebuild")
         .help("remove it: credentials for fetching stay with the host's own clients, and no step has any")
         .help("if it was ever committed, revoke it")
-}
-
-/// Says whether a text has a URL with user and password, or for `http` with any user at all.
-fn has_credential(text: &str) -> bool {
-    text.match_indices("://").any(|(at, _)| {
-        let rest = &text[at + 3..];
-        let end = rest.find(|letter: char| "/?#\"'".contains(letter) || letter.is_whitespace());
-        let authority = &rest[..end.unwrap_or(rest.len())];
-        let scheme = text[..at].to_ascii_lowercase();
-        authority.rsplit_once('@').is_some_and(|(user, _)| {
-            !user.is_empty()
-                && (user.contains(':') || scheme.ends_with("http") || scheme.ends_with("https"))
-        })
-    })
 }
 
 /// Says whether the name of a variable promises a secret.
@@ -204,12 +191,12 @@ mod tests {
             "see https://u:p@h",
             "ssh://u:p@h/x",
         ] {
-            assert!(has_credential(text), "{text}");
+            assert!(holds_credential(text), "{text}");
         }
         for text in
             ["https://example.org/a@b", "ssh://git@example.org/x", "a@b", "://", "https://@h"]
         {
-            assert!(!has_credential(text), "{text}");
+            assert!(!holds_credential(text), "{text}");
         }
         for name in ["GITHUB_TOKEN", "db_password", "API_KEY", "AWS_SECRET_ACCESS_KEY", "token"] {
             assert!(looks_secret(name), "{name}");

@@ -160,16 +160,17 @@ pub fn build(
     let looked = prepare::look(session, project, &surveyed, &wish.waived, &store)?;
     let signing = wish.signing.decide(session, &store, &looked, wish)?;
     further::check_link(wish, &signing)?;
+    let orders = signing::check_ordered(&signing, &surveyed.sketch, &looked.source(), wish)?;
     // 3. Bring in, and plan.
     let owner = || ready.owner(&store.run_path());
     let ready = || ready.rehearsed(&store.run_path()).to_vec();
     let prepared =
         prepare::bring_in(session, project, wish, surveyed, looked, &ready, &store, talk)?;
-    signing::check_ordered(&signing, &prepared, wish)?;
     hand_over::write_lock(project, &prepared)?;
     if wish.mode != Mode::Build {
         return Ok(preview(&store, prepared, project, wish)?);
     }
+    signing::check_open(session, &store, &prepared.plan, wish, &orders)?;
     // 4. Run the plan.
     let run = run_id().map_err(one)?;
     let started = session.context.now();

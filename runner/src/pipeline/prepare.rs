@@ -405,6 +405,28 @@ fn commit(scanned: &Scanned) -> Option<GitId> {
     }
 }
 
+impl Looked {
+    /// Returns what the Record says of the source.
+    pub fn source(&self) -> SourceRef {
+        source_ref(&self.scanned, self.commit.as_ref(), !self.dirty.is_empty())
+    }
+}
+
+fn source_ref(scanned: &Scanned, commit: Option<&GitId>, dirty: bool) -> SourceRef {
+    let checkout = match &scanned.git {
+        GitIdentity::None => None,
+        GitIdentity::Git(checkout) => Some(checkout),
+    };
+    SourceRef {
+        uri: checkout
+            .and_then(|checkout| checkout.remote.clone())
+            .unwrap_or_else(|| "local".to_owned()),
+        commit: commit.cloned(),
+        subfolder: checkout.map_or_else(RelPath::here, |checkout| checkout.subfolder.clone()),
+        dirty,
+    }
+}
+
 fn inputs(
     project: &Project,
     from: Source,
@@ -418,10 +440,7 @@ fn inputs(
         GitIdentity::None => None,
         GitIdentity::Git(checkout) => Some(checkout),
     };
-    let uri = checkout
-        .and_then(|checkout| checkout.remote.as_deref())
-        .and_then(published)
-        .unwrap_or_else(|| "local".to_owned());
+    let source = source_ref(scanned, commit.as_ref(), dirty);
     let facts = manifest.sources.iter().filter_map(|declared| {
         let SourceKind::Local { path, exclude } = &declared.kind;
         let tree = scanned.sources.get(&declared.name.value)?;
@@ -433,73 +452,23 @@ fn inputs(
         let fact = SourceFact {
             digest: tree.root().digest,
             digest_of,
-            uri: (uri != "local").then(|| uri.clone()),
+            uri: (source.uri != "local").then(|| source.uri.clone()),
             git_commit: commit.clone(),
             git_tree: checkout.filter(|_| whole).and_then(|checkout| git_id(&checkout.git_tree)),
         };
         Some((declared.name.value.to_string(), fact))
     });
+    let facts = facts.collect();
     let lock = new_lock.map(str::as_bytes).or(project.lock.as_deref());
     let file = |name: &str, bytes: &[u8]| (name.to_owned(), Digest::of(bytes));
     Inputs {
-        source: SourceRef {
-            uri: uri.clone(),
-            commit: commit.clone(),
-            subfolder: checkout.map_or_else(RelPath::here, |checkout| checkout.subfolder.clone()),
-            dirty,
-        },
-        sources: facts.collect(),
+        source,
+        sources: facts,
         environments: environments
             .into_iter()
             .map(|(name, environment)| (name.to_string(), environment))
             .collect(),
         build_file: (from == Source::File).then(|| file(BUILD_FILE, &project.build_file)),
         lock: lock.filter(|_| from == Source::File).map(|bytes| file(LOCK_FILE, bytes)),
-    }
-}
-
-/// Returns a remote's address in the form that provenance uses, without user or password; none for
-/// one that is a path of this machine.
-fn published(remote: &str) -> Option<String> {
-    let address = match remote.split_once("://") {
-        Some(("https" | "http" | "ssh" | "git", _)) => remote.to_owned(),
-        Some(_) => return None,
-        None => {
-            // The short form of SSH: `user@host:path`.
-            let (host, path) = remote
-                .split_once(':')
-                .filter(|(host, _)| !host.contains('/') && !host.is_empty())?;
-            format!(
-                "ssh://{}/{}",
-                host.rsplit('@').next().unwrap_or(host),
-                path.trim_start_matches('/')
-            )
-        }
-    };
-    let (scheme, rest) = address.split_once("://")?;
-    let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
-    let host = host.rsplit('@').next().unwrap_or(host).to_ascii_lowercase();
-    Some(format!("git+{scheme}://{host}/{path}"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::published;
-
-    #[test]
-    fn an_address_carries_no_user_and_no_path_of_this_machine() {
-        for (remote, told) in [
-            (
-                "https://user:secret@Git.example.org/a/b.git",
-                Some("git+https://git.example.org/a/b.git"),
-            ),
-            ("git@git.example.org:a/b.git", Some("git+ssh://git.example.org/a/b.git")),
-            ("ssh://git@git.example.org/a", Some("git+ssh://git.example.org/a")),
-            ("/srv/git/a.git", None),
-            ("file:///srv/git/a.git", None),
-            ("../a", None),
-        ] {
-            assert_eq!(published(remote).as_deref(), told, "{remote}");
-        }
     }
 }

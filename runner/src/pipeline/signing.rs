@@ -3,14 +3,19 @@
 //! `--sign` without a key, or with a source that differs from its commit, ends the build here, so
 //! that nobody waits an hour for a refusal. Without `--sign` the build goes on unsigned and says so.
 
-use model::record::{Nonce, Order};
+use std::collections::BTreeSet;
+
+use attestor::pipe::{Answer, Request};
+use model::record::{Nonce, Order, SourceRef};
 
 use super::build::Wish;
 use super::hand_over;
-use super::prepare::{Looked, Prepared};
+use super::prepare::Looked;
 use crate::claims;
 use crate::cli::{Session, trust};
 use crate::diagnostic::{Code, Diagnostic};
+use crate::execute::local;
+use crate::plan::Plan;
 use crate::sign::{self, Signer};
 use crate::store::Store;
 
@@ -131,27 +136,63 @@ fn not_ordered() -> Diagnostic {
     .help("name the orders that it opened for this build:  --orders FILE")
 }
 
-/// Compares what was ordered with what will be built, before the first step.
+/// Compares what was ordered with what will be built, before anything is brought in: `plan` is the sketch, and
+/// `source` what the sources were found to be. Returns the Orders that will be answered, and none where
+/// nothing is signed by order.
 ///
 /// # Errors
-/// KILN-0706 for an artifact that is to be signed and is in none of the orders that were named.
+/// KILN-0706 for an artifact that is to be signed and is in none of the orders that were named, or in one
+/// whose deadline is past.
 pub fn check_ordered(
     decided: &Decided,
-    prepared: &Prepared,
+    plan: &Plan,
+    source: &SourceRef,
     wish: &Wish,
-) -> Result<(), Vec<Diagnostic>> {
-    let (Decided::With(_), Some(orders)) = (decided, &wish.orders) else { return Ok(()) };
-    for artifact in &prepared.plan.artifacts {
+) -> Result<Vec<Order>, Vec<Diagnostic>> {
+    let (Decided::With(_), Some(orders)) = (decided, &wish.orders) else { return Ok(Vec::new()) };
+    let mut answered = Vec::with_capacity(plan.artifacts.len());
+    for artifact in &plan.artifacts {
         let own = Order {
             asked: hand_over::asked(&wish.asked, artifact),
-            source: prepared.inputs.source.clone(),
+            source: source.clone(),
             waivers: wish.waived.clone(),
             nonce: Nonce::from_bytes([0; 16]),
             deadline: 0,
         };
-        orders.answered_by(&own).map_err(|diagnostic| vec![diagnostic])?;
+        answered.push(orders.answered_by(&own).map_err(|diagnostic| vec![diagnostic])?);
     }
-    Ok(())
+    Ok(answered)
+}
+
+/// Asks an attestor that listens, before the first step, whether it will sign for these Orders: whether they
+/// are open, for this user, and not answered.
+///
+/// Not where every step has its result already: such a build may find that nothing is to be signed, and an
+/// Order that was answered is then no fault.
+///
+/// # Errors
+/// KILN-0706, as it would be told after the build.
+pub fn check_open(
+    session: &Session,
+    store: &Store,
+    plan: &Plan,
+    wish: &Wish,
+    orders: &[Order],
+) -> Result<(), Vec<Diagnostic>> {
+    if orders.is_empty() || session.context.attestor.is_none() {
+        return Ok(());
+    }
+    let known =
+        if wish.use_cache { local::foresee(store, plan, &wish.backend) } else { BTreeSet::new() };
+    if plan.steps.keys().all(|step| known.contains(step)) {
+        return Ok(());
+    }
+    crate::orders::check_deadlines(orders, session.context.now()).map_err(|one| vec![one])?;
+    let request = Request::CheckOrders(orders.to_vec());
+    match sign::ask(&session.context, &request, &[]).map_err(|one| vec![one])? {
+        Answer::Open => Ok(()),
+        other => Err(vec![sign::unexpected(other)]),
+    }
 }
 
 fn first(paths: &[String]) -> String {

@@ -20,9 +20,9 @@ pub use json::envelope;
 pub use state::State;
 pub use style::Style;
 
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 
-use crate::diagnostic::{Diagnostic, Exit};
+use crate::diagnostic::{COLUMNS_DEFAULT, Code, Diagnostic};
 
 /// What a shell says of a program that SIGPIPE ended.
 const EXIT_BROKEN_PIPE: i32 = 141;
@@ -44,14 +44,27 @@ pub fn raw(bytes: &[u8]) {
 }
 
 /// Ends the program when its answer cannot be written: as other programs do where the reader went away,
-/// with a word where the disk is full. Never with success, which nobody could tell from an answer.
+/// with an error where the disk is full. Never with success, which nobody could tell from an answer.
 fn lost(error: &std::io::Error) -> ! {
-    if error.kind() == std::io::ErrorKind::BrokenPipe {
+    if error.kind() == ErrorKind::BrokenPipe {
         std::process::exit(EXIT_BROKEN_PIPE);
     }
-    // Nobody is left to be told if this fails too.
-    let _ = writeln!(std::io::stderr(), "kiln: the answer cannot be written: {error}");
-    std::process::exit(i32::from(Exit::Internal.number()));
+    let told = unwritten(error.kind()).caused_by(error);
+    line(told.render(Style::plain().drawn, COLUMNS_DEFAULT).trim_end());
+    std::process::exit(i32::from(told.code.exit().number()));
+}
+
+/// Says that the answer cannot be written to standard output: whoever runs the host has to make room.
+pub fn unwritten(kind: ErrorKind) -> Diagnostic {
+    let full = matches!(kind, ErrorKind::StorageFull | ErrorKind::QuotaExceeded);
+    let code = if full { Code::HostDiskFull } else { Code::StoreUnusable };
+    let told = Diagnostic::new(code, "the answer cannot be written to standard output");
+    match full {
+        true => told.help("make room where standard output goes, and ask again"),
+        false => {
+            told.help("send standard output to a file or pipe that can be written, and ask again")
+        }
+    }
 }
 
 /// Prints text for people to stdout, none of whose lines is a command of a CI system.

@@ -106,7 +106,9 @@ pub fn document(tree: &Tree) -> Value {
 /// Returns why a file is refused for its dependency.
 pub fn diagnostic(name: &str, bad: &DependencyVerdict) -> Diagnostic {
     let headline = match &bad.outcome {
-        Outcome::Beyond => format!("{name} is refused: its dependency {} was not looked at", bad.name),
+        Outcome::Beyond => {
+            format!("{name} is refused: its dependency {} was not looked at", bad.name)
+        }
         Outcome::Refused { .. } | Outcome::Verified { .. } => {
             format!("{name} is refused: no attestation of its dependency {} verifies", bad.name)
         }

@@ -87,7 +87,8 @@ fn one(
     };
     if summary.passed && !asked.passed {
         let name = &asked.target.name;
-        let headline = format!("{name} is refused here, so the attestor's other verdict is not written");
+        let headline =
+            format!("{name} is refused here, so the attestor's other verdict is not written");
         return Err(vec![
             Diagnostic::new(Code::SummaryRefused, headline)
                 .expected("FAILED")

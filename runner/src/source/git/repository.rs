@@ -15,6 +15,8 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
 
+use model::address;
+
 use super::config::Config;
 use super::error::GitError;
 use super::id::GitFormat;
@@ -86,9 +88,10 @@ impl Repository {
         Ok(Some(Repository { work_tree, git_dir, common_dir, format, config, objects, head }))
     }
 
-    /// Returns the address of the remote `origin`, without user and password.
+    /// Returns the address of the remote `origin` as provenance writes it; none for one that is no address
+    /// others could use.
     pub(in crate::source) fn origin(&self) -> Option<String> {
-        self.config.get("remote.origin.url").map(without_userinfo)
+        self.config.get("remote.origin.url").and_then(address::published)
     }
 }
 
@@ -148,45 +151,5 @@ fn format(config: &Config, path: &Path) -> Result<GitFormat, GitError> {
         None | Some("sha1") => Ok(GitFormat::Sha1),
         Some("sha256") => Ok(GitFormat::Sha256),
         Some(_) => unsupported("an unknown object format", "git init --object-format=sha1"),
-    }
-}
-
-/// `https://user:password@host/path` and `user@host:path` lose everything up to the `@`, and an
-/// address its query.
-fn without_userinfo(url: &str) -> String {
-    if let Some((scheme, rest)) = url.split_once("://") {
-        let authority = rest.find('/').unwrap_or(rest.len());
-        let start = rest[..authority].rfind('@').map_or(0, |at| at + 1);
-        // A query can hold a token, too; no forge needs one to name a repository.
-        let end = rest.find(['?', '#']).unwrap_or(rest.len()).max(start);
-        return format!("{scheme}://{}", &rest[start..end]);
-    }
-    match url.split_once(':') {
-        Some((host, path)) if !host.contains('/') => {
-            let host = host.rsplit_once('@').map_or(host, |(_, host)| host);
-            format!("ssh://{host}/{}", path.trim_start_matches('/'))
-        }
-        _ => url.to_owned(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn credentials_never_stay_in_an_address() {
-        for (url, clean) in [
-            ("https://u:p%40x@host/a@b.git", "https://host/a@b.git"),
-            ("https://token@host", "https://host"),
-            ("https://a@b@host/x", "https://host/x"),
-            ("https://host/x?token=y", "https://host/x"),
-            ("git@host:owner/repo.git", "ssh://host/owner/repo.git"),
-            ("ssh://git@host/owner", "ssh://host/owner"),
-            ("/srv/repo.git", "/srv/repo.git"),
-            ("../up:stream", "../up:stream"),
-        ] {
-            assert_eq!(without_userinfo(url), clean, "{url}");
-        }
     }
 }
