@@ -202,8 +202,15 @@ pub fn export(error: &ExportError) -> Diagnostic {
             .help("make it a plain folder that you may write to, or name another:  -o DIR"),
         ExportError::Read { .. } => Diagnostic::new(Code::StoreUnusable, error.to_string())
             .help("see what the store has lost:  kiln store verify --deep"),
-        ExportError::Write { .. } => Diagnostic::new(Code::StoreUnusable, error.to_string())
-            .help("make room, or name another folder:  -o DIR"),
+        ExportError::Write { source, .. } => {
+            use rustix::io::Errno;
+            let refused = matches!(source.errno(), Errno::ACCESS | Errno::PERM | Errno::ROFS);
+            let help = match refused {
+                true => "make it a folder that you may write to, or name another:  -o DIR",
+                false => "make room, or name another folder:  -o DIR",
+            };
+            Diagnostic::new(Code::StoreUnusable, error.to_string()).help(help)
+        }
     };
     with_causes(diagnostic, error)
 }

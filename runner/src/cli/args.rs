@@ -214,6 +214,18 @@ pub struct BuildArgs {
     /// What NAME.inputs holds
     #[arg(long, value_enum, default_value = "plan")]
     pub inputs: InputsLevel,
+    /// Whether and how to sign.
+    #[command(flatten)]
+    pub signing: SigningArgs,
+    /// A guarantee that may be absent: files, processes, identity, syscalls, limits,
+    /// landlock
+    #[arg(long, value_name = "LAYER")]
+    pub allow_missing: Vec<String>,
+}
+
+/// Whether and how to sign: for all commands that make artifacts.
+#[derive(Debug, Args, Default, Clone)]
+pub struct SigningArgs {
     /// Fail at once if nothing can sign
     #[arg(long, conflicts_with = "no_sign")]
     pub sign: bool,
@@ -235,10 +247,6 @@ pub struct BuildArgs {
     /// Sign although the source differs from its commit; the provenance says so
     #[arg(long)]
     pub allow_dirty: bool,
-    /// A guarantee that may be absent: files, processes, identity, syscalls, limits,
-    /// landlock
-    #[arg(long, value_name = "LAYER")]
-    pub allow_missing: Vec<String>,
 }
 
 /// What is stated of an artifact besides its provenance.
@@ -315,27 +323,9 @@ pub struct RunArgs {
     /// Run it, whatever the store knows
     #[arg(long)]
     pub no_cache: bool,
-    /// Fail at once if nothing can sign
-    #[arg(long, conflicts_with = "no_sign")]
-    pub sign: bool,
-    /// Do not sign
-    #[arg(long)]
-    pub no_sign: bool,
-    /// What to state besides the provenance; signs or fails
-    #[arg(
-        long,
-        value_enum,
-        value_delimiter = ',',
-        value_name = "WHAT",
-        conflicts_with = "no_sign"
-    )]
-    pub attest: Vec<AttestName>,
-    /// Orders that the control plane opened, for an attestor that listens
-    #[arg(long, value_name = "F", env = "KILN_ORDERS")]
-    pub orders: Option<PathBuf>,
-    /// Sign although the source differs from its commit
-    #[arg(long)]
-    pub allow_dirty: bool,
+    /// Whether and how to sign.
+    #[command(flatten)]
+    pub signing: SigningArgs,
     /// The command
     #[arg(last = true, required = true, value_name = "CMD")]
     pub command: Vec<String>,

@@ -18,7 +18,7 @@ use crate::report::{self, Talk};
 /// Builds, and tells what came of it.
 pub fn run(session: &Session, args: &BuildArgs) -> Ended {
     let project = session.project()?;
-    let orders = orders(session, args.orders.as_deref())?;
+    let orders = orders(session, args.signing.orders.as_deref())?;
     let wish = Wish {
         from: Source::File,
         mode: match (args.plan, args.fetch_only) {
@@ -31,12 +31,12 @@ pub fn run(session: &Session, args: &BuildArgs) -> Ended {
         output: args.output.clone(),
         backend: session.backend(args.backend),
         use_cache: !args.no_cache,
-        signing: signing(args.sign || !args.attest.is_empty(), args.no_sign),
-        allow_dirty: args.allow_dirty,
+        signing: signing(args.signing.sign || !args.signing.attest.is_empty(), args.signing.no_sign),
+        allow_dirty: args.signing.allow_dirty,
         waived: waived(&args.allow_missing)?,
         inputs: args.inputs,
-        attest: attest(&args.attest),
-        classic_link: args.attest.contains(&AttestName::InTotoLink),
+        attest: attest(&args.signing.attest),
+        classic_link: args.signing.attest.contains(&AttestName::InTotoLink),
         orders,
         asked: AskedFor::Target { overrides: String::new() },
     };

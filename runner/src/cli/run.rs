@@ -35,7 +35,7 @@ pub fn run(session: &Session, args: &RunArgs) -> Ended {
         build_file: rendered.text.into_bytes(),
         lock: None,
     };
-    let orders = super::build::orders(session, args.orders.as_deref())?;
+    let orders = super::build::orders(session, args.signing.orders.as_deref())?;
     let wish = Wish {
         from: Source::CommandLine,
         mode: Mode::Build,
@@ -44,12 +44,12 @@ pub fn run(session: &Session, args: &RunArgs) -> Ended {
         output: None,
         backend: session.backend(args.backend),
         use_cache: !args.no_cache,
-        signing: build::signing(args.sign || !args.attest.is_empty(), args.no_sign),
-        allow_dirty: args.allow_dirty,
+        signing: build::signing(args.signing.sign || !args.signing.attest.is_empty(), args.signing.no_sign),
+        allow_dirty: args.signing.allow_dirty,
         waived: std::collections::BTreeSet::new(),
         inputs: InputsLevel::Plan,
-        attest: build::attest(&args.attest),
-        classic_link: args.attest.contains(&AttestName::InTotoLink),
+        attest: build::attest(&args.signing.attest),
+        classic_link: args.signing.attest.contains(&AttestName::InTotoLink),
         orders,
         asked: AskedFor::Command(asked(args)),
     };

@@ -14,6 +14,7 @@ use crate::plan::Plan;
 use crate::project::Project;
 use crate::refusal;
 use crate::source::SourceError;
+use crate::source::git::GitError;
 
 /// Keeps what the targets and the matrix choice name, what that needs, and the tests that read it.
 ///
@@ -193,7 +194,11 @@ pub fn source_told(error: &SourceError) -> Diagnostic {
         | SourceError::NotUtf8 { .. }
         | SourceError::Target { .. }
         | SourceError::TooDeep { .. } => Code::SourceUnfit,
-        SourceError::Unreadable { source, .. } if source.kind() == ErrorKind::PermissionDenied => {
+        SourceError::Unreadable { source, .. }
+        | SourceError::Project { source, .. }
+        | SourceError::Git(GitError::Read { source, .. })
+            if source.kind() == ErrorKind::PermissionDenied =>
+        {
             Code::SourceUnfit
         }
         _ => Code::StoreUnusable,
@@ -208,7 +213,13 @@ pub fn source_told(error: &SourceError) -> Diagnostic {
         SourceError::Missing { .. } => diagnostic
             .expected("a file or folder below the folder of the build file")
             .help("make it, or name one that there is:  local: PATH"),
-        SourceError::Project { .. } | SourceError::Unreadable { .. } => diagnostic
+        SourceError::Project { .. } => diagnostic.help("make it readable for you"),
+        SourceError::Git(GitError::Read { source, .. })
+            if source.kind() == ErrorKind::PermissionDenied =>
+        {
+            diagnostic.help("make it readable for you, and all that lies below `.git`")
+        }
+        SourceError::Unreadable { .. } => diagnostic
             .help("make it readable for you, or leave it out with `exclude` of the source"),
         SourceError::Special { .. }
         | SourceError::NotUtf8 { .. }

@@ -70,12 +70,12 @@ impl Repository {
             false => named_in(&dot_git, "gitdir: ")?,
         };
         let common_file = git_dir.join("commondir");
-        let common_dir = match common_file.exists() {
+        let common_dir = match is_there(&common_file)? {
             true => named_in(&common_file, "")?,
             false => git_dir.clone(),
         };
         // Git passes over a `.git` that is not a repository, such as an empty folder.
-        if !git_dir.join("HEAD").exists() || !common_dir.join("objects").is_dir() {
+        if !is_there(&git_dir.join("HEAD"))? || !is_there(&common_dir.join("objects"))? {
             return Ok(None);
         }
         let config_path = common_dir.join("config");
@@ -93,6 +93,11 @@ impl Repository {
     pub(in crate::source) fn origin(&self) -> Option<String> {
         self.config.get("remote.origin.url").and_then(address::published)
     }
+}
+
+/// Says whether there is such a file or folder. One that may not be looked at is an error and no answer.
+fn is_there(path: &Path) -> Result<bool, GitError> {
+    path.try_exists().map_err(|source| GitError::Read { path: path.to_owned(), source })
 }
 
 /// Opens a regular file for reading without waiting on a FIFO; none if it does not exist.
