@@ -378,3 +378,94 @@ fn a_build_that_waived_a_guarantee_says_what_becomes_of_its_statement() {
     let ran = world.kiln_with(&["verify", "kiln-out/out"], &[("COLUMNS", "200")]).exits(4);
     assert!(ran.says("kiln trust add KEYFILE --builder-id URI"), "{}", ran.stderr);
 }
+
+/// The example of docs/backends.md, as it stands there.
+#[test]
+fn the_example_of_what_is_required_holds_here_and_refuses_a_backend_that_lacks_it() {
+    let page = include_str!("../docs/backends.md");
+    let (_, rest) = page.split_once("## What a host must keep: `require`").expect("its section");
+    let (_, rest) = rest.split_once("```toml\n").expect("its example");
+    let (example, _) = rest.split_once("```").expect("its end");
+    for who in Who::all() {
+        let world = World::warm(who);
+        write(&world, &Row { name: "an example", ..ROWS[4] });
+        configure(&world, example);
+        world.kiln(&["build", "--no-sign"]).exits(0);
+        world.kiln(&["doctor"]).exits(0);
+        let refused = world.kiln(&["build", "--no-sign", "--backend", "confined"]).exits(7);
+        let told = refused.says("KILN-0506") && refused.says("does not give a step `loopback`");
+        assert!(told, "{}", refused.stderr);
+        configure(&world, &example.replace("loopback", "loopbck"));
+        let refused = world.kiln(&["build", "--no-sign"]).exits(2);
+        assert!(refused.says("KILN-0105") && refused.says("config.toml:1:"), "{}", refused.stderr);
+    }
+}
+
+/// A rehearsal makes a whole sandbox: one is enough, whoever asks for its result.
+#[test]
+fn what_is_required_is_rehearsed_once() {
+    for who in Who::all() {
+        let world = World::warm(who);
+        write(&world, &Row { name: "a count", ..ROWS[4] });
+        world.kiln(&["build", "--no-sign"]).exits(0);
+        let kiln = world.path("bin/kiln").display().to_string();
+        let made = |more: &[&str]| {
+            let trace = world.path("tmp/trace").display().to_string();
+            let strace = ["strace", "-f", "-qq", "-e", "trace=pivot_root", "-o", &trace];
+            let build = [kiln.as_str(), "build", "--no-sign"];
+            world.run(&[&strace[..], &build, more].concat(), &[]).exits(0);
+            let text = fs::read_to_string(&trace).expect("it was traced");
+            // Each sandbox, rehearsed or real, changes its root once.
+            text.lines()
+                .filter(|line| line.contains("pivot_root(") && line.ends_with("= 0"))
+                .count()
+        };
+        let (plain, cached) = (made(&["--no-cache"]), made(&[]));
+        assert!(plain > 0 && cached == 0, "{who:?}: {plain} and {cached} sandboxes");
+        configure(&world, "require = [\"syscalls\"]\n");
+        assert_eq!(made(&["--no-cache"]), plain, "{who:?}: rehearsed more than once");
+        assert_eq!(made(&[]), 1, "{who:?}: not rehearsed once");
+    }
+}
+
+/// What every step would meet is told by `doctor` wherever it is asked, and no build begins either.
+#[test]
+fn doctor_refuses_what_a_build_refuses_also_without_a_project() {
+    for who in Who::all() {
+        let world = World::warm(who);
+        write(&world, &Row { name: "a caller", ..ROWS[4] });
+        world.run(&["mkdir", "-p", "tmp"], &[]);
+        let kiln = world.path("bin/kiln").display().to_string();
+        let elsewhere = world.path("tmp").display().to_string();
+        let project = world.path("project").display().to_string();
+        for limit in ["-n 300", "-v 1000000000", "-d 1000000000", "-f 1000000000", "-t 100000"] {
+            let run = |folder: &str, what: &str| {
+                let script = format!("ulimit {limit}; cd {folder}; exec {kiln} {what}");
+                world.run(&["bash", "-c", &script], &[]).exits(7)
+            };
+            for ran in [run(&elsewhere, "doctor"), run(&project, "build --no-sign --no-cache")] {
+                assert!(ran.says("KILN-0504"), "{who:?}: {limit}: {}", ran.stderr);
+            }
+            let told = run(&elsewhere, "doctor --json");
+            let told: Value = serde_json::from_str(&told.stdout).expect("JSON");
+            assert_eq!(
+                (&told["ready"], &told["errors"][0]["code"]),
+                (&false.into(), &"KILN-0504".into())
+            );
+        }
+        let script = format!("cd {elsewhere}; exec {kiln} doctor");
+        world.run(&["bash", "-c", &script], &[]).exits(0);
+    }
+}
+
+/// Whoever may start no further thread hears of the limit, and not of a fault of kiln's.
+#[test]
+fn too_few_processes_are_the_hosts_to_give() {
+    let Some(user) = Who::all().into_iter().find(|who| *who != Who::Root) else { return };
+    let world = World::warm(user);
+    write(&world, &Row { name: "a process", ..ROWS[4] });
+    let kiln = world.path("bin/kiln").display().to_string();
+    let script = format!("ulimit -u 1; exec {kiln} build --no-sign --no-cache");
+    let ran = world.run(&["bash", "-c", &script], &[]).exits(7);
+    assert!(ran.says("KILN-0505") && ran.says("ulimit -u"), "{}", ran.stderr);
+}

@@ -8,7 +8,7 @@
 //! ```
 //!
 //! What can be required is a guarantee, or one thing that a backend may lack, such as `loopback` or
-//! `pid-numbers`; `kiln doctor` lists what each backend lacks.
+//! `pid-numbers`; `kiln doctor` lists what each backend lacks. For people: docs/backends.md.
 //!
 //! Unknown keys are refused: a misspelt requirement would otherwise demand nothing.
 
@@ -157,6 +157,19 @@ pub fn load(folder: &Path) -> Result<Config, ConfigError> {
 #[expect(clippy::disallowed_methods, reason = "tests lay out files of their own")]
 mod tests {
     use super::*;
+
+    /// The page lists every word, and none that is refused.
+    #[test]
+    fn the_page_of_backends_lists_what_can_be_required() {
+        let page = include_str!("../../docs/backends.md");
+        let rows = page.lines().filter(|line| line.starts_with("| `") && line.contains("`, `"));
+        let words: BTreeSet<&str> = rows
+            .filter_map(|row| row.split('|').nth(1))
+            .flat_map(|cell| cell.split('`').skip(1).step_by(2))
+            .collect();
+        let all = known();
+        assert_eq!(words, all.split(", ").collect());
+    }
 
     #[test]
     fn a_wrong_configuration_is_told_with_its_place_and_no_drawing() {

@@ -43,14 +43,26 @@ pub fn survive_size_limit() {
     let _ = signal_hook::flag::register(SIGXFSZ, reached);
 }
 
+/// Says why signals cannot be watched for: a limit of the caller's, or something that nobody foresaw.
+fn refuse(error: &std::io::Error) -> Diagnostic {
+    use rustix::io::Errno;
+    let told = |code| Diagnostic::new(code, "cannot watch for signals").caused_by(error);
+    match Errno::from_io_error(error) {
+        Some(Errno::AGAIN) => told(Code::SandboxFailed)
+            .why("the system gives this user no further thread")
+            .help("let it have more processes:  ulimit -u 4096, or TasksMax and LimitNPROC of its service"),
+        Some(Errno::MFILE | Errno::NFILE) => told(Code::SandboxFailed)
+            .why("the system gives no further descriptor")
+            .help("let kiln have more open files:  ulimit -n 1024, or LimitNOFILE of its service"),
+        _ => told(Code::Internal),
+    }
+}
+
 /// Returns the button that signals press from now on.
 ///
 /// # Errors
 /// Gives up where the process has no descriptors left.
 pub fn watch() -> Result<Cancel, Diagnostic> {
-    let refuse = |error: &dyn std::error::Error| {
-        Diagnostic::new(Code::Internal, "cannot watch for signals").caused_by(error)
-    };
     let cancel = Cancel::new().map_err(|error| refuse(&error))?;
     let armed = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM, SIGHUP] {

@@ -31,7 +31,10 @@ pub fn run(session: &Session, args: &BuildArgs) -> Ended {
         output: args.output.clone(),
         backend: session.backend(args.backend),
         use_cache: !args.no_cache,
-        signing: signing(args.signing.sign || !args.signing.attest.is_empty(), args.signing.no_sign),
+        signing: signing(
+            args.signing.sign || !args.signing.attest.is_empty(),
+            args.signing.no_sign,
+        ),
         allow_dirty: args.signing.allow_dirty,
         waived: waived(&args.allow_missing)?,
         inputs: args.inputs,

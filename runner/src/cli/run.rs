@@ -44,7 +44,10 @@ pub fn run(session: &Session, args: &RunArgs) -> Ended {
         output: None,
         backend: session.backend(args.backend),
         use_cache: !args.no_cache,
-        signing: build::signing(args.signing.sign || !args.signing.attest.is_empty(), args.signing.no_sign),
+        signing: build::signing(
+            args.signing.sign || !args.signing.attest.is_empty(),
+            args.signing.no_sign,
+        ),
         allow_dirty: args.signing.allow_dirty,
         waived: std::collections::BTreeSet::new(),
         inputs: InputsLevel::Plan,

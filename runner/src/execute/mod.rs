@@ -9,7 +9,7 @@ mod refusal;
 mod report;
 
 pub use host::unready;
-pub use refusal::{before as refused_before, collides, engine, of_sandbox};
+pub use refusal::{before as refused_before, collides, engine, of_sandbox, of_sandbox_anywhere};
 
 use std::collections::BTreeMap;
 

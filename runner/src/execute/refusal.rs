@@ -96,8 +96,16 @@ pub fn sandbox(step: &Step, error: &sandbox::Error) -> StepFailure {
 
 /// Returns what a person reads of an error of the sandbox.
 pub fn of_sandbox(step: &str, error: &sandbox::Error) -> Diagnostic {
+    of_sandbox_told(error, format!("step `{step}`: {error}"))
+}
+
+/// Returns the same of what every step would meet.
+pub fn of_sandbox_anywhere(error: &sandbox::Error) -> Diagnostic {
+    of_sandbox_told(error, format!("no step can run as it should: {error}"))
+}
+
+fn of_sandbox_told(error: &sandbox::Error, headline: String) -> Diagnostic {
     use sandbox::Error as E;
-    let headline = format!("step `{step}`: {error}");
     let diagnostic = match error {
         E::Missing { guarantee, cause, .. } => missing(*guarantee, cause, headline),
         E::Unenforceable { limit } => unenforceable(*limit, headline),

@@ -156,6 +156,7 @@ pub fn build(
     let (surveyed, ready) = (begun.surveyed, begun.ready);
     further::check(wish, &surveyed.sketch)?;
     let store = session.store()?;
+    ready.required(&store.run_path())?;
     // 2. Look at the sources, and decide about signing.
     let looked = prepare::look(session, project, &surveyed, &wish.waived, &store)?;
     let signing = wish.signing.decide(session, &store, &looked, wish)?;

@@ -27,7 +27,7 @@ mod sworn;
 pub use build::{AskedFor, Failed, Finished, FinishedArtifact, Mode, Wish, build};
 pub use pins::{GENERATED_BY, lock};
 pub use prepare::Prepared;
-pub use ready::{Readiness, not_kept};
+pub use ready::{Readiness, asked_of_any, not_kept};
 pub use select::present;
 pub use signing::Signing;
 pub use survey::{Source, read_manifest, sketch};

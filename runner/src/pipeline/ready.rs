@@ -21,7 +21,7 @@ use sandbox::{Asks, Backend, EngineFacts};
 
 use crate::config::Required;
 use crate::diagnostic::{Code, Diagnostic};
-use crate::execute::{engine, of_sandbox, unready};
+use crate::execute::{engine, of_sandbox, of_sandbox_anywhere, unready};
 use crate::manifest::Manifest;
 use crate::plan::Plan;
 use crate::store::Owner;
@@ -34,9 +34,8 @@ pub struct Readiness<'a> {
     required: &'a BTreeSet<Required>,
     steps: Vec<Wants>,
     manifest: Arc<Manifest>,
+    /// What the one rehearsal found, over the folder where checkouts lie.
     rehearsed: OnceLock<Report>,
-    /// The same over the folder where checkouts lie.
-    rehearsed_there: OnceLock<Report>,
     wrong: OnceLock<Vec<Diagnostic>>,
 }
 
@@ -69,18 +68,18 @@ impl<'a> Readiness<'a> {
         }
         let steps = steps.into_values().collect();
         let (rehearsed, wrong) = (OnceLock::new(), OnceLock::new());
-        let rehearsed_there = OnceLock::new();
-        Readiness { backend, waived, required, steps, manifest, rehearsed, rehearsed_there, wrong }
+        Readiness { backend, waived, required, steps, manifest, rehearsed, wrong }
     }
 
     /// Refuses what can be seen by looking.
     ///
     /// # Errors
     /// Exit 7, each with the place of the key: too few processors, a written limit that cannot be kept,
-    /// an option that this backend or host cannot give, something that the configuration requires.
+    /// an option that this backend or host cannot give, something that the configuration requires and that
+    /// the backend lacks.
     pub fn stated(&self) -> Result<(), Vec<Diagnostic>> {
         let mut wrong = self.asked();
-        wrong.extend(self.required());
+        wrong.extend(self.lacking());
         if wrong.is_empty() { Ok(()) } else { Err(wrong) }
     }
 
@@ -118,24 +117,17 @@ impl<'a> Readiness<'a> {
         owner.map(|(uid, gid)| Owner { uid, gid })
     }
 
+    /// Returns what a rehearsal found; none for a backend that is asked instead.
     fn report_there(&self, folder: &Path) -> Option<&Report> {
         match self.backend {
             Backend::Native => Some(self.there(folder)),
-            Backend::Confined(_) | Backend::Docker(_) => self.report(),
+            Backend::Confined(slots) => Some(self.rehearsed.get_or_init(|| probe::confined(slots))),
+            Backend::Docker(_) => None,
         }
     }
 
     fn there(&self, folder: &Path) -> &Report {
-        self.rehearsed_there.get_or_init(|| probe::probe_in(folder))
-    }
-
-    /// Returns what a rehearsal found; none for a backend that is asked instead.
-    fn report(&self) -> Option<&Report> {
-        match self.backend {
-            Backend::Native => Some(self.rehearsed.get_or_init(probe::probe)),
-            Backend::Confined(slots) => Some(self.rehearsed.get_or_init(|| probe::confined(slots))),
-            Backend::Docker(_) => None,
-        }
+        self.rehearsed.get_or_init(|| probe::probe_in(folder))
     }
 
     fn asked_engine(&self) -> Result<EngineFacts, Vec<Diagnostic>> {
@@ -189,36 +181,47 @@ impl<'a> Readiness<'a> {
         }
     }
 
-    /// Returns what this host and the backend lack of what the configuration requires. Nothing is
-    /// rehearsed where no guarantee is required.
-    fn required(&self) -> Vec<Diagnostic> {
-        let mut wrong = Vec::new();
-        let mut guarantees = Vec::new();
-        for required in self.required {
-            match required {
-                Required::Given(lack) if self.backend.lacks().contains(lack) => {
-                    wrong.push(not_given(self.backend, *required));
-                }
-                Required::Given(_) => {}
-                // Also one that was waived on the command line: what the configuration requires holds.
-                Required::Guarantee(guarantee) => guarantees.push(*guarantee),
+    /// Returns what the configuration requires and the backend never gives.
+    fn lacking(&self) -> impl Iterator<Item = Diagnostic> {
+        self.required.iter().filter_map(|required| match required {
+            Required::Given(lack) if self.backend.lacks().contains(lack) => {
+                Some(not_given(self.backend, *required))
             }
-        }
-        if guarantees.is_empty() {
-            return wrong;
-        }
-        let kept: Box<dyn Fn(Guarantee) -> bool> = match (self.report(), self.asked_engine()) {
-            (Some(report), _) => Box::new(|guarantee| report.keeps(guarantee)),
-            (None, Ok(facts)) => Box::new(move |guarantee| engine_keeps(&facts, guarantee)),
-            (None, Err(told)) => {
-                wrong.extend(told);
-                return wrong;
+            Required::Given(_) | Required::Guarantee(_) => None,
+        })
+    }
+
+    /// Refuses where this host does not keep a guarantee that the configuration requires, also one that was
+    /// waived on the command line. Nothing is rehearsed where none is required; what is rehearsed here is not
+    /// rehearsed again before the first step, so `folder` lies where checkouts do.
+    ///
+    /// # Errors
+    /// Exit 7 for each that is not kept.
+    pub fn required(&self, folder: &Path) -> Result<(), Vec<Diagnostic>> {
+        let mut guarantees = self.required.iter().filter_map(|required| match required {
+            Required::Guarantee(guarantee) => Some(*guarantee),
+            Required::Given(_) => None,
+        });
+        let Some(first) = guarantees.next() else { return Ok(()) };
+        let kept: Box<dyn Fn(Guarantee) -> bool> = match self.report_there(folder) {
+            Some(report) => Box::new(|guarantee| report.keeps(guarantee)),
+            None => {
+                let facts = self.asked_engine()?;
+                Box::new(move |guarantee| engine_keeps(&facts, guarantee))
             }
         };
-        let short = guarantees.into_iter().filter(|one| !kept(*one));
-        wrong.extend(short.map(|one| not_kept(self.backend, one).help("see why:  kiln doctor")));
-        wrong
+        let short = std::iter::once(first).chain(guarantees).filter(|one| !kept(*one));
+        let wrong: Vec<Diagnostic> =
+            short.map(|one| not_kept(self.backend, one).help("see why:  kiln doctor")).collect();
+        if wrong.is_empty() { Ok(()) } else { Err(wrong) }
     }
+}
+
+/// Returns what no build on this host could have: what a step asks that says nothing of its own.
+pub fn asked_of_any(backend: &Backend) -> Vec<Diagnostic> {
+    let (limits, waived) = (Limits::default(), BTreeSet::new());
+    let asks = Asks { limits: &limits, cpus: None, widen: Widen::default(), waived: &waived };
+    asks.refused(backend).iter().map(|error| of_sandbox_anywhere(error)).collect()
 }
 
 impl Wants {

@@ -208,13 +208,18 @@ fn clock(session: &Session) -> Look {
     look
 }
 
-/// Holds what the steps of the current project ask against this host; none outside a project.
+/// Holds what the steps of the current project ask against this host; outside of one what any step asks,
+/// which is told only where it is not here.
 pub fn project(session: &Session) -> Option<(Look, Vec<Diagnostic>)> {
-    let found = session.project().ok()?;
+    let of_any = || pipeline::asked_of_any(&Backend::Native);
+    let Ok(found) = session.project() else {
+        let look = Look::new("steps", Some(false), "what every step asks is not here");
+        return Some((look, of_any())).filter(|(_, wrong)| !wrong.is_empty());
+    };
     let look = |verdict, detail: String| Look::new("project", verdict, detail);
     let Ok((manifest, plan)) = pipeline::sketch(&found) else {
         let look = look(None, "its build file cannot be read".to_owned());
-        return Some((look.help("see why:  kiln build --plan"), Vec::new()));
+        return Some((look.help("see why:  kiln build --plan"), of_any()));
     };
     let ready = asked(session, &plan, manifest, &Backend::Native);
     let name = &plan.name;
