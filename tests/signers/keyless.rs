@@ -2,6 +2,7 @@
 //! and what a token never reaches. With an instance: tests/scripts/interop-keyless.sh.
 
 use std::fs;
+use std::io::{Read as _, Write as _};
 
 use super::{configure, refused, secret, world};
 use crate::support::{Who, World, build_file};
@@ -191,4 +192,49 @@ fn an_attestor_with_a_key_reaches_no_network_and_learns_no_token() {
         let seen = fs::read_to_string(&told).expect("the module ran");
         assert_eq!(seen, format!("family 1\nSOFTHSM2_CONF={told}\n"));
     }
+}
+
+/// Answers every request with a body that does not end.
+fn endless() -> (u16, std::thread::JoinHandle<u64>) {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = listener.local_addr().expect("it is bound").port();
+    let serving = std::thread::spawn(move || {
+        let (mut peer, _) = listener.accept().expect("somebody asks");
+        // The whole request, which ends the JSON of it.
+        let mut asked = Vec::new();
+        while !asked.ends_with(b"}") {
+            let mut piece = [0; 4096];
+            let read = peer.read(&mut piece).expect("it asks");
+            asked.extend_from_slice(&piece[..read]);
+        }
+        let head =
+            b"HTTP/1.1 201 Created\r\nContent-Type: application/json\r\nConnection: close\r\n\r\n";
+        peer.write_all(head).expect("it is read");
+        let piece = vec![b' '; 1 << 20];
+        let mut sent = 0_u64;
+        // It ends when the other side has had enough.
+        while peer.write_all(&piece).is_ok() {
+            sent += 1;
+        }
+        sent
+    });
+    (port, serving)
+}
+
+/// A service that answers without end is given up, by name, before it has taken the host's memory.
+#[test]
+fn a_service_that_answers_without_end_is_given_up() {
+    let world = world(Who::all()[0]);
+    let (port, serving) = endless();
+    let signer = instance(&world, &format!("http://localhost:{port}"));
+    // The others are told apart by their name.
+    let config = world.path("config/signing_config.json");
+    let text = fs::read_to_string(&config).expect("it was written");
+    fs::write(&config, text.replace(FULCIO, "http://127.0.0.1:9")).expect("it is ours");
+    configure(&world, &signer);
+    let token = token(LASTS, "sigstore");
+    let words = format!("fulcio at http://localhost:{port} answered with more than 256 MiB");
+    refused(&world, &[("SIGSTORE_ID_TOKEN", &token)], "KILN-0709", 5, &[&words]);
+    let sent = serving.join().expect("it ended");
+    assert!((200..1024).contains(&sent), "{sent} MiB were taken");
 }

@@ -196,7 +196,9 @@ fn keyless(error: &KeylessError) -> (RefusedKind, Option<&'static str>) {
             RefusedKind::ServiceRefused,
             Some("ask the instance's operator whether it takes tokens of this issuer and audience"),
         ),
-        KeylessError::Refused { .. } | KeylessError::Services { .. } => (
+        KeylessError::Refused { .. }
+        | KeylessError::TooMuch { .. }
+        | KeylessError::Services { .. } => (
             RefusedKind::ServiceRefused,
             Some("ask the instance's operator, or name another signing-config"),
         ),

@@ -30,6 +30,7 @@ use sigstore_trust_root::SigningConfig;
 
 pub(crate) use token::{Ambient, TOKEN_BYTES_MAX, TokenError};
 
+use self::http::{LastName, TooMuch};
 use self::token::Token;
 use super::{Confirmed, Root, RootError, Signed, SigstoreError};
 use crate::bundle::{self, EvidenceError};
@@ -48,6 +49,7 @@ pub(crate) struct Keyless {
     root: Root,
     config: KeylessConfig,
     client: Client,
+    last: LastName,
     runtime: tokio::runtime::Runtime,
 }
 
@@ -94,6 +96,8 @@ pub(crate) enum KeylessError {
     Unreachable { service: &'static str, url: String, reason: String },
     #[error("{service} at {url} refused: {reason}")]
     Refused { service: &'static str, url: String, reason: String },
+    #[error("{who} answered with more than {most_mib} MiB")]
+    TooMuch { who: String, most_mib: u64 },
     #[error("the services did not sign: {reason}")]
     Services { reason: String },
     #[error("what the services gave does not hold under the trusted root")]
@@ -131,11 +135,13 @@ impl Keyless {
             None => Root::public(),
         };
         let client_error = |reason: String| KeylessError::Client { reason };
+        let (client, last) = http::client().map_err(|error| client_error(http::causes(&error)))?;
         Ok(Keyless {
             services,
             root: root.map_err(KeylessError::Root)?,
             config,
-            client: http::client().map_err(|error| client_error(http::causes(&error)))?,
+            client,
+            last,
             // Of this thread alone: this process can start no other.
             runtime: tokio::runtime::Builder::new_current_thread()
                 .enable_io()
@@ -166,7 +172,10 @@ impl Keyless {
         // 2. The services.
         let context =
             SigningContext::new(self.services.clone()).with_http_client(self.client.clone());
-        let made = self.wait(context.signer(identity).sign_raw_statement(statement));
+        let signer = context.signer(identity);
+        let work = signer.sign_raw_statement(statement);
+        let made = self.wait(http::bounded(statement.len(), work));
+        let made = made.map_err(|TooMuch { most_mib }| self.too_much(most_mib))?;
         let made = made.map_err(|error| self.told(&error, &token))?;
         let mut bundle = made
             .to_json()
@@ -189,6 +198,22 @@ impl Keyless {
         let KeylessConfig { token, audience, .. } = &self.config;
         let token = self.wait(Token::obtain(token, audience, ambient, &self.client, now));
         token.map_err(KeylessError::Token)
+    }
+
+    /// Says which service answered without end, as far as its name tells it from the others.
+    fn too_much(&self, most_mib: u64) -> KeylessError {
+        let services = [
+            ("fulcio", Some(self.services.fulcio_url())),
+            ("rekor", Some(self.services.rekor_url())),
+            ("the timestamp authority", self.services.tsa_url()),
+        ];
+        let told = services.into_iter().filter_map(|(name, url)| {
+            let url = url.filter(|url| self.last.is_of(url))?;
+            Some(format!("{name} at {}", escape(url.as_bytes())))
+        });
+        let told: Vec<String> = told.collect();
+        let who = if told.is_empty() { "a service".to_owned() } else { told.join(", or ") };
+        KeylessError::TooMuch { who, most_mib }
     }
 
     /// Says why a service can not be reached: the crate keeps only that it can not. Asked without the token.
