@@ -195,6 +195,7 @@ fn an_attestor_with_a_key_reaches_no_network_and_learns_no_token() {
 }
 
 /// Answers every request with a body that does not end.
+#[expect(clippy::disallowed_types, reason = "a service on this host, for this test")]
 fn endless() -> (u16, std::thread::JoinHandle<u64>) {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = listener.local_addr().expect("it is bound").port();

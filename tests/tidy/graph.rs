@@ -61,8 +61,8 @@ const LINES: [(&str, usize, usize); 5] = [
     ("model", 1_500, 1_600),
     ("sandbox", 5_200, 10_950),
     ("fetch", 3_200, 3_200),
-    ("attestor", 3_400, 13_450),
-    ("runner", 4_800, 25_600),
+    ("attestor", 3_400, 13_850),
+    ("runner", 4_800, 25_800),
 ];
 
 #[derive(Debug)]

@@ -221,7 +221,7 @@ impl<'a> Readiness<'a> {
 pub fn asked_of_any(backend: &Backend) -> Vec<Diagnostic> {
     let (limits, waived) = (Limits::default(), BTreeSet::new());
     let asks = Asks { limits: &limits, cpus: None, widen: Widen::default(), waived: &waived };
-    asks.refused(backend).iter().map(|error| of_sandbox_anywhere(error)).collect()
+    asks.refused(backend).iter().map(of_sandbox_anywhere).collect()
 }
 
 impl Wants {

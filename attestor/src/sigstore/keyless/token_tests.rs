@@ -29,7 +29,7 @@ fn obtain(place: &TokenPlace, variables: &[(&str, &str)]) -> Result<Token, Token
     };
     let ambient = Ambient { variable: &variable, file: &file };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build();
-    let client = http::client().unwrap();
+    let client = http::client().unwrap().0;
     runtime.unwrap().block_on(Token::obtain(place, "sigstore", &ambient, &client, NOW))
 }
 
