@@ -6,6 +6,7 @@
 //!
 //! Pure. Source: SPDX download locations; RFC 3986, section 6.2.2.
 
+use model::address::without_credentials;
 use model::record::GitId;
 use model::text::escape;
 
@@ -49,7 +50,7 @@ impl ExpectedSource {
         let same_commit = self.commit.as_ref().is_none_or(|wanted| wanted.as_str() == commit);
         if !same_place || !same_commit {
             return Err(Reason::Source {
-                expected: escape(self.written.as_bytes()),
+                expected: escape(without_credentials(&self.written).as_bytes()),
                 got: describe(statement),
             });
         }
@@ -64,6 +65,7 @@ impl ExpectedSource {
 pub(crate) fn describe(statement: &Statement) -> String {
     let state = if statement.parameter("dirty") == "true" { ", dirty" } else { "" };
     let (source, commit) = (statement.parameter("source"), statement.parameter("commit"));
+    let source = without_credentials(source);
     escape(format!("{source}@{commit}{state}").as_bytes())
 }
 

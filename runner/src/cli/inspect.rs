@@ -9,6 +9,7 @@ use attestor::bundle;
 use attestor::story::{NamedIdentity, NamedSigner, Story, Told, inspect};
 use attestor::vsa;
 use model::{RelPath, text};
+use model::address::without_credentials;
 use serde_json::json;
 
 use super::args::InspectArgs;
@@ -202,7 +203,7 @@ fn sentence(story: &Story) -> String {
         "{} claims to have been built{when} from commit {} of {}{dirty}{with}{environment}, from {} inputs, {} of them by digest, {network}.\n",
         names.join(", "),
         safe(&commit),
-        safe(&story.source.uri),
+        safe(&without_credentials(&story.source.uri)),
         story.inputs.total,
         story.inputs.pinned
     )
@@ -216,7 +217,7 @@ fn line(out: &mut String, name: &str, value: &str) {
 
 fn source_card(out: &mut String, story: &Story) {
     out.push_str("\nSource\n");
-    line(out, "repository", &safe(&story.source.uri));
+    line(out, "repository", &safe(&without_credentials(&story.source.uri)));
     line(out, "commit", &safe(&story.source.commit));
     line(out, "tree", &safe(story.source.tree.as_deref().unwrap_or_default()));
     line(

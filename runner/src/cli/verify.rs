@@ -23,6 +23,7 @@ use attestor::trust::Level;
 use attestor::verdict::{self, Check, Outcome, Reason, Refusal};
 use attestor::verify::{Artifact, Evidence, Expected, SignedBy, Verified};
 use attestor::vsa::{VerifiedSummary, Wanted};
+use model::address::without_credentials;
 use model::text;
 use serde_json::{Value, json};
 
@@ -321,7 +322,7 @@ fn by_summary(session: &Session, target: &Target, verified: &VerifiedSummary) ->
 
 /// Says in words what a statement names as the source.
 fn built_from(source: &str, commit: &str, dirty: bool) -> String {
-    let source = text::escape(source.as_bytes());
+    let source = text::escape(without_credentials(source).as_bytes());
     let short: String = commit.chars().take(COMMIT_CHARS).collect();
     match (commit, source.as_str(), dirty) {
         ("none", "local", _) => "local files that no commit names".to_owned(),

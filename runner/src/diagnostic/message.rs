@@ -4,6 +4,8 @@ use std::error::Error;
 
 use serde_json::{Value, json};
 
+use model::address::without_credentials as clean;
+
 use super::{Code, Place};
 
 /// One thing that went wrong. Fields hold true values; rendering escapes them.
@@ -131,20 +133,21 @@ impl Diagnostic {
         let position = self.place.as_ref().and_then(|place| place.position);
         let mut value = json!({
             "code": self.code.to_string(),
-            "message": self.headline,
+            "message": clean(&self.headline),
             "file": self.place.as_ref().map(|place| &place.file),
             "line": position.map(|position| position.line),
             "column": position.map(|position| position.column),
-            "expected": self.expected,
-            "got": self.got,
-            "why": self.why,
-            "help": self.remedies(),
+            "expected": self.expected.as_deref().map(clean),
+            "got": self.got.as_deref().map(clean),
+            "why": self.why.as_deref().map(clean),
+            "help": self.remedies().iter().map(|help| clean(help)).collect::<Vec<_>>(),
         });
         if let Some(from) = &self.from {
-            value["from"] = json!(from);
+            value["from"] = json!(clean(from));
         }
         if !self.causes.is_empty() {
-            value["causes"] = json!(self.causes);
+            value["causes"] =
+                json!(self.causes.iter().map(|cause| clean(cause)).collect::<Vec<_>>());
         }
         value
     }

@@ -7,6 +7,7 @@
 
 use std::fmt::Write as _;
 
+use model::address::without_credentials;
 use model::text::escape;
 
 use super::place::Snippet;
@@ -65,7 +66,7 @@ impl Diagnostic {
     fn drawn(&self, style: Style, columns: usize) -> String {
         let mut out = style.paint(Ink::Bad, &format!("error[{}]", self.code));
         out.push_str(": ");
-        out.push_str(&style.paint(Ink::Label, &escape(self.headline.as_bytes())));
+        out.push_str(&style.paint(Ink::Label, &clean(&self.headline)));
         out.push('\n');
         if let Some(place) = &self.place {
             draw_place(&mut out, style, place);
@@ -73,18 +74,18 @@ impl Diagnostic {
         for (label, value) in self.values() {
             let label = format!("  {:<width$}", format!("{label}:"), width = VALUE_COLUMN - 2);
             out.push_str(&style.paint(Ink::Faint, &label));
-            push_wrapped(&mut out, &escape(value.as_bytes()), VALUE_COLUMN, columns);
+            push_wrapped(&mut out, &clean(value), VALUE_COLUMN, columns);
         }
         if let Some(why) = &self.why {
             out.push_str(&style.paint(Ink::Label, "why"));
             out.push_str(": ");
-            push_wrapped(&mut out, &escape(why.as_bytes()), 5, columns);
+            push_wrapped(&mut out, &clean(why), 5, columns);
         }
         for help in self.remedies() {
             for (index, line) in help.split('\n').enumerate() {
                 let label = if index == 0 { "help: " } else { "      " };
                 out.push_str(&style.paint(Ink::Good, label));
-                out.push_str(&escape(line.as_bytes()));
+                out.push_str(&clean(line));
                 out.push('\n');
             }
         }
@@ -92,7 +93,7 @@ impl Diagnostic {
     }
 
     fn sentences(&self) -> String {
-        let mut out = format!("error {}: {}", self.code, escape(self.headline.as_bytes()));
+        let mut out = format!("error {}: {}", self.code, clean(&self.headline));
         if let Some(place) = &self.place {
             let _ = write!(out, ", in {}", escape(place.file.as_bytes()));
             if let Some(position) = place.position {
@@ -101,13 +102,13 @@ impl Diagnostic {
         }
         out.push_str(".\n");
         for (label, value) in self.values() {
-            let _ = writeln!(out, "{label}: {}.", escape(value.as_bytes()));
+            let _ = writeln!(out, "{label}: {}.", clean(value));
         }
         if let Some(why) = &self.why {
-            let _ = writeln!(out, "why: {}.", escape(why.as_bytes()));
+            let _ = writeln!(out, "why: {}.", clean(why));
         }
         for line in self.remedies().iter().flat_map(|help| help.split('\n')) {
-            let _ = writeln!(out, "help: {}", escape(line.trim().as_bytes()));
+            let _ = writeln!(out, "help: {}", clean(line.trim()));
         }
         out
     }
@@ -118,6 +119,11 @@ impl Diagnostic {
             .filter_map(|(label, value)| value.as_deref().map(|value| (label, value)))
             .chain(self.causes.iter().map(|cause| ("cause", cause.as_str())))
     }
+}
+
+/// Returns a text as it is shown: escaped, and without the credential of any address in it.
+fn clean(text: &str) -> String {
+    escape(without_credentials(text).as_bytes())
 }
 
 fn draw_place(out: &mut String, style: Style, place: &Place) {
@@ -338,5 +344,27 @@ error[KILN-0115]: no build file
 help: what it means and what to do:  kiln explain KILN-0115
 ",
         );
+    }
+
+    #[test]
+    fn no_credential_of_an_address_is_shown() {
+        let told = "git+https://user:hunter2@git.example.org/a";
+        let diagnostic = Diagnostic {
+            causes: vec![told.to_owned()],
+            ..Diagnostic::new(Code::AttestorRefused, told)
+                .expected(told)
+                .got(told)
+                .from(told)
+                .why(told)
+                .help(told)
+        };
+        for text in [
+            diagnostic.render(Style::Drawn, COLUMNS_DEFAULT),
+            diagnostic.render(Style::Sentences, COLUMNS_DEFAULT),
+            diagnostic.to_json().to_string(),
+        ] {
+            assert!(!text.contains("hunter2") && !text.contains("user:"), "{text}");
+            assert_eq!(text.matches("git+https://git.example.org/a").count(), 7, "{text}");
+        }
     }
 }
