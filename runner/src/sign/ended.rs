@@ -21,8 +21,10 @@ fn diagnostic(failure: &Failure) -> Diagnostic {
     let mut causes = failure.causes.iter().map(|cause| flat(cause));
     let of = |code, headline: &str| Diagnostic::new(code, headline);
     let mut diagnostic = match failure.kind {
-        // What is wrong with the arguments stands in the cause alone.
-        FailureKind::Usage => Diagnostic::new(Code::WrongValue, causes.next().unwrap_or_default()),
+        // What is wrong with the arguments, or with what was read, is all there is to say.
+        FailureKind::Usage => {
+            Diagnostic::new(Code::WrongValue, causes.by_ref().collect::<Vec<_>>().join(": "))
+        }
         FailureKind::Configuration => {
             of(Code::WrongValue, "the attestor cannot listen with this configuration")
         }
