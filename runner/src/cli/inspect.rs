@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use attestor::bundle;
 use attestor::story::{NamedIdentity, NamedSigner, Story, Told, inspect};
 use attestor::vsa;
-use model::{RelPath, text};
 use model::address::without_credentials;
+use model::{RelPath, text};
 use serde_json::json;
 
 use super::args::InspectArgs;
