@@ -61,7 +61,7 @@ const LINES: [(&str, usize, usize); 5] = [
     ("model", 1_500, 1_600),
     ("sandbox", 5_200, 10_950),
     ("fetch", 3_200, 3_200),
-    ("attestor", 3_400, 13_850),
+    ("attestor", 3_400, 14_000),
     ("runner", 4_800, 25_800),
 ];
 
