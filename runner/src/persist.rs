@@ -168,13 +168,21 @@ impl<'dir> Pending<'dir> {
         }
     }
 
+    /// Flushes what was written to it so far.
+    ///
+    /// # Errors
+    /// The flush.
+    pub fn flush(&self, name: &str) -> Result<(), PersistError> {
+        rustix::fs::fsync(&self.file)
+            .map_err(|source| PersistError::Flush { name: shown(name), source })
+    }
+
     /// Gives the file its mode, and flushes it if asked to.
     fn finish(&self, name: &str, mode: u32, flush: Flush) -> Result<(), PersistError> {
         rustix::fs::fchmod(&self.file, Mode::from_raw_mode(mode))
             .map_err(|source| PersistError::Write { name: shown(name), source })?;
         match flush {
-            Flush::Now => rustix::fs::fsync(&self.file)
-                .map_err(|source| PersistError::Flush { name: shown(name), source }),
+            Flush::Now => self.flush(name),
             Flush::Later => Ok(()),
         }
     }
@@ -196,13 +204,30 @@ pub fn publish_all(
     folder: BorrowedFd<'_>,
     mut files: Vec<(String, u32, Pending<'_>)>,
 ) -> Result<(), PersistError> {
-    for (name, mode, file) in &files {
-        file.finish(name, *mode, Flush::Now)?;
-    }
+    files.chunks(FLUSHED_AT_ONCE).try_for_each(finish_all)?;
     for (name, _, file) in &mut files {
         file.rename(folder, name)?;
     }
     files.last().map_or(Ok(()), |(name, ..)| flush_folder(folder, name))
+}
+
+/// Most files that are flushed side by side.
+const FLUSHED_AT_ONCE: usize = 8;
+
+/// Gives files their modes and flushes them, side by side: a file system with a journal writes it once for all.
+fn finish_all(files: &[(String, u32, Pending<'_>)]) -> Result<(), PersistError> {
+    let Some(((name, mode, first), rest)) = files.split_first() else { return Ok(()) };
+    std::thread::scope(|scope| {
+        let flush = |(name, mode, file): &'_ (String, u32, Pending<'_>)| {
+            file.finish(name, *mode, Flush::Now)
+        };
+        let others: Vec<_> = rest.iter().map(|one| scope.spawn(move || flush(one))).collect();
+        let first = first.finish(name, *mode, Flush::Now);
+        let join = |one: std::thread::ScopedJoinHandle<'_, Result<(), PersistError>>| {
+            one.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        };
+        others.into_iter().map(join).fold(first, Result::and)
+    })
 }
 
 fn flush_folder(folder: BorrowedFd<'_>, name: &str) -> Result<(), PersistError> {

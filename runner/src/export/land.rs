@@ -241,12 +241,28 @@ impl<'a> Batch<'a> {
         Batch { out, waiting: Vec::new() }
     }
 
-    /// Adds an object of the store.
+    /// Makes a file ready for a batch, already on the disk but for its name: for a thread that has time.
     ///
     /// # Errors
-    /// As [`OutFolder::land`]; nothing of the batch lands then.
-    pub fn add(&mut self, store: &Store, name: &Name, blob: &Blob) -> Result<(), ExportError> {
-        self.add_with(name, blob, &|file| copy(store, blob, file, &self.out.path_of(name)))
+    /// As [`OutFolder::land`].
+    pub fn prepare(
+        out: &'a OutFolder,
+        store: &Store,
+        name: &Name,
+        blob: &Blob,
+    ) -> Result<Ready<'a>, ExportError> {
+        let fill = |file: BorrowedFd<'_>| copy(store, blob, file, &out.path_of(name));
+        let pending = out.prepare(name, blob, PLAIN, &fill)?;
+        if let Some(pending) = &pending {
+            let write = |source| ExportError::Write { at: out.path_of(name), source };
+            pending.flush(name.as_str()).map_err(write)?;
+        }
+        Ok(Ready(pending.map(|pending| (name.to_string(), PLAIN, pending))))
+    }
+
+    /// Adds what was made ready.
+    pub fn add_ready(&mut self, Ready(file): Ready<'a>) {
+        self.waiting.extend(file);
     }
 
     /// Adds bytes.
@@ -273,6 +289,10 @@ impl<'a> Batch<'a> {
         persist::publish_all(self.out.fd.as_fd(), self.waiting).map_err(write)
     }
 }
+
+/// A file of a batch that was made ready; nothing where it is there already.
+#[derive(Debug)]
+pub struct Ready<'a>(Option<(String, u32, Pending<'a>)>);
 
 /// Writes a file's content.
 type Fill<'a> = dyn Fn(BorrowedFd<'_>) -> Result<(), ExportError> + 'a;

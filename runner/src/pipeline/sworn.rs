@@ -15,7 +15,7 @@ use crate::diagnostic::Diagnostic;
 use crate::evidence;
 use crate::export::{Batch, ExportError, OutFolder};
 use crate::refusal;
-use crate::sign::{self, Attestor};
+use crate::sign::{self, Attestor, Leaving, Signer};
 
 /// Begins with an attestor where something ran, so that there will be something to sign; where all was found,
 /// most often there is not.
@@ -40,9 +40,9 @@ pub fn sign_and_write(
 ) -> Result<Option<String>, Vec<Diagnostic>> {
     let one = |diagnostic: Diagnostic| vec![diagnostic];
     let signer = match (job.signing, begun) {
-        (Decided::With(signer), Some(attestor)) if !stale.is_empty() => Some((signer, attestor)),
+        (Decided::With(signer), Some(attestor)) if !stale.is_empty() => Some((signer.as_ref(), attestor)),
         (Decided::With(signer), None) if !stale.is_empty() => {
-            Some((signer, Attestor::begin(&job.session.context).map_err(one)?))
+            Some((signer.as_ref(), Attestor::begin(&job.session.context).map_err(one)?))
         }
         (_, begun) => {
             begun.map_or(Ok(()), |idle| idle.leave().wait()).map_err(one)?;
@@ -69,34 +69,53 @@ pub fn sign_and_write(
         run.byproducts.sort();
     }
     let refuse = |error: ExportError| vec![refusal::export(&error)];
+    let (store, name) = (job.store, file_name(&inputs_name)?);
     let mut batch = Batch::new(out);
-    let (mut by, mut leaving) = (None, None);
-    if let Some((signer, mut attestor)) = signer {
-        let wanted: Vec<(&Record, &Made)> = stale
-            .iter()
-            .filter_map(|index| Some((records.get(*index)?, made.get(*index)?)))
-            .collect();
-        let link_by = signer.key().filter(|_| job.wish.classic_link);
-        let signed = sign::sign(&mut attestor, job.store, &wanted, &job.wish.attest, link_by)
-            .map_err(one)?;
-        leaving = Some(attestor.leave());
-        for ((_, made), signed) in wanted.iter().zip(&signed) {
-            by = Some(signed.by.clone());
-            further::forget(out, &made.artifact.name, &job.wish.attest);
-            further::forget_links(out, &made.artifact.name);
-            for (suffix, bytes) in beside::evidence_files(signed) {
-                let name = file_name(&format!("{}{suffix}", made.artifact.name))?;
-                batch.add_bytes(&name, bytes).map_err(refuse)?;
-            }
-            if let Some((name, bytes)) = &signed.link {
-                batch.add_bytes(&file_name(name)?, bytes).map_err(refuse)?;
-            }
+    let sworn = std::thread::scope(|scope| {
+        let ready = (!made.is_empty())
+            .then(|| scope.spawn(|| Batch::prepare(out, store, &name, &exported)));
+        let sworn = signer.map(|some| swear(job, out, &mut batch, some, (made, records, stale)));
+        let ready = ready.map(|ready| {
+            ready.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)).map_err(refuse)
+        });
+        let sworn = sworn.transpose()?;
+        ready.transpose()?.into_iter().for_each(|ready| batch.add_ready(ready));
+        Ok::<_, Vec<Diagnostic>>(sworn)
+    })?;
+    batch.land().map_err(refuse)?;
+    let Some((by, leaving)) = sworn else { return Ok(None) };
+    leaving.wait().map_err(one)?;
+    Ok(by)
+}
+
+/// Has the attestor sign what is stale, and adds what came of it to the batch. Returns who signed, and the
+/// attestor on its way out.
+fn swear<'a>(
+    job: &Job<'_>,
+    out: &'a OutFolder,
+    batch: &mut Batch<'a>,
+    (signer, mut attestor): (&Signer, Attestor<'_>),
+    (made, records, stale): (&[Made], &[Record], &[usize]),
+) -> Result<(Option<String>, Leaving), Vec<Diagnostic>> {
+    let refuse = |error: ExportError| vec![refusal::export(&error)];
+    let wanted: Vec<(&Record, &Made)> =
+        stale.iter().filter_map(|index| Some((records.get(*index)?, made.get(*index)?))).collect();
+    let link_by = signer.key().filter(|_| job.wish.classic_link);
+    let signed = sign::sign(&mut attestor, job.store, &wanted, &job.wish.attest, link_by)
+        .map_err(|diagnostic| vec![diagnostic])?;
+    let leaving = attestor.leave();
+    let mut by = None;
+    for ((_, made), signed) in wanted.iter().zip(&signed) {
+        by = Some(signed.by.clone());
+        further::forget(out, &made.artifact.name, &job.wish.attest);
+        further::forget_links(out, &made.artifact.name);
+        for (suffix, bytes) in beside::evidence_files(signed) {
+            let name = file_name(&format!("{}{suffix}", made.artifact.name))?;
+            batch.add_bytes(&name, bytes).map_err(refuse)?;
+        }
+        if let Some((name, bytes)) = &signed.link {
+            batch.add_bytes(&file_name(name)?, bytes).map_err(refuse)?;
         }
     }
-    if !made.is_empty() {
-        batch.add(job.store, &file_name(&inputs_name)?, &exported).map_err(refuse)?;
-    }
-    batch.land().map_err(refuse)?;
-    leaving.map_or(Ok(()), |leaving| leaving.wait().map_err(one))?;
-    Ok(by)
+    Ok((by, leaving))
 }
