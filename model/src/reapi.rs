@@ -17,7 +17,8 @@ use crate::limits::Millis;
 use crate::relpath::Name;
 use crate::tree::{Directory, Node};
 
-/// Largest `Directory` message that is decoded, in bytes.
+/// Largest `Directory` message that is decoded, in bytes. Whoever stores one refuses a larger one, or
+/// nobody could read it back.
 pub const DIRECTORY_BYTES_MAX: usize = 64 << 20;
 
 /// What runs: REAPI v2 `Command`.
@@ -104,6 +105,14 @@ impl Action {
     pub fn digest(&self) -> Digest {
         Digest::of(&self.encode())
     }
+}
+
+/// Returns the least bytes that an entry takes in a folder's message: for a symlink with its target's
+/// length, and for what has a digest without one.
+pub fn entry_bytes_min(name: usize, target: Option<usize>) -> u64 {
+    /// A digest in hexadecimal, with its own tag and length.
+    const DIGEST: usize = 66;
+    name.saturating_add(target.unwrap_or(DIGEST)) as u64
 }
 
 /// Returns the canonical bytes of a folder.
@@ -321,6 +330,17 @@ mod tests {
     fn a_folder_goes_round() {
         let directory = sample();
         assert_eq!(decode_directory(&encode_directory(&directory)), Ok(directory));
+    }
+
+    #[test]
+    fn the_least_size_of_an_entry_is_never_above_the_true_one() {
+        for (at, target) in [("run", None), ("link", Some("run".len())), ("empty", None)] {
+            let mut alone = Directory::default();
+            let node = sample().get(at).unwrap().clone();
+            alone.set(Name::new(at).unwrap(), node);
+            let (least, true_size) = (entry_bytes_min(at.len(), target), alone.blob().size);
+            assert!((least..least + 20).contains(&true_size), "{at}: {least} of {true_size}");
+        }
     }
 
     #[test]

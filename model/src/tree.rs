@@ -17,6 +17,7 @@
 use std::collections::BTreeMap;
 
 use crate::digest::Blob;
+use crate::reapi::DIRECTORY_BYTES_MAX;
 use crate::relpath::{Name, RelPath};
 
 /// Deepest nesting of folders that is built or read.
@@ -138,6 +139,20 @@ impl Tree {
     /// Gives up where a folder's message is not part of the tree, or too deep.
     pub fn walk(&self, visit: &mut dyn FnMut(&RelPath, &Node)) -> Result<(), TreeError> {
         self.walk_below(&RelPath::here(), &self.root, 0, visit)
+    }
+
+    /// Returns the folder whose message is larger than what is read back, and how large that is.
+    pub fn too_large(&self) -> Option<(RelPath, u64)> {
+        let large = self.directories.keys().find(|blob| blob.size > DIRECTORY_BYTES_MAX as u64)?;
+        let mut place = None;
+        let walked = self.walk(&mut |at, node| {
+            if *node == Node::Directory(*large) {
+                place.get_or_insert_with(|| at.clone());
+            }
+        });
+        // Where the way to it cannot be walked, the top stands for it.
+        let at = walked.ok().and(place).unwrap_or_default();
+        Some((at, large.size))
     }
 
     fn walk_below(

@@ -29,6 +29,9 @@ pub fn store(error: &store::Error) -> Diagnostic {
             format!("an input changed while it was read: {headline}"),
         )
         .help("start the build again when nothing writes to the sources"),
+        E::FolderTooLarge { .. } => Diagnostic::new(Code::SourceUnfit, headline).help(
+            "spread its files over several folders, or leave some out with `exclude` of the source",
+        ),
         E::NewerSchema { .. } | E::NotAStore { .. } | E::Foreign { .. } => {
             Diagnostic::new(Code::StoreUnusable, headline).help("name another folder:  --store DIR")
         }
@@ -56,6 +59,7 @@ pub fn capture(what: &str, key: &str, error: &CaptureError) -> Diagnostic {
         | E::TooLarge { .. }
         | E::TooHollow { .. } => Code::OutOfDisk,
         E::Refused { .. }
+        | E::FolderTooLarge { .. }
         | E::Parent { .. }
         | E::SpecialMode { .. }
         | E::Attribute { .. }
@@ -98,6 +102,8 @@ pub fn capture(what: &str, key: &str, error: &CaptureError) -> Diagnostic {
         E::TooDeep { .. } | E::PathTooLong { .. } | E::TooMany { .. } | E::TooLarge { .. } => {
             diagnostic.help("name less of it as the output, or let the step pack it into one file")
         }
+        E::FolderTooLarge { .. } => diagnostic
+            .help("let the step spread its files over several folders, or pack them into one file"),
         E::TooHollow { .. } => {
             diagnostic.help("raise `resources: {disk: …}` of the step, or make it without holes")
         }
@@ -111,6 +117,10 @@ pub fn environment(name: &str, error: &environment::Error) -> Diagnostic {
     use environment::Error as E;
     let differs = |headline: String| Diagnostic::new(Code::HostDiffers, headline);
     let diagnostic = match error {
+        E::Store(cause @ store::Error::FolderTooLarge { .. }) => {
+            return differs(format!("environment `{name}`: {cause}"))
+                .help("name a folder below it under `paths`, or make it smaller");
+        }
         E::Store(cause) => return store(cause),
         E::Import(_, cause) if matches!(**cause, store::Error::Full { .. }) => return store(cause),
         E::Altered(altered) => {

@@ -334,6 +334,20 @@ fn a_deep_folder_is_refused_and_not_followed_for_ever() {
 }
 
 #[test]
+fn a_folder_whose_message_nobody_could_read_back_is_refused() {
+    let project = folder();
+    let target = "t".repeat(4095);
+    fs::create_dir(project.path().join("in")).unwrap();
+    for number in 0..17_000 {
+        symlink(&target, project.path().join(format!("in/{number:0255}"))).unwrap();
+    }
+    match scan_all(project.path()).unwrap_err() {
+        SourceError::FolderTooLarge { path, .. } => assert_eq!(path, "in"),
+        error => panic!("{error}"),
+    }
+}
+
+#[test]
 fn a_warm_cache_opens_no_file_and_is_not_rewritten() {
     let project = folder();
     for name in ["a", "b", "c/d"] {

@@ -161,6 +161,7 @@ fn is_about(error: &SourceError, source: &Source) -> bool {
         | SourceError::NotUtf8 { path }
         | SourceError::Target { path }
         | SourceError::TooDeep { path, .. }
+        | SourceError::FolderTooLarge { path, .. }
         | SourceError::Unreadable { path, .. } => {
             let SourceKind::Local { path: top, .. } = &source.kind;
             let top = top.value.as_str();
@@ -193,7 +194,8 @@ pub fn source_told(error: &SourceError) -> Diagnostic {
         SourceError::Special { .. }
         | SourceError::NotUtf8 { .. }
         | SourceError::Target { .. }
-        | SourceError::TooDeep { .. } => Code::SourceUnfit,
+        | SourceError::TooDeep { .. }
+        | SourceError::FolderTooLarge { .. } => Code::SourceUnfit,
         SourceError::Unreadable { source, .. }
         | SourceError::Project { source, .. }
         | SourceError::Git(GitError::Read { source, .. })
@@ -227,6 +229,9 @@ pub fn source_told(error: &SourceError) -> Diagnostic {
         | SourceError::TooDeep { .. } => {
             diagnostic.help("remove it, or leave it out with `exclude` of the source")
         }
+        SourceError::FolderTooLarge { .. } => diagnostic.help(
+            "spread its files over several folders, or leave some out with `exclude` of the source",
+        ),
         SourceError::TooMany { .. } => {
             diagnostic.help("name a folder that holds them, as one source")
         }

@@ -82,6 +82,16 @@ pub enum SourceError {
         /// The cap.
         max: usize,
     },
+    /// The names and link targets of one folder are more than a folder's message holds.
+    #[error("the names and links of the folder `{path}` take {size} bytes, more than {max}")]
+    FolderTooLarge {
+        /// The folder.
+        path: String,
+        /// The bytes of its message.
+        size: u64,
+        /// The cap.
+        max: usize,
+    },
     /// A file was changed, replaced or removed while it was read, or since it was hashed (exit 3).
     #[error("input `{path}` changed while it was read")]
     Changed {

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
+use model::reapi::DIRECTORY_BYTES_MAX;
 use model::{Ident, RelPath};
 
 use super::compare::{self, Comparison, DirtyPath};
@@ -27,7 +28,7 @@ use super::git::{GitError, GitId};
 use super::node::{self, Folder, What};
 use super::open::{self, Project};
 use super::stat_cache::StatCache;
-use super::tree::{self, Held, SourceTree};
+use super::tree::{self, Held, SourceContent, SourceTree};
 use super::walk::{self, InGit, Place, Walk};
 
 /// Most local sources of one project: their membership is kept in one word per file.
@@ -195,6 +196,7 @@ fn scan_on_threads(scan: &Scan<'_>, cache: &mut StatCache) -> Result<Scanned, So
     for (position, source) in scan.sources.iter().enumerate() {
         let keep_empty = repository.is_none();
         let tree = source_tree(&found, source, position, root.folder(), keep_empty)?;
+        fits(&tree)?;
         sources.insert(source.name.clone(), tree);
     }
 
@@ -218,6 +220,14 @@ fn start<'p>(
         *set |= 1 << position;
     }
     Place { folder, path: prefix, active, pending, git, depth: 0 }
+}
+
+/// Refuses a folder whose message nobody could read back, before anything of it is stored.
+fn fits(source: &SourceTree) -> Result<(), SourceError> {
+    let SourceContent::Folder(tree) = &source.content else { return Ok(()) };
+    let Some((below, size)) = tree.too_large() else { return Ok(()) };
+    let path = source.path.join(&below).to_string();
+    Err(SourceError::FolderTooLarge { path, size, max: DIRECTORY_BYTES_MAX })
 }
 
 fn source_tree(

@@ -5,6 +5,8 @@
 
 use std::path::PathBuf;
 
+use model::reapi::DIRECTORY_BYTES_MAX;
+use model::text::escape;
 use model::{Digest, RelPath};
 use rustix::io::Errno;
 
@@ -89,6 +91,14 @@ pub enum Error {
         /// What the caller takes, in bytes.
         cap: u64,
     },
+    /// A folder's message is larger than what is read back: too many names, or too long ones.
+    #[error("the names and links of the folder `{}` take {size} bytes, more than {DIRECTORY_BYTES_MAX}", escape(at.to_string().as_bytes()))]
+    FolderTooLarge {
+        /// The folder, as far as it is known.
+        at: RelPath,
+        /// The bytes of its message.
+        size: u64,
+    },
     /// Somebody names an object by its digest and a size that it does not have.
     #[error("the object {digest} has {size} bytes, not {expected}")]
     WrongSize {
@@ -156,6 +166,7 @@ impl Error {
                 | Error::Damaged(_)
                 | Error::NotADirectory { .. }
                 | Error::WrongSize { .. }
+                | Error::TooDeep(_)
         )
     }
 }

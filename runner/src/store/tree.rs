@@ -2,12 +2,15 @@
 //!
 //! Stored from the leaves up, so that a folder never names what is not there. Read back only in
 //! canonical form and only beneath the depth and size a tree may have: a stored folder is as
-//! untrusted as any other bytes until its digest is right, and its size until it was counted.
+//! untrusted as any other bytes until its digest is right, and its size until it was counted. A message
+//! that is larger than what is read back is not written, and one that lies there all the same counts as
+//! damaged: a tree that nobody can read must not stop whoever looks at the whole store.
 //!
 //! Spec: REAPI v2 `Directory`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use model::reapi::{self, DIRECTORY_BYTES_MAX, DecodeError};
 use model::tree::{DEPTH_MAX, Node};
 use model::{Blob, Directory, RelPath, Tree};
 
@@ -27,8 +30,11 @@ impl Store {
     /// Stores the messages of a tree and returns its root.
     ///
     /// # Errors
-    /// [`Error::Full`] and what the kernel refuses.
+    /// [`Error::FolderTooLarge`] before anything is stored, [`Error::Full`], and what the kernel refuses.
     pub fn put_tree(&self, tree: &Tree) -> Result<Blob, Error> {
+        if let Some((at, size)) = tree.too_large() {
+            return Err(Error::FolderTooLarge { at, size });
+        }
         for directory in tree.directories.values() {
             self.put_directory(directory)?;
         }
@@ -38,9 +44,15 @@ impl Store {
     /// Stores one folder's message.
     ///
     /// # Errors
-    /// [`Error::Full`] and what the kernel refuses.
+    /// [`Error::FolderTooLarge`], which does not know where the folder lies; [`Error::Full`] and what the
+    /// kernel refuses.
     pub fn put_directory(&self, directory: &Directory) -> Result<Blob, Error> {
-        self.import_bytes(&model::reapi::encode_directory(directory))
+        let message = reapi::encode_directory(directory);
+        if message.len() > DIRECTORY_BYTES_MAX {
+            let (at, size) = (RelPath::here(), message.len() as u64);
+            return Err(Error::FolderTooLarge { at, size });
+        }
+        self.import_bytes(&message)
     }
 
     /// Returns one folder. The folder without entries is known without being stored.
@@ -51,13 +63,16 @@ impl Store {
         if blob.size == 0 && *blob == Directory::default().blob() {
             return Ok(Directory::default());
         }
-        let bytes = self.read(&blob.digest, model::reapi::DIRECTORY_BYTES_MAX as u64)?;
+        let bad = |source| Error::NotADirectory { digest: blob.digest, source };
+        let bytes = match self.read(&blob.digest, DIRECTORY_BYTES_MAX as u64) {
+            Err(Error::TooLarge { .. }) => return Err(bad(DecodeError::Length)),
+            answer => answer?,
+        };
         if bytes.len() as u64 != blob.size {
             let (digest, size) = (blob.digest, bytes.len() as u64);
             return Err(Error::WrongSize { digest, size, expected: blob.size });
         }
-        model::reapi::decode_directory(&bytes)
-            .map_err(|source| Error::NotADirectory { digest: blob.digest, source })
+        reapi::decode_directory(&bytes).map_err(bad)
     }
 
     /// Returns a whole tree: every folder's message, each read and verified once.

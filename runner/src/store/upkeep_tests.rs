@@ -211,3 +211,61 @@ fn names_of_checkouts_go_round() {
         assert_eq!(Subject::parse(name), None, "{name}");
     }
 }
+
+/// As many links with names and targets as long as may be as take more than a message may have.
+fn too_large() -> Tree {
+    let mut builder = TreeBuilder::new();
+    let target = "t".repeat(model::relpath::PATH_BYTES_MAX - 1);
+    for number in 0..17_000 {
+        let name = RelPath::new(&format!("in/{number:0255}")).unwrap();
+        builder.symlink(&name, &target).unwrap();
+    }
+    builder.build()
+}
+
+#[test]
+fn a_folder_that_nobody_can_read_back_is_not_written() {
+    let (_scratch, store) = scratch();
+    let tree = too_large();
+    match store.put_tree(&tree) {
+        Err(Error::FolderTooLarge { at, size }) => {
+            assert_eq!(at.as_str(), "in");
+            assert!(size > model::reapi::DIRECTORY_BYTES_MAX as u64, "{size}");
+        }
+        other => panic!("{other:?}"),
+    }
+    let large = tree.directories.values().max_by_key(|one| one.entries().len()).unwrap();
+    assert!(matches!(store.put_directory(large), Err(Error::FolderTooLarge { .. })));
+    assert_eq!(store.info().unwrap().objects, 0);
+}
+
+#[test]
+fn a_folder_that_nobody_can_read_back_and_is_there_stops_no_other_work() {
+    let (_scratch, store) = scratch();
+    let (large, sound) = (too_large(), tree(&store, "sound"));
+    // As it was written before it was refused.
+    for directory in large.directories.values() {
+        store.import_bytes(&model::reapi::encode_directory(directory)).unwrap();
+    }
+    let action = |tree: &Tree| Digest::of(tree.root.digest.hex().as_bytes());
+    for tree in [&large, &sound] {
+        let holds = vec![Held::Tree(tree.root)];
+        store.action_put(&action(tree), &ActionResult { record: (), holds }).unwrap();
+    }
+    // A build does not find it, and cannot lay it out.
+    assert_eq!(store.action_get::<()>(&action(&large)).unwrap(), None);
+    assert!(store.action_get::<()>(&action(&sound)).unwrap().is_some());
+    let refused = store.checkout(&large.root, LOOK).unwrap_err();
+    assert!(refused.is_miss() && matches!(refused, Error::NotADirectory { .. }), "{refused:?}");
+    // What looks at everything tells of it, and removes what stands on it.
+    assert_eq!(found(&store), [DamageKind::Dangling]);
+    assert_eq!(found(&store), []);
+    // With a young result that still names it.
+    let holds = vec![Held::Tree(large.root)];
+    store.action_put(&action(&large), &ActionResult { record: (), holds }).unwrap();
+    let objects = store.info().unwrap().objects;
+    let swept = store.gc(Keep { since: UnixMillis(0), records_per_project: 1 }).unwrap();
+    assert_eq!((swept.objects, swept.actions), (2, 0));
+    assert_eq!(store.info().unwrap().objects, objects - 2);
+    assert!(store.action_get::<()>(&action(&sound)).unwrap().is_some());
+}

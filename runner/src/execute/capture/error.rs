@@ -4,6 +4,7 @@
 //! is KILN-0407; [`CaptureError::is_absent`] tells them apart. All are exit 1, but a full disk.
 
 use model::limits::Bytes;
+use model::reapi::DIRECTORY_BYTES_MAX;
 use model::step::OutputKind;
 use model::text::escape;
 use model::{Name, RelPath};
@@ -114,6 +115,17 @@ pub enum CaptureError {
         /// The cap, in bytes.
         cap: usize,
     },
+    /// The names and link targets of one folder are more than a folder's message holds.
+    #[error(
+        "the names and links of the folder `{}` take {size} bytes, more than {DIRECTORY_BYTES_MAX}",
+        shown(at)
+    )]
+    FolderTooLarge {
+        /// The folder.
+        at: RelPath,
+        /// The bytes of its message, or at least so many.
+        size: u64,
+    },
     /// Too many entries.
     #[error("the output has more than {cap} entries")]
     TooMany {
@@ -212,7 +224,12 @@ pub(super) fn io(at: &RelPath) -> impl Fn(Errno) -> CaptureError {
 
 /// Returns a closure that turns the store's answer into an error about `at`.
 pub(super) fn storing(at: &RelPath) -> impl Fn(crate::store::Error) -> CaptureError {
-    move |source| CaptureError::Store { at: at.clone(), source }
+    move |source| match source {
+        crate::store::Error::FolderTooLarge { size, .. } => {
+            CaptureError::FolderTooLarge { at: at.clone(), size }
+        }
+        source => CaptureError::Store { at: at.clone(), source },
+    }
 }
 
 /// Returns the path of an entry, whose name the kernel gave.

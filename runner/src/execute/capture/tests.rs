@@ -453,3 +453,22 @@ fn everything_here_also_holds_for_an_unprivileged_user() {
     let said = String::from_utf8_lossy(&answer.stdout);
     assert!(answer.status.success(), "{said}");
 }
+
+#[test]
+fn a_folder_whose_message_nobody_could_read_back_is_refused_before_anything_is_read() {
+    let scene = Scene::new();
+    scene.dir("out/in");
+    scene.file("out/in/file", "x");
+    let target = "t".repeat(4095);
+    for number in 0..17_000 {
+        symlink(&target, scene.at(&format!("out/in/{number:0255}"))).unwrap();
+    }
+    match scene.refusal("out") {
+        CaptureError::FolderTooLarge { at, size } => {
+            assert_eq!(at.as_str(), "out/in");
+            assert!(size > model::reapi::DIRECTORY_BYTES_MAX as u64, "{size}");
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(scene.store.info().unwrap().objects, 0);
+}

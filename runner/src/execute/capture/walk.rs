@@ -8,6 +8,7 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use model::limits::Bytes;
+use model::reapi::{DIRECTORY_BYTES_MAX, entry_bytes_min};
 use model::tree::Node;
 use model::{Blob, Directory, Name, RelPath};
 use rayon::prelude::*;
@@ -140,12 +141,17 @@ impl<'a> Walk<'a> {
         check_attributes(folder.as_fd(), &at)?;
         let names = self.list(folder.as_fd(), &at)?;
         self.twins.extend(twins_in(&at, names.iter()));
-        let (mut files, mut left, mut message) = (Vec::new(), Vec::new(), Directory::default());
+        let (mut files, mut left, mut links) = (Vec::new(), Vec::new(), Vec::new());
+        let mut least = 0;
         for name in names {
             let path = at.child(&name);
             let stat = rustix::fs::statat(&folder, name.as_str(), AtFlags::SYMLINK_NOFOLLOW)
                 .map_err(io(&path))?;
-            match FileKind::of(&stat) {
+            let kind = FileKind::of(&stat);
+            let target = (kind == FileKind::Link).then_some(stat.st_size);
+            let target = target.map(|size| usize::try_from(size).unwrap_or(0));
+            least += entry_bytes_min(name.as_str().len(), target);
+            match kind {
                 FileKind::File => {
                     self.count(&path, Some(&stat))?;
                     files.push((name, stat));
@@ -156,11 +162,19 @@ impl<'a> Walk<'a> {
                 }
                 FileKind::Link => {
                     self.count(&path, None)?;
-                    let target = read_link(folder.as_fd(), &name, &path)?;
-                    message.set(name, Node::Symlink(target));
+                    links.push((name, path));
                 }
                 found => return Err(CaptureError::Refused { at: path, found }),
             }
+        }
+        // Before a target or a byte is read: what is too large would fill the memory first.
+        if least > DIRECTORY_BYTES_MAX as u64 {
+            return Err(CaptureError::FolderTooLarge { at, size: least });
+        }
+        let mut message = Directory::default();
+        for (name, path) in links {
+            let target = read_link(folder.as_fd(), &name, &path)?;
+            message.set(name, Node::Symlink(target));
         }
         for (name, node) in self.take_files(folder.as_fd(), &at, files)? {
             message.set(name, node);
