@@ -33,6 +33,8 @@ pub enum Exit {
     OutOfMemory,
     /// It failed and its writable space was full when it ended, or it wrote more than it may.
     OutOfDisk,
+    /// It made more folders inside one another than anybody follows.
+    TooDeep,
     /// It was killed to keep the reserve of the host's disk.
     OutOfHostDisk,
     /// [`crate::Cancel`] was pressed.

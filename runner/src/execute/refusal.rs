@@ -316,26 +316,7 @@ pub fn exit(
                 .key_below("resources", "memory")
                 .help("raise `resources: {memory: …}` of the step"),
         ),
-        Exit::OutOfDisk => (
-            State::Failed,
-            "out of disk".to_owned(),
-            Diagnostic::new(
-                Code::OutOfDisk,
-                format!("step `{id}` filled its writable space of {}", disk(step, outcome)),
-            )
-            .key_below("resources", "disk")
-            .help("raise `resources: {disk: …}` of the step"),
-        ),
-        Exit::OutOfHostDisk => (
-            State::Error,
-            "the host's disk is full".to_owned(),
-            Diagnostic::new(
-                Code::HostDiskFull,
-                format!("step `{id}` was stopped before it filled the host's disk"),
-            )
-            .why("a twentieth of the store's file system, at most 2 GiB, is kept free")
-            .help("free some space, or keep the store elsewhere:  --store DIR"),
-        ),
+        Exit::OutOfDisk | Exit::TooDeep | Exit::OutOfHostDisk => of_disk(step, outcome),
         Exit::Exited(_) | Exit::Signaled(_) => {
             let how = match outcome.exit {
                 Exit::Signaled(signal) => format!("killed by signal {signal}"),
@@ -379,6 +360,41 @@ fn of_its_width(told: Diagnostic, step: &Step, outcome: &Outcome, tail: &Tail) -
         "a program was killed at a system call of another width (SIGSYS), as 32-bit programs make",
     )
     .help("if the step runs 32-bit programs, let it:  abi32: true")
+}
+
+/// What is told of a step that wrote more than it may, or what nobody could count.
+fn of_disk(step: &Step, outcome: &Outcome) -> (State, String, Diagnostic) {
+    let id = &step.id;
+    let told = |state, detail: &str, code, headline: String| {
+        (state, detail.to_owned(), Diagnostic::new(code, headline))
+    };
+    let (state, detail, diagnostic) = match outcome.exit {
+        Exit::TooDeep => {
+            let words = format!("step `{id}` made folders that lie too deep inside one another");
+            told(State::Failed, "folders too deep", Code::OutOfDisk, words)
+        }
+        Exit::OutOfHostDisk => {
+            let words = format!("step `{id}` was stopped before it filled the host's disk");
+            told(State::Error, "the host's disk is full", Code::HostDiskFull, words)
+        }
+        _ => {
+            let room = disk(step, outcome);
+            let words = format!("step `{id}` filled its writable space of {room}");
+            told(State::Failed, "out of disk", Code::OutOfDisk, words)
+        }
+    };
+    let diagnostic = match outcome.exit {
+        Exit::TooDeep => diagnostic
+            .why("all that a step writes is counted, and so deep nobody counts")
+            .help("let it make fewer folders inside one another; a higher `disk` changes nothing"),
+        Exit::OutOfHostDisk => diagnostic
+            .why("a twentieth of the store's file system, at most 2 GiB, is kept free")
+            .help("free some space, or keep the store elsewhere:  --store DIR"),
+        _ => diagnostic
+            .key_below("resources", "disk")
+            .help("raise `resources: {disk: …}` of the step"),
+    };
+    (state, detail, diagnostic)
 }
 
 fn timed_out(idle: bool, headline: String) -> Diagnostic {

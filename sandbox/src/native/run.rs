@@ -169,6 +169,7 @@ pub fn exit(done: &Done) -> Result<Exit, Error> {
         (Some(Stop::Idle), _) => Exit::TimedOut { idle: true },
         (Some(Stop::Disk(Full::Limit)), _) => Exit::OutOfDisk,
         (Some(Stop::Disk(Full::Reserve)), _) => Exit::OutOfHostDisk,
+        (Some(Stop::Disk(Full::Depth)), _) => Exit::TooDeep,
         (Some(Stop::Stuck), _) => return Err(Error::ChildLost),
         (None, _) if *killed_for_memory > 0 => Exit::OutOfMemory,
         (None, None) => return Err(Error::ChildLost),

@@ -23,7 +23,8 @@ pub const TESTS: &[Test] = &[
     ("shared_memory_beside_the_disk_is_bounded", shared_memory_beside_the_disk_is_bounded),
     ("s_d03_what_a_step_leaves_is_counted_at_its_end", what_a_step_leaves_is_counted_at_its_end),
     ("s_d03_what_lies_in_closed_folders_is_counted", what_lies_in_closed_folders_is_counted),
-    ("s_d08_a_tree_that_is_too_deep_is_over_the_limit", a_tree_that_is_too_deep_is_over_the_limit),
+    ("s_d08_a_tree_that_is_too_deep_is_told_as_that", a_tree_that_is_too_deep_is_told_as_that),
+    ("s_d03_what_is_named_at_the_end_is_counted", what_is_named_at_the_end_is_counted),
     ("s_d03_the_disk_keeps_its_reserve", the_disk_keeps_its_reserve),
     ("s_d04_files_on_the_disk_are_bounded", files_on_the_disk_are_bounded),
     ("s_d08_deep_folders_on_the_disk_are_counted", deep_folders_on_the_disk_are_counted),
@@ -159,10 +160,32 @@ fn what_lies_in_closed_folders_is_counted(place: &Place) -> Done {
     Done::Passed
 }
 
-fn a_tree_that_is_too_deep_is_over_the_limit(place: &Place) -> Done {
+fn a_tree_that_is_too_deep_is_told_as_that(place: &Place) -> Done {
     let room = Room::make(place.folder());
-    let script = "for (1..4200) { mkdir 'd'; chdir 'd' or die } sleep 600";
-    stopped(&ran(limited(&room, place.perl(script))));
+    let script = "for (1..4200) { mkdir 'd'; chdir 'd' or die }";
+    for end in ["", " sleep 600"] {
+        let room = if end.is_empty() { &room } else { &Room::make(place.folder()) };
+        let ran = ran(limited(room, place.perl(&format!("{script}{end}"))));
+        assert_eq!(ran.outcome.exit, Exit::TooDeep, "{}", ran.stderr);
+    }
+    Done::Passed
+}
+
+/// Written without a name, which no walk sees, and given one when the last walk of the living step is over.
+fn what_is_named_at_the_end_is_counted(place: &Place) -> Done {
+    let link = if cfg!(target_arch = "x86_64") { 265 } else { 37 };
+    let named = |mib: u64| {
+        let room = Room::make(place.folder());
+        let script = format!(
+            "use Fcntl; sysopen(my $f, '/build', 020200002, 0644) or die \"open: $!\"; \
+             syswrite($f, 'x' x (1 << 20)) for 1..{mib}; select(undef, undef, undef, 2.5); \
+             my ($from, $to) = ('/proc/self/fd/' . fileno($f), '/build/named'); \
+             syscall({link}, -100, $from, -100, $to, 0x400) and die \"link: $!\"; print -s $to;"
+        );
+        ran(limited(&room, place.perl(&script)))
+    };
+    assert_eq!(named(24).ok(), (24 << 20).to_string(), "control");
+    stopped(&named(96));
     Done::Passed
 }
 
