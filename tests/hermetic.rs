@@ -249,6 +249,52 @@ fn interrupt_leaves_nothing_behind() {
     }
 }
 
+/// While a large output is read into the store, no process of the step is left that could be stopped.
+#[test]
+fn interrupt_ends_the_taking_of_outputs() {
+    for who in Who::all() {
+        let world = World::cold(who);
+        let canaries = Canaries::plant(&world);
+        world.write("src/empty", "");
+        let file = crate::support::build_file("truncate -s 12G out", "{out: out}", "");
+        world.write("kiln.yaml", &file.replace(PACKAGES, "[]"));
+        world.kiln(&["lock"]).exits(0);
+        let kiln = world.path("bin/kiln");
+        let kiln = kiln.to_str().expect("UTF-8");
+        let mut child =
+            world.command(&[kiln, "build", "--no-sign"], &[]).spawn().expect("it starts");
+        // No file of the environment is so large.
+        while half_written(&world) < 1 << 28 {
+            assert!(child.try_wait().expect("it lives").is_none(), "it was not taken: {who:?}");
+            std::thread::yield_now();
+        }
+        let number = child.id().to_string();
+        let kill = std::process::Command::new("kill").args(["-INT", &number]).status();
+        assert!(kill.expect("kill starts").success());
+        assert_eq!(child.wait().expect("it ends").code(), Some(130), "{who:?}");
+        // The environment and the log, and nothing of the output.
+        assert!(object_bytes(&world) < 4 << 30, "{who:?}");
+        let shown = world.kiln(&["show", "--json"]).exits(0).stdout;
+        assert!(shown.contains("cancelled"), "{shown}");
+        let wrong = canaries.aftermath(&world);
+        assert!(wrong.is_empty(), "{who:?}: {wrong:#?}");
+    }
+}
+
+fn object_bytes(world: &World) -> u64 {
+    let info = world.kiln(&["store", "info", "--json"]).exits(0).stdout;
+    let info: serde_json::Value = serde_json::from_str(&info).expect("JSON");
+    info.pointer("/bytes").and_then(serde_json::Value::as_u64).expect("a number")
+}
+
+/// Returns the size of the largest file that a run is writing.
+fn half_written(world: &World) -> u64 {
+    let below = |at: &std::path::Path| std::fs::read_dir(at).into_iter().flatten().flatten();
+    let files = below(&world.store.join("tmp")).flat_map(|run| below(&run.path()));
+    let sizes = files.filter_map(|file| file.metadata().ok());
+    sizes.filter(|found| found.is_file()).map(|found| found.len()).max().unwrap_or(0)
+}
+
 /// Becomes the parent of whatever a command leaves behind, and tells how many that are.
 const REAPER: &str = r#"
 import ctypes, os, subprocess, sys

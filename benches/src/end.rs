@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use model::RelPath;
 use model::step::OutputKind;
-use runner::execute::capture::{Caps, capture};
+use runner::execute::capture::{Caps, Taking, capture};
 use runner::store::{self, Owner, Store};
 use sandbox::{Backend, Cancel, Exit, Parts, Scratch, Spec};
 
@@ -53,6 +53,7 @@ fn one(store: &Store, parts: &Parts, on_disk: bool) -> Duration {
     assert_eq!(outcome.exit, Exit::Exited(0));
     let path = RelPath::new("out").expect("a plain path");
     let view = outcome.views.first().expect("the work folder");
-    capture(store, view.dir.as_fd(), &path, OutputKind::File, &Caps::default()).expect("an output");
+    let taking = Taking::begin(store, &cancel, Caps::default());
+    capture(&taking, view.dir.as_fd(), &path, OutputKind::File).expect("an output");
     last.elapsed()
 }

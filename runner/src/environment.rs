@@ -296,6 +296,7 @@ fn take_in(
                 if expected_md5.is_some() {
                     md5.update(piece);
                 }
+                Ok(())
             };
             let blob = store
                 .import_file(&file, &mut observer)

@@ -32,6 +32,8 @@ pub fn store(error: &store::Error) -> Diagnostic {
         E::FolderTooLarge { .. } => Diagnostic::new(Code::SourceUnfit, headline).help(
             "spread its files over several folders, or leave some out with `exclude` of the source",
         ),
+        E::Stopped => Diagnostic::new(Code::Interrupted, headline)
+            .help("start the command again: it goes on where it stopped"),
         E::NewerSchema { .. } | E::NotAStore { .. } | E::Foreign { .. } => {
             Diagnostic::new(Code::StoreUnusable, headline).help("name another folder:  --store DIR")
         }
@@ -53,6 +55,8 @@ pub fn capture(what: &str, key: &str, error: &CaptureError) -> Diagnostic {
     let code = match error {
         E::Missing { .. } | E::WrongKind { .. } => Code::OutputMissing,
         E::Store { source, .. } => return store(source),
+        E::HostFull { .. } => Code::HostDiskFull,
+        E::Cancelled => Code::Interrupted,
         E::TooDeep { .. }
         | E::PathTooLong { .. }
         | E::TooMany { .. }
@@ -104,6 +108,11 @@ pub fn capture(what: &str, key: &str, error: &CaptureError) -> Diagnostic {
         }
         E::FolderTooLarge { .. } => diagnostic
             .help("let the step spread its files over several folders, or pack them into one file"),
+        E::HostFull { .. } => diagnostic
+            .why("a twentieth of the store's file system, at most 2 GiB, is kept free")
+            .help("free some space, or keep the store elsewhere:  --store DIR")
+            .help("kiln store gc"),
+        E::Cancelled => diagnostic.help("start the command again: it goes on where it stopped"),
         E::TooHollow { .. } => {
             diagnostic.help("raise `resources: {disk: …}` of the step, or make it without holes")
         }

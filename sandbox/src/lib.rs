@@ -47,7 +47,7 @@ pub use docker::{
     ready as engine_ready,
 };
 pub use error::{CallerLimit, Cause, Error, LimitName, MountProblem};
-pub use native::{Doing, Reach, cool_down, enter_child_if_asked, keep_to, outer_owner};
+pub use native::{Doing, Reach, cool_down, enter_child_if_asked, keep_to, outer_owner, reserve};
 pub use outcome::{Exit, NetworkAttempt, Outcome, Protocol, Stream, Usage, Writable};
 pub use spec::{InjectedFile, Mount, MountMode, Parts, Scratch, Spec, SpecError, Widen};
 

@@ -1,6 +1,7 @@
 //! Archives read back by other programs, and links that try to lead out.
 #![allow(clippy::disallowed_methods, reason = "tests start programs and write files")]
 
+use crate::execute::capture::{Caps, Taking, capture};
 use std::io::Read as _;
 
 use model::tree::TreeBuilder;
@@ -61,14 +62,10 @@ fn an_archive_is_what_the_system_tar_unpacks() {
         let done = command.args(flag).arg("-xf").arg(&at).arg("-C").arg(&out).output().unwrap();
         assert!(done.status.success() && done.stderr.is_empty(), "{done:?}");
         let view = std::fs::File::open(out.join("hello-1.0")).unwrap();
-        let captured = crate::execute::capture::capture(
-            &store,
-            std::os::fd::AsFd::as_fd(&view),
-            &path("data"),
-            model::step::OutputKind::Dir,
-            &crate::execute::capture::Caps::default(),
-        )
-        .unwrap();
+        let cancel = sandbox::Cancel::new().unwrap();
+        let taking = Taking::begin(&store, &cancel, Caps::default());
+        let view = std::os::fd::AsFd::as_fd(&view);
+        let captured = capture(&taking, view, &path("data"), model::step::OutputKind::Dir).unwrap();
         assert_eq!(captured.node, model::record::OutputRecord::Tree(root), "{name}");
     }
 }

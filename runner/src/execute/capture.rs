@@ -10,6 +10,9 @@
 //! 3. A file goes into the store; a folder does with all it holds, its own message last.
 //! 4. Names that a case-insensitive or normalising file system would merge are noted.
 //!
+//! All outputs of a step share one budget and are read once by inode (`taking.rs`). Between files, and between
+//! pieces of large ones, the button is looked at; what was stored until then is swept like any other rest.
+//!
 //! Only the executable bit of a mode is kept. Times and owners are dropped; hardlinks become separate
 //! files by content. Set-id and sticky bits, extended attributes, ACLs and file capabilities are
 //! refused: they would be lost in silence.
@@ -24,6 +27,9 @@ mod error;
 mod nearest;
 #[cfg(test)]
 mod properties_tests;
+mod taking;
+#[cfg(test)]
+mod taking_tests;
 #[cfg(test)]
 mod tests;
 mod twins;
@@ -39,12 +45,12 @@ use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 
 pub use error::{CaptureError, FileKind};
+pub use taking::Taking;
 pub use twins::Twins;
 
 use crate::persist::retry;
-use crate::store::Store;
 
-/// How much one output may hold.
+/// How much one output may hold, and all outputs of a step together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Caps {
     /// Folders inside one another: what a tree can have.
@@ -55,8 +61,8 @@ pub struct Caps {
     pub path_bytes: usize,
     /// Bytes of all files together as programs see them: a hole counts (S-E09).
     pub logical: Bytes,
-    /// Bytes of holes in all files together. The store writes holes out, so without this a step could
-    /// fill the host's disk with files that took nothing of its own.
+    /// Bytes of holes in all files of all outputs of the step. The store writes holes out, so without this
+    /// a step could fill the host's disk with files that took nothing of its own.
     pub holes: Bytes,
 }
 
@@ -87,19 +93,18 @@ impl Default for Caps {
     }
 }
 
-/// Takes the output `path` of the folder `view` into the store.
+/// Takes the output `path` of the folder `view` into the store, as one of those that `taking` is for.
 ///
 /// # Errors
 /// [`CaptureError`] says what was found and where; nothing is kept then but unreferenced objects.
 pub fn capture(
-    store: &Store,
+    taking: &Taking<'_>,
     view: BorrowedFd<'_>,
     path: &RelPath,
     kind: OutputKind,
-    caps: &Caps,
 ) -> Result<Captured, CaptureError> {
     let Some((above, name)) = path.split_last() else {
-        return capture_folder(store, reopen(view, path)?, path, kind, caps);
+        return capture_folder(taking, reopen(view, path)?, path, kind);
     };
     // 1. One name at a time.
     let folder = descend(view, &above, path)?;
@@ -114,7 +119,7 @@ pub fn capture(
     match (kind, found) {
         (OutputKind::File, FileKind::File) => {
             // 3. A file.
-            let mut walk = walk::Walk::new(store, caps);
+            let mut walk = walk::Walk::new(taking);
             walk.count(path, Some(&stat))?;
             let (blob, executable) = walk.take_file(folder.as_fd(), name, &stat, path)?;
             let node = OutputRecord::File { blob, executable };
@@ -122,7 +127,7 @@ pub fn capture(
         }
         (OutputKind::Dir | OutputKind::Root, FileKind::Folder) => {
             let opened = walk::open_readable(folder.as_fd(), name, &stat, OFlags::DIRECTORY, path)?;
-            capture_folder(store, opened, path, kind, caps)
+            capture_folder(taking, opened, path, kind)
         }
         (_, FileKind::File | FileKind::Folder) => {
             Err(CaptureError::WrongKind { at: path.clone(), wanted: kind, found })
@@ -132,18 +137,17 @@ pub fn capture(
 }
 
 fn capture_folder(
-    store: &Store,
+    taking: &Taking<'_>,
     folder: OwnedFd,
     path: &RelPath,
     kind: OutputKind,
-    caps: &Caps,
 ) -> Result<Captured, CaptureError> {
     if kind == OutputKind::File {
         let (at, found) = (path.clone(), FileKind::Folder);
         return Err(CaptureError::WrongKind { at, wanted: kind, found });
     }
     // 3. A folder and all it holds; 4. its twins.
-    let mut walk = walk::Walk::new(store, caps);
+    let mut walk = walk::Walk::new(taking);
     let root = walk.take_folder(folder, path)?;
     let (entries, bytes, twins) = walk.totals();
     Ok(Captured { node: OutputRecord::Tree(root), entries, bytes, twins })

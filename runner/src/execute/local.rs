@@ -25,7 +25,7 @@ use model::text;
 use model::tree::Directory;
 use sandbox::{Backend, Cancel, Exit, InjectedFile, Mount, Outcome, Parts, Spec, Writable};
 
-use super::capture::{self, Caps};
+use super::capture::{self, Caps, CaptureError, Taking};
 use super::log::{self, StepLog};
 use super::refusal::Taken;
 use super::{Ran, StepFailure, StepResult, refusal, report};
@@ -120,7 +120,7 @@ pub fn execute(
         ..refusal::with_cut(failure, step, &outcome)
     };
     if outcome.exit != Exit::Exited(0) {
-        let (cases, notes) = report::of_failed(shop.store, step, &outcome);
+        let (cases, notes) = report::of_failed(shop.store, shop.cancel, step, &outcome);
         notes.into_iter().for_each(tell);
         let failure = told(refusal::exit(step, &outcome, tail, log_blob, &sealed));
         let detail = with_cases(failure.detail, cases.as_ref());
@@ -364,13 +364,14 @@ fn capture_all(
     let (mut found, mut warnings, mut wrong) = (BTreeMap::new(), Vec::new(), Vec::new());
     // What takes no room inside must not take more than the step's share outside.
     let caps = Caps { holes: step.limits.disk.value, ..Caps::default() };
+    let taking = Taking::begin(shop.store, shop.cancel, caps);
     for (taken, kind) in outputs.chain(reports) {
         let Taken { name, path, .. } = taken;
         let Some((view, rest)) = place_of(outcome, path) else {
             wrong.push(refusal::unreachable(step, taken));
             continue;
         };
-        match capture::capture(shop.store, view.dir.as_fd(), &rest, kind, &caps) {
+        match capture::capture(&taking, view.dir.as_fd(), &rest, kind) {
             Ok(captured) => {
                 warnings.extend(captured.twins.iter().map(|twins| {
                     let (first, second) = (text::escape(twins.first.as_str().as_bytes()), text::escape(twins.second.as_str().as_bytes()));
@@ -378,6 +379,7 @@ fn capture_all(
                 }));
                 found.insert(path.clone(), captured.node);
             }
+            Err(CaptureError::Cancelled) => return Err(vec![refusal::cancelled(step)]),
             Err(error) => wrong.push(refusal::capture(step, taken, &error)),
         }
     }

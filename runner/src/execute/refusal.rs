@@ -290,12 +290,7 @@ pub fn exit(
 ) -> StepFailure {
     let id = &step.id;
     let (state, detail, diagnostic) = match outcome.exit {
-        Exit::Cancelled => (
-            State::Cancelled,
-            "interrupted".to_owned(),
-            Diagnostic::new(Code::Interrupted, format!("step `{id}` was interrupted"))
-                .help("start the command again: it goes on where it stopped"),
-        ),
+        Exit::Cancelled => (State::Cancelled, "interrupted".to_owned(), cancelled(step)),
         Exit::TimedOut { idle } => {
             let (limit, key) = match (idle, step.limits.idle) {
                 (true, Some(idle)) => (idle.value, "resources.idle"),
@@ -360,6 +355,12 @@ fn of_its_width(told: Diagnostic, step: &Step, outcome: &Outcome, tail: &Tail) -
         "a program was killed at a system call of another width (SIGSYS), as 32-bit programs make",
     )
     .help("if the step runs 32-bit programs, let it:  abi32: true")
+}
+
+/// What is told of a step that was stopped while it ran, or while its outputs were taken.
+pub fn cancelled(step: &Step) -> Diagnostic {
+    Diagnostic::new(Code::Interrupted, format!("step `{}` was interrupted", step.id))
+        .help("start the command again: it goes on where it stopped")
 }
 
 /// What is told of a step that wrote more than it may, or what nobody could count.
@@ -480,9 +481,15 @@ pub fn captured(
     log_blob: Blob,
     sealed: &Sealed,
 ) -> StepFailure {
+    let is_told = |code| diagnostics.iter().any(|told: &Diagnostic| told.code == code);
+    let (state, detail) = match () {
+        () if is_told(Code::Interrupted) => (State::Cancelled, "interrupted"),
+        () if is_told(Code::HostDiskFull) => (State::Error, "the host's disk is full"),
+        () => (State::Failed, "outputs"),
+    };
     StepFailure {
-        state: State::Failed,
-        detail: Some("outputs".to_owned()),
+        state,
+        detail: Some(detail.to_owned()),
         diagnostics,
         tail: Some(tail),
         log_blob: Some(log_blob),

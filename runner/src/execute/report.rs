@@ -13,9 +13,9 @@ use model::record::OutputRecord;
 use model::relpath::RelPath;
 use model::step::{OutputKind, Step};
 use model::text;
-use sandbox::Outcome;
+use sandbox::{Cancel, Outcome};
 
-use super::capture::{self, Caps};
+use super::capture::{self, Caps, Taking};
 use super::{StepResult, local};
 use crate::junit::{self, Cases};
 use crate::report::Event;
@@ -32,12 +32,17 @@ pub fn of_result(store: &Store, step: &Step, result: &StepResult) -> (Option<Cas
 }
 
 /// Returns what the report of a test that failed says. One that is absent then is not missed.
-pub fn of_failed(store: &Store, step: &Step, outcome: &Outcome) -> (Option<Cases>, Vec<Event>) {
+pub fn of_failed(
+    store: &Store,
+    cancel: &Cancel,
+    step: &Step,
+    outcome: &Outcome,
+) -> (Option<Cases>, Vec<Event>) {
     let caps = Caps { logical: Bytes(junit::BYTES_MAX), ..Caps::default() };
     let captured = path(step).and_then(|path| {
         let (view, rest) = local::place_of(outcome, path)?;
-        let found =
-            capture::capture(store, view.dir.as_fd(), &rest, OutputKind::File, &caps).ok()?;
+        let taking = Taking::begin(store, cancel, caps);
+        let found = capture::capture(&taking, view.dir.as_fd(), &rest, OutputKind::File).ok()?;
         match found.node {
             OutputRecord::File { blob, .. } => Some((path, blob.digest)),
             OutputRecord::Tree(_) => None,

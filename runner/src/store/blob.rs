@@ -24,14 +24,15 @@ use crate::persist::retry;
 pub(crate) const PIECE_BYTES: usize = 64 << 10;
 
 impl Store {
-    /// Stores a regular file's bytes, from its start. `observer` sees every piece once, in order.
+    /// Stores a regular file's bytes, from its start. `observer` sees every piece once, in order, before it
+    /// is written; its error ends the import, and nothing is stored.
     ///
     /// # Errors
     /// [`Error::Changed`] if the file changed meanwhile, [`Error::NotAFile`], [`Error::Full`].
     pub fn import_file(
         &self,
         from: impl AsFd,
-        observer: &mut dyn FnMut(&[u8]),
+        observer: &mut dyn FnMut(&[u8]) -> Result<(), Error>,
     ) -> Result<Blob, Error> {
         let from = from.as_fd();
         let before = inspect_file(from)?;
@@ -52,7 +53,7 @@ impl Store {
         if self.has_sized(expected) {
             return Ok(());
         }
-        let got = self.import_file(from, &mut |_| ())?;
+        let got = self.import_file(from, &mut |_| Ok(()))?;
         if got == *expected {
             Ok(())
         } else {
@@ -97,7 +98,7 @@ impl Store {
                         self.import_known(&file, &known)?;
                         Ok(known)
                     }
-                    None => Ok(self.import_file(&file, &mut |_| ())?),
+                    None => Ok(self.import_file(&file, &mut |_| Ok(()))?),
                 }
             })
             .collect()
@@ -226,7 +227,7 @@ impl Store {
         from: BorrowedFd<'_>,
         before: &Stat,
         buffer: &mut [u8],
-        observer: &mut dyn FnMut(&[u8]),
+        observer: &mut dyn FnMut(&[u8]) -> Result<(), Error>,
     ) -> Result<Blob, Error> {
         // Exactly the announced size: a file that grew has another size or time afterwards.
         let size = usize::try_from(before.st_size).unwrap_or(0);
@@ -234,7 +235,7 @@ impl Store {
             read_at(from, &mut buffer[..size], 0).map_err(io(Operation::Read, "the file"))?;
         unchanged(from, before, read as u64)?;
         let bytes = &buffer[..read];
-        observer(bytes);
+        observer(bytes)?;
         self.import_bytes(bytes)
     }
 
@@ -243,11 +244,11 @@ impl Store {
         from: BorrowedFd<'_>,
         before: &Stat,
         buffer: &mut [u8],
-        observer: &mut dyn FnMut(&[u8]),
+        observer: &mut dyn FnMut(&[u8]) -> Result<(), Error>,
     ) -> Result<Blob, Error> {
         let mut writer = self.writer()?;
         read_pieces(from, before, buffer, &mut |piece| {
-            observer(piece);
+            observer(piece)?;
             writer.put(piece)
         })?;
         writer.finish()

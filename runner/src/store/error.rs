@@ -109,6 +109,9 @@ pub enum Error {
         /// What was said of it.
         expected: u64,
     },
+    /// The caller ended an import before its end.
+    #[error("stopped before the end")]
+    Stopped,
     /// A file to import changed while it was read (S-F01, S-F05).
     #[error("the file changed while it was read")]
     Changed,

@@ -12,7 +12,7 @@ use model::{Blob, Digest, RelPath, Tree};
 use proptest::prelude::*;
 
 use super::*;
-use crate::execute::capture::{Caps, capture};
+use crate::execute::capture::{Caps, Taking, capture};
 
 const LOOK: Look = Look { seconds: model::T0_SECONDS, owner: None };
 
@@ -106,7 +106,12 @@ fn bytes_come_back_and_equal_bytes_are_stored_once() {
     for bytes in [&b""[..], b"small", &large[..256 << 10], &large] {
         std::fs::write(&at, bytes).unwrap();
         let mut seen = Vec::new();
-        let blob = store.import_file(file(&at), &mut |piece| seen.extend(piece)).unwrap();
+        let blob = store
+            .import_file(file(&at), &mut |piece| {
+                seen.extend(piece);
+                Ok(())
+            })
+            .unwrap();
         assert_eq!((blob, seen.as_slice()), (Blob::of(bytes), bytes));
         assert_eq!(store.import_bytes(bytes).unwrap(), blob);
         assert_eq!(store.read(&blob.digest, u64::MAX).unwrap(), bytes);
@@ -152,10 +157,14 @@ fn a_file_that_changes_while_it_is_read_is_refused() {
             if let Some(cut) = once.take() {
                 cut(piece);
             }
+            Ok(())
         });
         assert!(matches!(refused, Err(Error::Changed)), "{change}: {refused:?}");
     }
-    assert!(matches!(store.import_file(file(scratch.path()), &mut |_| ()), Err(Error::NotAFile)));
+    assert!(matches!(
+        store.import_file(file(scratch.path()), &mut |_| Ok(())),
+        Err(Error::NotAFile)
+    ));
     assert_eq!(store.info().unwrap().objects, 0);
 }
 
@@ -551,9 +560,10 @@ proptest! {
         let tree = builder.build();
         store.put_tree(&tree).unwrap();
         let checkout = store.checkout(&tree.root, LOOK).unwrap();
-        let captured = capture(
-            &store, checkout.fd(), &RelPath::here(), OutputKind::Dir, &Caps::default(),
-        ).unwrap();
+        let cancel = sandbox::Cancel::new().unwrap();
+        let taking = Taking::begin(&store, &cancel, Caps::default());
+        let captured =
+            capture(&taking, checkout.fd(), &RelPath::here(), OutputKind::Dir).unwrap();
         prop_assert_eq!(captured.node, model::record::OutputRecord::Tree(tree.root));
         prop_assert_eq!(store.verify(Depth::Deep).unwrap().damage, []);
     }

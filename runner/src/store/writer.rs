@@ -24,6 +24,21 @@ pub struct ObjectWriter<'store> {
 }
 
 impl Store {
+    /// Returns how many bytes objects may take of the disk before the part of it is touched that is kept
+    /// free; none where so few files can be made.
+    ///
+    /// # Errors
+    /// What the kernel refuses.
+    pub fn free(&self) -> Result<u64, Error> {
+        let room = retry(|| rustix::fs::fstatvfs(&self.objects))
+            .map_err(io(Operation::Inspect, "objects"))?;
+        let bytes = |blocks: u64| blocks.saturating_mul(room.f_frsize);
+        // Some file systems have no fixed number of files and say 0.
+        let few_files = room.f_favail < room.f_files / 100;
+        let kept = sandbox::reserve(bytes(room.f_blocks));
+        Ok(if few_files { 0 } else { bytes(room.f_bavail).saturating_sub(kept) })
+    }
+
     /// Starts an object of unknown length.
     ///
     /// # Errors

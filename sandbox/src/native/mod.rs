@@ -45,6 +45,7 @@ pub use outer::outer_owner;
 pub(crate) use rehearse::rehearse;
 
 pub use run::run;
+pub use space::reserve;
 
 /// Looks where control groups can be made, and removes those of dead makers there.
 pub fn find_groups() {

@@ -140,8 +140,17 @@ pub enum CaptureError {
         /// The cap.
         cap: Bytes,
     },
+    /// The store's disk would be filled beyond what is kept free of it.
+    #[error("`{}` would fill the host's disk", shown(at))]
+    HostFull {
+        /// The file at which that was seen.
+        at: RelPath,
+    },
+    /// The button was pressed.
+    #[error("interrupted")]
+    Cancelled,
     /// Too many bytes that no byte of the step's disk stands for.
-    #[error("with `{}` the output has holes of more than {} bytes", shown(at), cap.0)]
+    #[error("with `{}` the outputs of the step have holes of more than {} bytes", shown(at), cap.0)]
     TooHollow {
         /// The file at which the cap was passed.
         at: RelPath,

@@ -14,7 +14,7 @@ use model::{Blob, RelPath};
 use proptest::prelude::*;
 use rustix::fs::{FileType, Mode};
 
-use super::{Caps, CaptureError, capture};
+use super::{Caps, CaptureError, Taking, capture};
 use crate::store;
 
 /// What a generated entry is.
@@ -127,7 +127,9 @@ proptest! {
         let expected = make(&view.join("tree"), &Made::Folder(entries));
         let folder = std::fs::File::open(&view).unwrap();
         let path = RelPath::new("tree").unwrap();
-        let got = capture(&store, folder.as_fd(), &path, OutputKind::Dir, &Caps::default());
+        let cancel = sandbox::Cancel::new().unwrap();
+        let taking = Taking::begin(&store, &cancel, Caps::default());
+        let got = capture(&taking, folder.as_fd(), &path, OutputKind::Dir);
         match (got, expected) {
             (Ok(captured), Some(expected)) => {
                 let OutputRecord::Tree(root) = captured.node else { panic!("no tree") };

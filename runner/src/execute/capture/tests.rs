@@ -13,7 +13,7 @@ use model::tree::Node;
 use rustix::fs::{FileType, Mode, XattrFlags};
 
 use super::*;
-use crate::store;
+use crate::store::{self, Store};
 
 struct Scene {
     scratch: tempfile::TempDir,
@@ -59,7 +59,8 @@ impl Scene {
         caps: &Caps,
     ) -> Result<Captured, CaptureError> {
         let path = RelPath::new(path).unwrap();
-        capture(&self.store, self.view().as_fd(), &path, kind, caps)
+        let cancel = sandbox::Cancel::new().unwrap();
+        capture(&Taking::begin(&self.store, &cancel, *caps), self.view().as_fd(), &path, kind)
     }
 
     fn tree(&self, path: &str) -> model::Directory {
@@ -287,8 +288,9 @@ fn a_closed_output_parent_or_view_is_captured_as_root_would() {
     let view = scene.view();
     scene.mode("", 0);
     let path = RelPath::new("above/tree").unwrap();
-    let captured =
-        capture(&scene.store, view.as_fd(), &path, OutputKind::Dir, &Caps::default()).unwrap();
+    let cancel = sandbox::Cancel::new().unwrap();
+    let taking = Taking::begin(&scene.store, &cancel, Caps::default());
+    let captured = capture(&taking, view.as_fd(), &path, OutputKind::Dir).unwrap();
     assert_eq!(captured.entries, 2);
 }
 
@@ -378,8 +380,9 @@ fn overlay_helper() {
     let gone = std::process::Command::new("umount").arg("-l").arg(&merged).status().unwrap();
     assert!(gone.success());
     let path = RelPath::new("out").unwrap();
-    let captured =
-        capture(&scene.store, view.as_fd(), &path, OutputKind::Dir, &Caps::default()).unwrap();
+    let cancel = sandbox::Cancel::new().unwrap();
+    let taking = Taking::begin(&scene.store, &cancel, Caps::default());
+    let captured = capture(&taking, view.as_fd(), &path, OutputKind::Dir).unwrap();
     let OutputRecord::Tree(root) = captured.node else { panic!("no tree") };
     let tree = scene.store.load_tree(&root).unwrap();
     let mut seen = Vec::new();
@@ -396,8 +399,9 @@ fn overlay_helper() {
         XattrFlags::empty(),
     )
     .unwrap();
-    let refused =
-        capture(&scene.store, view.as_fd(), &path, OutputKind::Dir, &Caps::default()).unwrap_err();
+    let cancel = sandbox::Cancel::new().unwrap();
+    let taking = Taking::begin(&scene.store, &cancel, Caps::default());
+    let refused = capture(&taking, view.as_fd(), &path, OutputKind::Dir).unwrap_err();
     assert!(matches!(refused, CaptureError::Attribute { .. }), "{refused:?}");
     println!("overlay captured");
 }

@@ -5,6 +5,7 @@
 //!
 //! Does not follow links, does not open what it has not looked at, and opens without waiting.
 
+use std::collections::HashSet;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use model::limits::Bytes;
@@ -15,11 +16,10 @@ use rayon::prelude::*;
 use rustix::fs::{AtFlags, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
-use super::Caps;
 use super::error::{CaptureError, FileKind, below, io, storing};
+use super::taking::{Inode, Taking};
 use super::twins::{Twins, twins_in};
 use crate::persist::retry;
-use crate::store::Store;
 
 /// Attributes that the host's security modules put on every file: not the step's doing.
 /// Source: xattr(7), security namespace.
@@ -27,11 +27,9 @@ const HOST_ATTRIBUTES: [&[u8]; 4] =
     [b"security.selinux", b"security.ima", b"security.evm", b"security.SMACK64"];
 
 pub(super) struct Walk<'a> {
-    store: &'a Store,
-    caps: &'a Caps,
+    taking: &'a Taking<'a>,
     entries: u64,
     bytes: u64,
-    holes: u64,
     twins: Vec<Twins>,
 }
 
@@ -45,8 +43,8 @@ struct Frame {
 }
 
 impl<'a> Walk<'a> {
-    pub(super) fn new(store: &'a Store, caps: &'a Caps) -> Walk<'a> {
-        Walk { store, caps, entries: 0, bytes: 0, holes: 0, twins: Vec::new() }
+    pub(super) fn new(taking: &'a Taking<'a>) -> Walk<'a> {
+        Walk { taking, entries: 0, bytes: 0, twins: Vec::new() }
     }
 
     /// Returns entries, bytes and twins seen.
@@ -66,8 +64,8 @@ impl<'a> Walk<'a> {
             let Some(frame) = stack.last_mut() else { return Ok(Directory::default().blob()) };
             if let Some((name, stat)) = frame.left.pop() {
                 let at = frame.at.child(&name);
-                if depth > self.caps.depth {
-                    return Err(CaptureError::TooDeep { at, cap: self.caps.depth });
+                if depth > self.taking.caps.depth {
+                    return Err(CaptureError::TooDeep { at, cap: self.taking.caps.depth });
                 }
                 let folder = open_readable(
                     frame.folder.as_fd(),
@@ -81,7 +79,7 @@ impl<'a> Walk<'a> {
                 continue;
             }
             let Some(done) = stack.pop() else { return Ok(Directory::default().blob()) };
-            let blob = self.store.put_directory(&done.message).map_err(storing(&done.at))?;
+            let blob = self.taking.store.put_directory(&done.message).map_err(storing(&done.at))?;
             match (stack.last_mut(), done.name) {
                 (Some(above), Some(name)) => above.message.set(name, Node::Directory(blob)),
                 _ => return Ok(blob),
@@ -91,27 +89,21 @@ impl<'a> Walk<'a> {
 
     /// Counts an entry against the caps before anything of it is read.
     pub(super) fn count(&mut self, at: &RelPath, file: Option<&Stat>) -> Result<(), CaptureError> {
+        self.taking.go_on()?;
         self.entries += 1;
-        if self.entries > self.caps.entries {
-            return Err(CaptureError::TooMany { cap: self.caps.entries });
+        if self.entries > self.taking.caps.entries {
+            return Err(CaptureError::TooMany { cap: self.taking.caps.entries });
         }
-        if at.as_str().len() > self.caps.path_bytes {
+        if at.as_str().len() > self.taking.caps.path_bytes {
             let folder = at.split_last().map(|(folder, _)| folder).unwrap_or_default();
-            return Err(CaptureError::PathTooLong { at: folder, cap: self.caps.path_bytes });
+            return Err(CaptureError::PathTooLong { at: folder, cap: self.taking.caps.path_bytes });
         }
         let size = file.map_or(0, |stat| stat.st_size.cast_unsigned());
         self.bytes = self.bytes.saturating_add(size);
-        if self.bytes > self.caps.logical.0 {
-            return Err(CaptureError::TooLarge { at: at.clone(), cap: self.caps.logical });
+        if self.bytes > self.taking.caps.logical.0 {
+            return Err(CaptureError::TooLarge { at: at.clone(), cap: self.taking.caps.logical });
         }
-        /// Unit of `st_blocks`, stat(2).
-        const BLOCK_BYTES: u64 = 512;
-        let held = file.map_or(0, |stat| stat.st_blocks.cast_unsigned() * BLOCK_BYTES);
-        self.holes = self.holes.saturating_add(size.saturating_sub(held));
-        if self.holes > self.caps.holes.0 {
-            return Err(CaptureError::TooHollow { at: at.clone(), cap: self.caps.holes });
-        }
-        Ok(())
+        file.map_or(Ok(()), |stat| self.taking.count_holes(at, stat))
     }
 
     /// Takes one file into the store.
@@ -123,10 +115,13 @@ impl<'a> Walk<'a> {
         at: &RelPath,
     ) -> Result<(Blob, bool), CaptureError> {
         check_mode(stat, at)?;
+        let executable = stat.st_mode & 0o100 != 0;
+        if let Some(blob) = self.taking.known(stat) {
+            return Ok((blob, executable));
+        }
         let file = open_readable(folder, name, stat, OFlags::empty(), at)?;
         check_attributes(file.as_fd(), at)?;
-        let blob = self.store.import_file(&file, &mut |_| ()).map_err(storing(at))?;
-        Ok((blob, stat.st_mode & 0o100 != 0))
+        Ok((self.taking.import(&file, stat, at)?, executable))
     }
 
     /// Reads a folder's names, takes its links and files, and leaves its folders for later.
@@ -183,6 +178,7 @@ impl<'a> Walk<'a> {
         Ok(Frame { folder, at, name, message, left })
     }
 
+    /// Takes the files of a folder on all cores: first one name of each, then the others, which are known.
     fn take_files(
         &self,
         folder: BorrowedFd<'_>,
@@ -194,11 +190,19 @@ impl<'a> Walk<'a> {
             let (blob, executable) = self.take_file(folder, name.as_str(), &stat, &path)?;
             Ok((name, Node::File { blob, executable }))
         };
-        if files.len() < 2 {
-            files.into_iter().map(take).collect()
+        let mut seen = HashSet::new();
+        let (first, others): (Vec<_>, Vec<_>) = files
+            .into_iter()
+            .partition(|(_, stat)| Inode::of(stat).is_none_or(|inode| seen.insert(inode)));
+        let mut taken: Vec<_> = if first.len() < 2 {
+            first.into_iter().map(take).collect::<Result<_, _>>()?
         } else {
-            files.into_par_iter().map(take).collect()
+            first.into_par_iter().map(take).collect::<Result<_, _>>()?
+        };
+        for other in others {
+            taken.push(take(other)?);
         }
+        Ok(taken)
     }
 
     /// Returns a folder's names, sorted. Stops at the cap instead of filling the memory.
@@ -211,8 +215,8 @@ impl<'a> Walk<'a> {
                 continue;
             }
             names.push(below(at, raw)?.0);
-            if self.entries + names.len() as u64 > self.caps.entries {
-                return Err(CaptureError::TooMany { cap: self.caps.entries });
+            if self.entries + names.len() as u64 > self.taking.caps.entries {
+                return Err(CaptureError::TooMany { cap: self.taking.caps.entries });
             }
         }
         names.sort_unstable();
