@@ -220,6 +220,35 @@ fn a_limit_is_told_in_the_same_words_on_every_backend() {
     }
 }
 
+/// One that is refused space may take no notice, and its result would say more of the limit than of its inputs.
+#[test]
+fn nobody_is_refused_a_byte_of_a_file_at_the_limit_and_passes() {
+    let Some(place) = Place::new("a limit met in silence", Who::all()[0]) else { return };
+    place.world.write("src/data", "some data\n");
+    let more = "    resources: {disk: 64Mi}\n    timeout: 60s\n";
+    let act = |mib: u64, then: &str| {
+        let write = format!("trap '' XFSZ; head -c {} /dev/zero > big", mib << 20);
+        format!("if {write}; then {then} echo given > out; else rm -f big; echo refused > out; fi")
+    };
+    let build = |run: &str| {
+        let file = build_file_with(run, "{out: out}", "[{file: attack.out}]", more);
+        place.world.write("kiln.yaml", &file);
+        place.build("docker")
+    };
+    build(&act(32, "")).exits(0);
+    assert_eq!(place.world.read("kiln-out/out"), "given\n", "control");
+    // It stays: whatever came between, it is counted when the step is dead.
+    let ran = build(&act(160, "")).exits(1);
+    assert!(ran.stderr.contains("KILN-0406"), "{}", ran.stderr);
+    // It goes at once: it was seen and stopped, or it was refused nothing.
+    let ran = build(&act(160, "rm big;"));
+    match ran.code {
+        0 => assert_eq!(place.world.read("kiln-out/out"), "given\n", "{}", ran.stderr),
+        _ => assert!(ran.stderr.contains("KILN-0406"), "{}", ran.stderr),
+    }
+    place.is_clean();
+}
+
 #[test]
 fn output_is_the_same_and_cut_at_its_limit() {
     let Some(place) = Place::new("output", Who::all()[0]) else { return };

@@ -242,10 +242,12 @@ fn ulimits(parts: &Parts, limits: &Limits) -> Vec<ResourcesUlimits> {
         soft: Some(soft),
         hard: Some(hard),
     };
+    // Above the limit, so that a step is seen there and stopped: one that is refused might take no notice.
+    let file = signed(limits.work.0.saturating_add(space::BYTES_ABOVE));
     // With a piped core pattern 0 is not honoured, and 1 means that nothing is written.
     let mut all = vec![
         one("core", 1, 1),
-        one("fsize", signed(limits.work.0), signed(limits.work.0)),
+        one("fsize", file, file),
         one("memlock", LOCKED_BYTES, LOCKED_BYTES),
         one("nofile", signed(files), signed(files.max(FILES_HARD))),
         one("stack", STACK_BYTES, STACK_BYTES),

@@ -20,7 +20,7 @@ use super::error::{Asking, EngineError, own, refused};
 use super::keeper::Keeper;
 use super::layout::{ENGINES_FILES, Layout, layout};
 use super::request::{Asked, PROFILE_FILE, User, limits, request};
-use super::staging::Staging;
+use super::staging::{Over, Staging};
 use super::sweep::{remove, sweep};
 use super::watch::{Bounds, Seen, Stop, Streams, Waited, button, watch};
 use super::{Engine, USER, observe, seccomp};
@@ -217,21 +217,24 @@ impl Job<'_> {
             return Err(Error::StillAlive { pids: pid.into_iter().collect() });
         }
         let code = state.exit_code.or(seen.code);
-        let full =
-            code == Some(FILE_TOO_LARGE) || self.staging.is_over(self.layout, asked.limits.work)?;
+        // What a step was not refused is counted when it is dead, whatever was seen before.
+        let left = self.staging.over(self.layout, asked.limits.work)?;
+        let over = left.or((code == Some(FILE_TOO_LARGE)).then_some(Over::Limit));
         let exit = match seen.stop {
             Some(Stop::Cancelled) => Exit::Cancelled,
             Some(Stop::TimeOut) => Exit::TimedOut { idle: false },
             Some(Stop::Idle) => Exit::TimedOut { idle: true },
-            Some(Stop::Disk) => Exit::OutOfDisk,
+            Some(Stop::Disk(Over::Limit)) => Exit::OutOfDisk,
+            Some(Stop::Disk(Over::Depth)) => Exit::TooDeep,
             None if state.oom_killed == Some(true) => Exit::OutOfMemory,
-            None if full => Exit::OutOfDisk,
+            None if over == Some(Over::Limit) => Exit::OutOfDisk,
+            None if over == Some(Over::Depth) => Exit::TooDeep,
             None => {
                 let silent = EngineError::Silent { what: "how the step ended" };
                 Exit::Exited(code.and_then(|code| i32::try_from(code).ok()).ok_or(silent)?)
             }
         };
-        let limits_hit = limits_hit(&seen, state.oom_killed == Some(true), full);
+        let limits_hit = limits_hit(&seen, state.oom_killed == Some(true), over.is_some());
         Ok(Done { seen, exit, enforced, limits_hit })
     }
 }
@@ -257,13 +260,13 @@ fn explain(cause: EngineError, parts: &Parts) -> Error {
 /// More files than a program that starts a container has open at once.
 const STARTERS_FILES: u64 = 64;
 
-/// The status of a command that wrote a file beyond the limit on disk, which is that of one file too.
+/// The status of a command that wrote one file beyond the limit on disk and its headroom.
 const FILE_TOO_LARGE: i64 = 128 + libc::SIGXFSZ as i64;
 
 /// Returns the limits that refused the step something, as far as an engine tells: of memory it does, of
 /// a process that could not be started it does not.
 fn limits_hit(seen: &Seen, killed_for_memory: bool, full: bool) -> Vec<LimitName> {
-    let full = full || seen.stop == Some(Stop::Disk);
+    let full = full || matches!(seen.stop, Some(Stop::Disk(_)));
     let hit = [(killed_for_memory, LimitName::Memory), (full, LimitName::Disk)];
     hit.into_iter().filter_map(|(hit, limit)| hit.then_some(limit)).collect()
 }
@@ -433,7 +436,7 @@ mod tests {
 
     #[test]
     fn a_kill_for_memory_and_a_full_disk_are_limits_that_were_met() {
-        let stopped = Seen { stop: Some(Stop::Disk), ..Seen::default() };
+        let stopped = Seen { stop: Some(Stop::Disk(Over::Limit)), ..Seen::default() };
         let (memory, disk) = (LimitName::Memory, LimitName::Disk);
         for (seen, killed, full, hit) in [
             (&Seen::default(), false, false, &[][..]),

@@ -35,8 +35,17 @@ const CREATE: OFlags = OFlags::WRONLY
     .union(OFlags::NOFOLLOW)
     .union(OFlags::CLOEXEC);
 /// Folders inside one another that are measured, which bounds the descriptors and the stack that it takes;
-/// a tree that is deeper counts as more than any limit.
+/// a step with a tree that is deeper is stopped.
 const MEASURED_DEPTH_MAX: usize = 256;
+
+/// What is too much in the writable places.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Over {
+    /// Bytes or files.
+    Limit,
+    /// Folders inside one another.
+    Depth,
+}
 
 /// A staging folder in use.
 #[derive(Debug)]
@@ -199,9 +208,9 @@ impl Staging {
         .map_err(own("give the step its files in", &self.path))
     }
 
-    /// Says whether the writable places hold more than so many bytes, more files than so many bytes of a
-    /// disk have inodes, or folders deeper than anybody will follow them.
-    pub fn is_over(&self, layout: &Layout, most: Bytes) -> Result<bool, EngineError> {
+    /// Returns what is too much in the writable places: more than so many bytes, more files than so many
+    /// bytes of a disk have inodes, or folders deeper than anybody will follow them.
+    pub fn over(&self, layout: &Layout, most: Bytes) -> Result<Option<Over>, EngineError> {
         let (mut bytes, mut inodes) = (0_u64, 0_u64);
         for (_, at) in &layout.writable {
             let Ok(top) = openat(&self.dir, at.as_str(), FOLDER, Mode::empty()) else { continue };
@@ -213,10 +222,11 @@ impl Staging {
             });
             match measured.map_err(own("measure", &self.path))? {
                 Depth::Reached => {}
-                Depth::Beyond => return Ok(true),
+                Depth::Beyond => return Ok(Some(Over::Depth)),
             }
         }
-        Ok(bytes > most.0 || inodes > space::inodes(most.0))
+        let over = bytes > most.0 || inodes > space::inodes(most.0);
+        Ok(over.then_some(Over::Limit))
     }
 
     /// Opens a writable place for reading, after the step is dead.
@@ -510,7 +520,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_nested_too_deep_to_measure_is_over_every_limit() {
+    fn what_is_nested_too_deep_to_measure_is_told_as_that_under_every_limit() {
         let top = tempfile::tempdir().expect("a folder");
         let staging = Staging::make(&top.path().join("staging")).expect("a staging folder");
         let place = staging.path.join("work");
@@ -521,10 +531,10 @@ mod tests {
         std::fs::create_dir_all(place.join(&deep)).expect("folders");
         let mut file = File::create(place.join("file")).expect("a file");
         file.write_all(&vec![1; 1 << 20]).expect("bytes");
-        let is_over = |most| staging.is_over(&layout, Bytes(most)).expect("a look");
-        assert!(is_over(1 << 20) && !is_over(8 << 20), "control");
+        let over = |most| staging.over(&layout, Bytes(most)).expect("a look");
+        assert_eq!((over(1 << 20), over(8 << 20)), (Some(Over::Limit), None), "control");
         std::fs::create_dir(place.join(&deep).join("d")).expect("a folder");
-        assert!(is_over(u64::MAX));
+        assert_eq!(over(u64::MAX), Some(Over::Depth));
     }
 
     #[test]
@@ -540,9 +550,9 @@ mod tests {
             // What is linked to itself leads nowhere and takes no block.
             std::os::unix::fs::symlink(".", place.join(number.to_string())).expect("a link");
         }
-        assert!(staging.is_over(&layout, Bytes(1 << 30)).expect("a look"));
+        assert_eq!(staging.over(&layout, Bytes(1 << 30)).expect("a look"), Some(Over::Limit));
         std::fs::remove_file(place.join("0")).expect("it is there");
-        assert!(!staging.is_over(&layout, Bytes(1 << 30)).expect("a look"));
+        assert_eq!(staging.over(&layout, Bytes(1 << 30)).expect("a look"), None);
     }
 
     #[test]

@@ -20,7 +20,7 @@ use tokio::net::unix::pipe::Receiver;
 
 use super::error::{Asking, EngineError, refused};
 use super::layout::Layout;
-use super::staging::Staging;
+use super::staging::{Over, Staging};
 use crate::cancel::Cancel;
 use crate::outcome::Stream as From;
 
@@ -41,7 +41,7 @@ pub enum Stop {
     /// The time without output was over.
     Idle,
     /// The writable places hold more than they may.
-    Disk,
+    Disk(Over),
     /// The button.
     Cancelled,
 }
@@ -232,23 +232,25 @@ impl Run {
             Some(Stop::TimeOut)
         } else if idle {
             Some(Stop::Idle)
-        } else if now >= self.measure_at && self.is_full(bounds)? {
-            Some(Stop::Disk)
+        } else if now >= self.measure_at {
+            self.measure(bounds)?.map(Stop::Disk)
         } else {
             None
         };
         if let Some(stop) = stop {
             self.seen.stop = Some(stop);
-            kill(docker, id, "TERM").await?;
+            // No grace for who would go on writing.
+            let full = matches!(stop, Stop::Disk(_));
+            kill(docker, id, if full { "KILL" } else { "TERM" }).await?;
             self.kill_at = Some(Instant::now() + GRACE);
         }
         Ok(())
     }
 
-    fn is_full(&mut self, bounds: &Bounds<'_>) -> Result<bool, EngineError> {
+    fn measure(&mut self, bounds: &Bounds<'_>) -> Result<Option<Over>, EngineError> {
         let begun = Instant::now();
         let (staging, layout) = bounds.places;
-        let over = staging.is_over(layout, bounds.disk)?;
+        let over = staging.over(layout, bounds.disk)?;
         self.measure_at = Instant::now() + MEASURE_EVERY.max(begun.elapsed() * MEASURE_SHARE);
         Ok(over)
     }

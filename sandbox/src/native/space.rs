@@ -31,9 +31,9 @@ use rustix::fs::{CWD, MemfdFlags, Mode, OFlags, fstatfs, fstatvfs, memfd_create,
 use super::copy::keeps_attributes;
 use crate::spec::{MountMode, Parts, Scratch};
 
-/// How much larger than the limit a space in memory is: more than a host fills and frees again between two
-/// looks at it.
-const BYTES_ABOVE: u64 = 1 << 30;
+/// How much larger than the limit a space in memory is, and one file in a container: more than a host fills
+/// and frees again between two looks at it.
+pub const BYTES_ABOVE: u64 = 1 << 30;
 /// The same in inodes.
 pub const INODES_ABOVE: u64 = 65_536;
 /// Least size of the writable space that is chosen without being asked for.
