@@ -380,7 +380,12 @@ fn capture_all(
                 found.insert(path.clone(), captured.node);
             }
             Err(CaptureError::Cancelled) => return Err(vec![refusal::cancelled(step)]),
-            Err(error) => wrong.push(refusal::capture(step, taken, &error)),
+            Err(error) => {
+                wrong.push(refusal::capture(step, taken, &error));
+                if error.is_of_all() {
+                    break;
+                }
+            }
         }
     }
     if wrong.is_empty() { Ok((found, warnings)) } else { Err(wrong) }

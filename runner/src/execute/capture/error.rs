@@ -191,6 +191,11 @@ pub enum CaptureError {
 }
 
 impl CaptureError {
+    /// Says whether it is about all outputs of the step together, so that no further one can be taken.
+    pub fn is_of_all(&self) -> bool {
+        matches!(self, CaptureError::TooHollow { .. } | CaptureError::HostFull { .. })
+    }
+
     /// Says whether the output is absent or of another kind (KILN-0402).
     pub fn is_absent(&self) -> bool {
         matches!(self, CaptureError::Missing { .. } | CaptureError::WrongKind { .. })
