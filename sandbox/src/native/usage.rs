@@ -10,14 +10,14 @@
 //! sparse file what it really takes. Never follows a symlink; never leaves the folder.
 //!
 //! While the step lives, nothing but reading: a folder that its owner closed to kiln is passed over. Once
-//! the step is dead such folders get their owner's rights back, and all is walked once more, whatever was
-//! seen before. More than [`DEPTH_MAX`] folders inside one another end the step, so that no walk is without
+//! the step is dead such folders get their owner's rights for as long as they are walked, and all is walked
+//! once more, whatever was seen before. More than [`DEPTH_MAX`] folders inside one another end the step, so that no walk is without
 //! end.
 //!
 //! Does not catch: a file that has no name, or none any more, while the step lives. For that, and for everything
 //! else that fills the disk, there is the reserve: when it is touched the step is killed at once.
 
-use std::ffi::{CStr, CString};
+use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -27,7 +27,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rustix::fs::{
-    AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat, chmodat, fstatvfs, openat, statat,
+    AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat, chmodat, fchmod, fstatvfs, openat, statat,
 };
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
@@ -271,8 +271,16 @@ fn room(folder: &OwnedFd) -> io::Result<Room> {
 /// A folder on the way down, and the folders in it that are still to be walked.
 struct Level {
     open: Option<OwnedFd>,
-    left: Vec<CString>,
+    left: Vec<Below>,
     name: CString,
+    /// The mode that it is to have again when it was walked.
+    closed: Option<Mode>,
+}
+
+/// A folder that is still to be walked, and its mode where its owner cannot walk it.
+struct Below {
+    name: CString,
+    closed: Option<Mode>,
 }
 
 /// Adds up what lies in a folder; stops as soon as it is more than `most`.
@@ -282,13 +290,13 @@ fn walk(folder: &OwnedFd, most: Used, step: Step, stop: &AtomicBool) -> io::Resu
     let mut used = Used::default();
     let top = openat(folder, ".", FOLDER, Mode::empty())?;
     let left = add_up(&top, &mut used, most, step)?;
-    let mut levels = vec![Level { open: Some(top), left, name: CString::default() }];
+    let mut levels = vec![Level { open: Some(top), left, name: CString::default(), closed: None }];
     while let Some(level) = levels.last_mut() {
         if used.is_beyond(most) || stop.load(Ordering::Relaxed) {
             break;
         }
-        let Some(name) = level.left.pop() else {
-            levels.pop();
+        let Some(Below { name, closed }) = level.left.pop() else {
+            close_again(folder, &mut levels)?;
             continue;
         };
         if level.open.is_none() {
@@ -296,6 +304,9 @@ fn walk(folder: &OwnedFd, most: Used, step: Step, stop: &AtomicBool) -> io::Resu
             levels.last_mut().map(|level| level.open = found).unwrap_or_default();
         }
         let here = levels.last().and_then(|level| level.open.as_ref());
+        if let (Some(here), Some(mode)) = (here, closed) {
+            chmodat(here, &name, mode | Mode::RWXU, AtFlags::empty())?;
+        }
         let below = here.map(|here| openat(here, &name, FOLDER, Mode::empty()));
         let below = match below {
             Some(Ok(below)) => below,
@@ -306,7 +317,7 @@ fn walk(folder: &OwnedFd, most: Used, step: Step, stop: &AtomicBool) -> io::Resu
             None => continue,
         };
         let left = add_up(&below, &mut used, most, step)?;
-        levels.push(Level { open: Some(below), left, name });
+        levels.push(Level { open: Some(below), left, name, closed });
         if levels.len() > DEPTH_MAX {
             used.deep = true;
             break;
@@ -337,8 +348,22 @@ fn reopen(folder: &OwnedFd, levels: &[Level]) -> Option<OwnedFd> {
     Some(here)
 }
 
+/// Leaves the last level, and gives it the mode back that it had. An overlay above remembers modes: it would
+/// show the new one and keep to the old one.
+fn close_again(folder: &OwnedFd, levels: &mut Vec<Level>) -> io::Result<()> {
+    let mode = levels.last().and_then(|level| level.closed);
+    if let Some(mode) = mode {
+        let open = levels.last_mut().and_then(|level| level.open.take());
+        if let Some(open) = open.or_else(|| reopen(folder, levels)) {
+            fchmod(&open, mode)?;
+        }
+    }
+    levels.pop();
+    Ok(())
+}
+
 /// Counts the entries of one folder; returns those that are folders.
-fn add_up(folder: &OwnedFd, used: &mut Used, most: Used, step: Step) -> io::Result<Vec<CString>> {
+fn add_up(folder: &OwnedFd, used: &mut Used, most: Used, step: Step) -> io::Result<Vec<Below>> {
     let mut folders = Vec::new();
     let entries = match Dir::read_from(folder) {
         Ok(entries) => entries,
@@ -363,10 +388,8 @@ fn add_up(folder: &OwnedFd, used: &mut Used, most: Used, step: Step) -> io::Resu
         used.inodes += 1;
         if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
             used.bytes += bytes;
-            if step == Step::Dead {
-                give_rights(folder, name, &stat)?;
-            }
-            folders.push(name.to_owned());
+            let closed = closed(&stat).filter(|_| step == Step::Dead);
+            folders.push(Below { name: name.to_owned(), closed });
         } else {
             // The number of names is of this type on some machines and of another on others.
             #[allow(clippy::useless_conversion, reason = "u32 or u64, by architecture")]
@@ -380,15 +403,12 @@ fn add_up(folder: &OwnedFd, used: &mut Used, most: Used, step: Step) -> io::Resu
     Ok(folders)
 }
 
-/// Gives a folder of our own user its owner's rights back, where it lacks them. What is captured knows no
-/// modes of folders. The name is no link: it was looked at, and whoever could change that is dead.
-fn give_rights(folder: &OwnedFd, name: &CStr, stat: &Stat) -> io::Result<()> {
+/// Returns the mode of a folder of our own user that lacks its owner's rights. Its name is no link: it was
+/// looked at, and whoever could change that is dead.
+fn closed(stat: &Stat) -> Option<Mode> {
     let mode = Mode::from_raw_mode(stat.st_mode & 0o7777);
     let ours = stat.st_uid == rustix::process::geteuid().as_raw();
-    if ours && !mode.contains(Mode::RUSR | Mode::XUSR) {
-        chmodat(folder, name, mode | Mode::RWXU, AtFlags::empty())?;
-    }
-    Ok(())
+    (ours && !mode.contains(Mode::RUSR | Mode::XUSR)).then_some(mode)
 }
 
 #[cfg(test)]
