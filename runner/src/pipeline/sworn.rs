@@ -40,7 +40,9 @@ pub fn sign_and_write(
 ) -> Result<Option<String>, Vec<Diagnostic>> {
     let one = |diagnostic: Diagnostic| vec![diagnostic];
     let signer = match (job.signing, begun) {
-        (Decided::With(signer), Some(attestor)) if !stale.is_empty() => Some((signer.as_ref(), attestor)),
+        (Decided::With(signer), Some(attestor)) if !stale.is_empty() => {
+            Some((signer.as_ref(), attestor))
+        }
         (Decided::With(signer), None) if !stale.is_empty() => {
             Some((signer.as_ref(), Attestor::begin(&job.session.context).map_err(one)?))
         }
