@@ -97,6 +97,9 @@ pub fn make_base(given: Given) -> Result<Stage, Failure> {
     let blank =
         openat(&mount, "blank", OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC, Mode::from(0o444));
     drop(blank.or_fail(Doing::WriteFile, "blank")?);
+    for name in ["blank", NOTHING] {
+        seal_blank(&mount, name).or_fail(Doing::ReadOnly, name)?;
+    }
     let own_devices = devices.is_some();
     let stage = Stage {
         base: Rc::new(mount),
@@ -112,6 +115,14 @@ pub fn make_base(given: Given) -> Result<Stage, Failure> {
         put(&stage, &devices, OWN_DEVICES, true, Doing::Device)?;
     }
     Ok(stage)
+}
+
+/// Binds what masks are bound from over itself, read-only: each copy of that is read-only as well, which saves a
+/// call for each mask.
+fn seal_blank(base: &OwnedFd, name: &str) -> io::Result<()> {
+    let tree = open_tree(base, name, CLONE)?;
+    set_read_only(tree.as_fd(), false)?;
+    attach(&tree, openat(base, name, LOOK, Mode::empty())?.as_fd())
 }
 
 /// Does one operation.
@@ -381,9 +392,7 @@ fn look(stage: &Stage, at: &str) -> Result<Option<(OwnedFd, bool)>, Failure> {
 fn mask(stage: &Stage, at: &str) -> Result<(), Failure> {
     let Some((place, folder)) = look(stage, at)? else { return Ok(()) };
     let blank = if folder { NOTHING } else { "blank" };
-    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
-    let tree = open_tree(&stage.base, blank, flags).or_fail(Doing::Bind, at)?;
-    set_read_only(tree.as_fd(), false).or_fail(Doing::ReadOnly, at)?;
+    let tree = open_tree(&stage.base, blank, CLONE).or_fail(Doing::Bind, at)?;
     forget(stage, at);
     attach(&tree, place.as_fd()).or_fail(Doing::Bind, at)
 }

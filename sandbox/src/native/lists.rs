@@ -26,20 +26,32 @@ pub const DEVICE_LINKS: [(&str, &str); 4] = [
     ("stdout", "/proc/self/fd/1"),
 ];
 
-/// Names in `/proc` that would tell of the host or act on it: covered by something blank.
-pub const PROC_MASKED: [&str; 19] = [
+/// Names in `/proc` that would tell of the host, act on it, or carry a word from one step to another one by a
+/// count that both can read: covered by something blank. What programs read to do their work (`cpuinfo`,
+/// `meminfo`, `stat`, `loadavg`, `uptime`) stays, and so do `net` and `self`, which are links to each process's own.
+pub const PROC_MASKED: [&str; 36] = [
     // Talks to the firmware.
     "acpi",
     // Names the host's sound cards.
     "asound",
     // Parameters that the boot loader handed over, the same as the boot line.
     "bootconfig",
+    // Free memory of the host, block by block.
+    "buddyinfo",
+    // The host's devices.
+    "bus",
     // The host's boot line, which may name disks and keys.
     "cmdline",
     // How the kernel was built.
     "config.gz",
+    // What the host's disks do.
+    "diskstats",
+    // Disks, free blocks and counts of the host's file systems.
+    "fs",
     // Counts per device: a clock and a fingerprint.
     "interrupts",
+    // The host's devices, and which processor serves each.
+    "irq",
     // Kernel addresses.
     "kallsyms",
     // The host's memory.
@@ -52,12 +64,27 @@ pub const PROC_MASKED: [&str; 19] = [
     "kmsg",
     // Who waits for what on the host.
     "latency_stats",
+    // Locks of open file descriptions, and of device nodes, are shown to everybody, with a number that the
+    // holder chose: so a step could spell words to another one.
+    "locks",
     // Which drivers are loaded.
     "modules",
+    // How long the host waits; and everybody may set off work of the kernel's for the whole host.
+    "pressure",
     // Processes of the host, on old kernels.
     "sched_debug",
     // The host's disks.
     "scsi",
+    // The host's work, as `interrupts`.
+    "softirqs",
+    // How many of each thing the whole host has open: each a count that steps can move and read.
+    "sys/fs/aio-nr",
+    "sys/fs/dentry-state",
+    "sys/fs/file-nr",
+    "sys/fs/inode-nr",
+    "sys/fs/inode-state",
+    "sys/fs/quota",
+    "sys/kernel/pty/nr",
     // Reboots the host.
     "sysrq-trigger",
     // Timers of the host's processes.
@@ -65,6 +92,9 @@ pub const PROC_MASKED: [&str; 19] = [
     "timer_stats",
     // The host's memory as another dump.
     "vmcore",
+    // Counts of the host's memory, as `zoneinfo`.
+    "vmstat",
+    "zoneinfo",
 ];
 
 /// Capabilities that the option `fakeroot` keeps, inside the step's own user namespace: those by which
@@ -81,9 +111,8 @@ pub const FAKEROOT: CapabilitySet = CapabilitySet::CHOWN
 pub const FAKEROOT_NAMES: [&str; 6] =
     ["chown", "dac_override", "fowner", "fsetid", "setgid", "setuid"];
 
-/// Names in `/proc` that may be read and never written. In `pressure` everybody may set off work of the
-/// kernel's for the whole host.
-pub const PROC_READ_ONLY: [&str; 5] = ["bus", "fs", "irq", "pressure", "sys"];
+/// Names in `/proc` that may be read and never written.
+pub const PROC_READ_ONLY: [&str; 1] = ["sys"];
 
 /// Files in `/proc` with a fixed text in place of the host's.
 pub const PROC_REPLACED: [(&str, &str); 1] =

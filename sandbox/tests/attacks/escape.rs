@@ -199,8 +199,10 @@ fn environment_cannot_replace_kilns_own_folders(place: &Place) -> Done {
 }
 
 fn masked_and_read_only_paths_hold(place: &Place) -> Done {
-    let script = "for f in acpi asound cmdline config.gz interrupts kallsyms kcore key-users keys kmsg latency_stats modules \
-                  sched_debug scsi sysrq-trigger timer_list timer_stats vmcore; do p=/proc/$f; \
+    let script = "for f in acpi asound buddyinfo bus cmdline config.gz diskstats fs interrupts irq kallsyms kcore key-users \
+                  keys kmsg latency_stats locks modules pressure sched_debug scsi softirqs sys/fs/aio-nr sys/fs/dentry-state \
+                  sys/fs/file-nr sys/fs/inode-nr sys/fs/inode-state sys/fs/quota sys/kernel/pty/nr sysrq-trigger timer_list \
+                  timer_stats vmcore vmstat zoneinfo; do p=/proc/$f; \
                     if [ -d $p ]; then for e in $p/*; do [ -e $e ] && echo full $p; done; \
                     elif [ -e $p ]; then [ -n \"$(head -c 1 $p 2>/dev/null)\" ] && echo full $p; \
                       (echo x > $p) 2>/dev/null && echo wrote $p; fi; done; \

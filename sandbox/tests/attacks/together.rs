@@ -13,6 +13,7 @@ use crate::place::{Place, ran, read_only, view};
 
 pub const TESTS: &[Test] = &[
     ("a_lock_on_a_shared_file_is_not_felt_by_another_step", locks),
+    ("a_lock_spells_nothing_to_another_step", spelled),
     ("a_watch_on_a_shared_file_does_not_tell_of_another_step", watches),
     ("what_a_step_takes_of_its_users_share_is_not_felt_by_another", quotas),
     ("pipes_of_one_step_do_not_shrink_those_of_another", pipes),
@@ -100,6 +101,24 @@ fn locks(place: &Place) -> Done {
     );
     let (held, felt) = beside(request(place, &hold), request(place, &seek));
     assert_eq!((held.as_str(), felt.as_str()), ("ready\n", ""));
+    Done::Passed
+}
+
+/// Locks of an open file description are shown in `/proc/locks` to every process of the host: where such a
+/// lock begins is for its holder to choose.
+fn spelled(place: &Place) -> Done {
+    // 37 is F_OFD_SETLK, and the structure one of `struct flock`: type, whence, start, length, process.
+    let hold = format!(
+        "use Fcntl; $| = 1; open(my $f, '+>', '/tmp/spell') or die $!; \
+         for my $byte (unpack 'C*', 'kiln') {{ my $lock = pack('s2 x4 q2 l x4', 1, 0, 7770000 + $byte * 10, 1, 0); \
+         fcntl($f, 37, $lock) or die \"lock: $!\" }} \
+         sub look {{}} {GO_ON}"
+    );
+    let hear = "open(my $l, '<', '/proc/locks') or exit; print for grep { /OFDLCK/ && / 777\\d{4} / } <$l>";
+    let said = std::fs::read_to_string("/proc/locks").expect("the host's own");
+    assert!(!said.contains(" 777"), "control: nobody else uses these");
+    let (_, heard) = beside(place.perl(&hold), place.perl(hear));
+    assert_eq!(heard, "");
     Done::Passed
 }
 

@@ -122,7 +122,9 @@ def reads_and_writes_masks():
         return
     for name in ("acpi", "asound", "bootconfig", "config.gz", "cmdline", "interrupts", "kallsyms", "kcore", "keys", "kmsg",
                  "latency_stats", "modules", "sched_debug", "scsi", "sysrq-trigger", "timer_list", "timer_stats", "vmcore",
-                 "kpagecount", "kpageflags", "kpagecgroup", "slabinfo", "vmallocinfo", "mtrr"):
+                 "kpagecount", "kpageflags", "kpagecgroup", "slabinfo", "vmallocinfo", "mtrr", "buddyinfo", "bus", "diskstats", "fs",
+                 "irq", "locks", "pressure", "softirqs", "vmstat", "zoneinfo", "sys/fs/aio-nr", "sys/fs/dentry-state",
+                 "sys/fs/file-nr", "sys/fs/inode-nr", "sys/fs/inode-state", "sys/fs/quota", "sys/kernel/pty/nr"):
         path = f"/proc/{name}"
         if os.path.isdir(path):
             breach_if(os.listdir(path), f"{path} holds {os.listdir(path)}")
