@@ -162,6 +162,8 @@ fn limit_memory(folder: &Path, memory: Bytes, v2: bool) -> io::Result<()> {
     } else {
         put(&folder.join("memory.limit_in_bytes"), &text).map_err(too_little)?;
         let _ = put(&folder.join("memory.memsw.limit_in_bytes"), &text);
+        // What lies in queues of TCP is counted on its own here, and by version 2 as memory. Absent on some kernels.
+        let _ = put(&folder.join("memory.kmem.tcp.limit_in_bytes"), &text);
         Ok(())
     }
 }

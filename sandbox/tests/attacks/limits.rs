@@ -17,6 +17,7 @@ use crate::place::{Place, ran, try_run};
 pub const TESTS: &[Test] = &[
     ("s_d01_a_fork_bomb_is_bounded", a_fork_bomb_is_bounded),
     ("s_d02_memory_is_bounded_or_refused", memory_is_bounded_or_refused),
+    ("queues_of_connections_do_not_evade_the_memory_limit", queues_are_bounded),
     ("processor_time_is_bounded_or_refused", processor_time_is_bounded_or_refused),
     ("a_step_leaves_no_control_group", a_step_leaves_no_control_group),
     ("s_d03_disk_is_bounded", disk_is_bounded),
@@ -82,6 +83,28 @@ fn memory_is_bounded_or_refused(place: &Place) -> Done {
         }
         Err(other) => panic!("{other}"),
     }
+    Done::Passed
+}
+
+/// What a step holds in queues of its loopback, in MiB: it fills connections until all stand or 200 MiB are held.
+const QUEUES: &str = "use Socket; socket(my $s, PF_INET, SOCK_STREAM, 0) or die $!; bind($s, sockaddr_in(0, INADDR_LOOPBACK)) or die $!; \
+    listen($s, 128) or die $!; my $at = getsockname($s); my (@kept, $held); my $piece = 'x' x 65536; \
+    for (1 .. 100) { socket(my $c, PF_INET, SOCK_STREAM, 0) or die $!; connect($c, $at) or die $!; accept(my $d, $s) or die $!; \
+    push @kept, $c, $d; while ($held < 200 << 20) { my $n = syscall(44, fileno $c, $piece, 65536, 0x40, 0, 0); last if $n <= 0; $held += $n } } \
+    print int($held / (1 << 20)); $| = 1; print ''; ";
+
+fn queues_are_bounded(place: &Place) -> Done {
+    let held = |parts| ran(parts).stdout.parse::<u64>().unwrap_or_default();
+    let free = held(place.perl(QUEUES));
+    assert!(free >= 150, "control: {free} MiB lie in queues");
+    let mut parts = place.perl(QUEUES);
+    parts.limits.memory = Some(Limit::asked(Bytes(48 << 20)));
+    if matches!(try_run(parts.clone()), Err(Error::Unenforceable { .. })) {
+        return Done::Ignored("no memory control group may be made here");
+    }
+    // Either no more is taken, or the step is ended: what it said of itself is all it had.
+    let bounded = held(parts);
+    assert!(bounded <= 64, "{bounded} MiB lie in queues under 48");
     Done::Passed
 }
 
