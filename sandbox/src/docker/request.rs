@@ -30,9 +30,8 @@ pub const LABEL_STAGING: &str = "build.kiln.staging";
 /// The label that says whose containers they are: the folder of the staging folders.
 pub const LABEL_PLACE: &str = "build.kiln.place";
 
-/// Soft and hard limit of the stack, and the hard one of open files: as on the native backend.
+/// Soft and hard limit of the stack: as on the native backend.
 const STACK_BYTES: i64 = 8 << 20;
-const FILES_HARD: u64 = 4096;
 const LOCKED_BYTES: i64 = 8 << 20;
 /// Processes of the step's user on the host, for Podman: what many steps have, and below what hosts set.
 const PODMANS_PROCESSES: u64 = 16_384;
@@ -249,7 +248,7 @@ fn ulimits(parts: &Parts, limits: &Limits) -> Vec<ResourcesUlimits> {
         one("core", 1, 1),
         one("fsize", file, file),
         one("memlock", LOCKED_BYTES, LOCKED_BYTES),
-        one("nofile", signed(files), signed(files.max(FILES_HARD))),
+        one("nofile", signed(files), signed(files)),
         one("stack", STACK_BYTES, STACK_BYTES),
     ];
     if let Some(most) = limits.rlimit_pids {

@@ -29,8 +29,6 @@ const LOCKED_BYTES: u64 = 1 << 20;
 const QUEUE_BYTES: u64 = 102_400;
 /// Signals that wait. The kernel's default follows the host's memory; no build comes near this.
 const PENDING_SIGNALS: u64 = 1024;
-/// Hard limit of open files, as far as the host's own allows.
-const FILES_HARD: u64 = 4096;
 /// Not 0, since a host that pipes core dumps to a program ignores 0; a pipe honours 1 (core(5)).
 const CORE_BYTES: u64 = 1;
 
@@ -72,7 +70,8 @@ fn prepare(program: &Program) -> Result<(), Failure> {
     let none = nix::sys::signal::SigSet::empty();
     none.thread_set_mask().or_fail(Doing::ResetSignals, "")?;
     // Last, since what stands above opens files: a low one is for the program to meet, and not for us.
-    fix(Resource::Nofile, program.files, Some(FILES_HARD.max(program.files)))
+    // The hard one is the same: a step that raises its soft one, as some runtimes do unasked, has no more.
+    fix(Resource::Nofile, program.files, Some(program.files))
 }
 
 /// Fixes what is inherited from the host, as far as no right is needed: a soft limit may move freely

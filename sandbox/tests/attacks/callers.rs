@@ -50,7 +50,6 @@ const BY_LIMITS: &[Line] = &[
     ("limit Max file locks", LIMITS, true),
     ("limit Max locked memory", LIMITS, true),
     ("limit Max msgqueue size", LIMITS, true),
-    ("limit Max open files", LIMITS, true),
     ("limit Max processes", "most processes of a user", false),
     ("limit Max realtime timeout", LIMITS, true),
     ("limit Max resident set", LIMITS, true),

@@ -409,7 +409,7 @@ def inherits():
     for key in ("SigBlk", "SigIgn", "SigPnd", "ShdPnd"):
         breach_if(int(facts[key], 16) & ~allowed, f"{key} is {facts[key]}")
     breach_if(max(resource.getrlimit(resource.RLIMIT_CORE)) > 1, "a core can be dumped")
-    breach_if(resource.getrlimit(resource.RLIMIT_NOFILE)[1] > 4096, "too many files")
+    breach_if(resource.getrlimit(resource.RLIMIT_NOFILE)[1] > 1024, "too many files")
     for name in ("/dev/tty", "/dev/console", "/dev/ptmx", "/dev/pts/0", "/dev/vcs", "/dev/tty0"):
         fails(os.open, name, os.O_RDWR, with_=("ENOENT", "ENXIO", "EACCES"))
     breach_if(os.fstat(0).st_rdev != NULL, "stdin is something")
