@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::support::{Ran, Who, World};
+use crate::support::{Ran, Who, World, skipped};
 
 /// What follows the steps, two of them: the first can always run, the second is the row's.
 struct Row {
@@ -345,6 +345,39 @@ fn limits_of_the_caller_are_told_or_do_not_matter() {
             let ran = world.run(&["bash", "-c", &script], &[]).exits(code);
             assert!(ran.says(words), "{who:?}: {limit}: {}", ran.stderr);
         }
+    }
+}
+
+/// A user's hard limit of processes is in force in a step, and so is a ban on memory that was written and runs:
+/// neither is what the statement would say.
+#[test]
+fn fewer_processes_and_no_executable_memory_are_told() {
+    let denies = "perl -e 'syscall(157, 65, 1, 0, 0, 0) == 0 or exit 77; exec @ARGV'";
+    for who in Who::all() {
+        let world = World::warm(who);
+        write(&world, &Row { name: "fewer", ..ROWS[4] });
+        world.kiln(&["build", "--no-sign"]).exits(0);
+        let kiln = world.path("bin/kiln");
+        let build = |before: &str, after: &str| {
+            let build = format!("{before} {} build --no-sign --no-cache {after}", kiln.display());
+            world.run(&["bash", "-c", &build], &[])
+        };
+        // Who may raise the limit again does: capability 24, CAP_SYS_RESOURCE.
+        let raises = world.run(&["bash", "-c", "ulimit -u 3000; ulimit -u 4000"], &[]).code == 0;
+        let code = if raises { 0 } else { 7 };
+        let ran = build("ulimit -u 3000; exec", "").exits(code);
+        let told = ran.says("KILN-0504") && ran.says("ulimit -u 4096");
+        assert_eq!(told, code == 7, "{who:?}: {}", ran.stderr);
+        let told = world
+            .run(&["bash", "-c", &format!("ulimit -u 3000; exec {} doctor", kiln.display())], &[]);
+        assert_eq!(told.says("limit of its processes"), code == 7, "{who:?}: {}", told.stderr);
+        build("ulimit -u 3000; exec", "--allow-missing limits").exits(0);
+        if world.run(&["bash", "-c", &format!("{denies} true")], &[]).code == 77 {
+            skipped("a ban on executable memory", "the kernel does not know it");
+            continue;
+        }
+        let ran = build(denies, "").exits(7);
+        assert!(ran.says("KILN-0504") && ran.says("executable memory"), "{}", ran.stderr);
     }
 }
 

@@ -59,7 +59,7 @@ impl Asks<'_> {
 
     fn limits_of_caller(&self) -> impl Iterator<Item = Error> {
         let waived = self.waived.contains(&Guarantee::Limits);
-        let all = inherited::of_caller().filter(move |_| !waived);
+        let all = inherited::of_caller(self.limits).filter(move |_| !waived);
         all.map(|limit| Error::CallerLimited { limit })
     }
 

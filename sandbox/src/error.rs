@@ -71,7 +71,7 @@ pub enum LimitName {
     Files,
 }
 
-/// A limit of the caller's that goes down to all that it starts.
+/// A limit of the caller's that goes down to all that it starts, and that no step is to have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum CallerLimit {
     /// All that a process maps.
@@ -86,6 +86,12 @@ pub enum CallerLimit {
     /// Processor time of one process.
     #[error("processor time")]
     ProcessorTime,
+    /// Processes and threads of the user, below the step's own limit.
+    #[error("processes")]
+    Processes,
+    /// Memory that was written may not be executed.
+    #[error("executable memory")]
+    ExecutableMemory,
 }
 
 /// What is wrong with a place where something should be mounted or written.

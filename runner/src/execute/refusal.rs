@@ -196,6 +196,12 @@ fn lift(limit: CallerLimit) -> &'static str {
         CallerLimit::ProcessorTime => {
             "start kiln without it:  ulimit -t unlimited, or LimitCPU of its service"
         }
+        CallerLimit::Processes => {
+            "let kiln have as many as the step's `pids`:  ulimit -u 4096, or LimitNPROC of its service; or write a lower `pids`"
+        }
+        CallerLimit::ExecutableMemory => {
+            "start kiln without it:  MemoryDenyWriteExecute=no of its service"
+        }
     }
 }
 

@@ -11,7 +11,9 @@ use std::num::NonZeroU64;
 
 use model::limits::Limits;
 use rustix::process::{Resource, Rlimit, getrlimit, setpriority_process, setrlimit};
-use rustix::thread::{disable_transparent_huge_pages, set_current_timer_slack};
+use rustix::thread::{
+    CapabilitySet, capabilities, disable_transparent_huge_pages, set_current_timer_slack,
+};
 
 use super::sys;
 use crate::error::CallerLimit;
@@ -41,6 +43,11 @@ const RESOURCES: [Resource; 14] = [
 /// The kernel's own ceiling of open files, where it was not moved (`fs.nr_open`).
 const FILES_MAX: u64 = 1 << 20;
 
+/// Resources that the kernel also counts by user: whoever makes a user namespace leaves its soft limits of them in
+/// it for ever, so each goes up to the hard one before.
+const OF_USERS: [Resource; 4] =
+    [Resource::Nproc, Resource::Memlock, Resource::Msgqueue, Resource::Sigpending];
+
 /// What is told of a caller with too low a limit of open files.
 const FEWER_FILES: &str = "kiln was started with a lower limit of open files: ulimit -n";
 
@@ -53,10 +60,15 @@ pub fn set_back() {
     let _ = sys::ordinary_memory_policy();
     let _ = set_current_timer_slack(NonZeroU64::new(TIMER_SLACK_NS));
     let _ = disable_transparent_huge_pages(false);
+    sys::ordinary_processor_and_pages();
     let filter = std::fs::OpenOptions::new().write(true).open("/proc/self/coredump_filter");
     let _ = filter.and_then(|mut filter| filter.write_all(COREDUMP_FILTER));
     if rustix::process::geteuid().is_root() {
         RESOURCES.into_iter().for_each(raise);
+    }
+    for resource in OF_USERS {
+        let maximum = getrlimit(resource).maximum;
+        let _ = setrlimit(resource, Rlimit { current: maximum, maximum });
     }
 }
 
@@ -70,13 +82,13 @@ pub fn is_short_of_files(limits: &Limits) -> bool {
 pub fn missing(limits: &Limits) -> Vec<String> {
     let short = is_short_of_files(limits).then(|| FEWER_FILES.to_owned());
     let of_caller =
-        of_caller().map(|limit| format!("kiln was started with a limit of its {limit}"));
+        of_caller(limits).map(|limit| format!("kiln was started with a limit of its {limit}"));
     short.into_iter().chain(of_caller).collect()
 }
 
 /// Returns the limits that the caller has and no step has: who meets one is told so by the kernel and nobody
-/// else.
-pub fn of_caller() -> impl Iterator<Item = CallerLimit> {
+/// else. Of processes it is one below the step's own, where it cannot be raised.
+pub fn of_caller(limits: &Limits) -> impl Iterator<Item = CallerLimit> {
     let all = [
         (Resource::As, CallerLimit::AddressSpace),
         (Resource::Data, CallerLimit::Data),
@@ -84,7 +96,18 @@ pub fn of_caller() -> impl Iterator<Item = CallerLimit> {
         (Resource::Cpu, CallerLimit::ProcessorTime),
     ];
     let is_limited = |resource| getrlimit(resource).maximum.is_some();
-    all.into_iter().filter_map(move |(resource, limit)| is_limited(resource).then_some(limit))
+    let named =
+        all.into_iter().filter_map(move |(resource, limit)| is_limited(resource).then_some(limit));
+    let fewer = getrlimit(Resource::Nproc).maximum.is_some_and(|hard| hard < limits.pids.value.0);
+    let fewer = (fewer && !may_raise()).then_some(CallerLimit::Processes);
+    let denied = sys::denies_write_then_execute().then_some(CallerLimit::ExecutableMemory);
+    named.chain(fewer).chain(denied)
+}
+
+/// Says whether a hard limit may be raised here, which [`set_back`] then did.
+fn may_raise() -> bool {
+    rustix::process::geteuid().is_root()
+        && capabilities(None).is_ok_and(|held| held.effective.contains(CapabilitySet::SYS_RESOURCE))
 }
 
 /// Raises a hard limit as far as it goes; the soft one stays.

@@ -153,7 +153,7 @@ pub fn wanted(parts: &Parts, host: &Host) -> Result<Wanted, Error> {
     if let Some(limit) = short(limits, host).next().filter(|_| !waived) {
         return Err(Error::Unenforceable { limit });
     }
-    if let Some(limit) = inherited::of_caller().next().filter(|_| !waived) {
+    if let Some(limit) = inherited::of_caller(limits).next().filter(|_| !waived) {
         return Err(Error::CallerLimited { limit });
     }
     let half = Bytes(memory_bytes() / 2);

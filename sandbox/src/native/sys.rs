@@ -244,6 +244,25 @@ pub fn ordinary_memory_policy() -> io::Result<()> {
     check(result).map(drop)
 }
 
+/// Lets same pages be merged, errors of the hardware be told, and the clocks of the processor be read, each as it
+/// is by default.
+pub fn ordinary_processor_and_pages() {
+    /// `PR_SET_MEMORY_MERGE`, `PR_MCE_KILL` and `PR_SET_TSC` of linux/prctl.h, each with its default.
+    const DEFAULTS: [(libc::c_int, libc::c_ulong); 3] = [(67, 0), (33, 0), (26, 1)];
+    for (option, value) in DEFAULTS {
+        // SAFETY: no pointer is passed. What this kernel does not know it does not do either.
+        unsafe { libc::prctl(option, value, 0, 0, 0) };
+    }
+}
+
+/// Says whether this process, and so all it starts, may not make memory that was written executable.
+pub fn denies_write_then_execute() -> bool {
+    /// `PR_GET_MDWE` of linux/prctl.h.
+    const GET: libc::c_int = 66;
+    // SAFETY: no pointer is passed. Negative on a kernel that does not know it, which denies nothing.
+    unsafe { libc::prctl(GET, 0, 0, 0, 0) > 0 }
+}
+
 /// Fixes the execution domain of this process and what it executes.
 pub fn set_personality(persona: u64) -> io::Result<()> {
     // SAFETY: no pointer is passed.

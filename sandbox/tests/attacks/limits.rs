@@ -16,6 +16,7 @@ use crate::place::{Place, ran, try_run};
 
 pub const TESTS: &[Test] = &[
     ("s_d01_a_fork_bomb_is_bounded", a_fork_bomb_is_bounded),
+    ("a_soft_limit_of_the_caller_is_not_the_steps", a_soft_limit_of_the_caller_is_not_the_steps),
     ("s_d02_memory_is_bounded_or_refused", memory_is_bounded_or_refused),
     ("queues_of_connections_do_not_evade_the_memory_limit", queues_are_bounded),
     ("processor_time_is_bounded_or_refused", processor_time_is_bounded_or_refused),
@@ -61,6 +62,35 @@ fn a_fork_bomb_is_bounded(place: &Place) -> Done {
     assert!(start.elapsed() < Duration::from_secs(15));
     assert_eq!(ran(place.script("echo next")).ok(), "next\n");
     Done::Passed
+}
+
+/// The kernel keeps the soft limits of whoever makes a user namespace for ever.
+fn a_soft_limit_of_the_caller_is_not_the_steps(place: &Place) -> Done {
+    let own = std::env::current_exe().expect("a program has a path");
+    let copy = place.folder().join("caller");
+    fs::copy(own, &copy).expect("a copy");
+    let ended = std::process::Command::new("prlimit")
+        .arg("--nproc=200:")
+        .arg(copy)
+        .args([FORKS, "300"])
+        .env("TMPDIR", place.folder())
+        .output()
+        .expect("prlimit");
+    let said = String::from_utf8_lossy(&ended.stdout).into_owned();
+    assert_eq!(said, "300", "{}", String::from_utf8_lossy(&ended.stderr));
+    Done::Passed
+}
+
+/// The word by which `main` knows that it is to run a step that starts processes.
+pub const FORKS: &str = "--forks";
+
+/// Runs a step that starts as many processes and says how many it got: what `--forks` does.
+pub fn forks(most: &str) {
+    let place = Place::make();
+    let count = format!(
+        "my $n = 0; while ($n < {most}) {{ my $p = fork; last unless defined $p; if (!$p) {{ sleep 600; exit }} $n++ }} print $n;"
+    );
+    print!("{}", ran(place.perl(&count)).ok());
 }
 
 fn memory_is_bounded_or_refused(place: &Place) -> Done {

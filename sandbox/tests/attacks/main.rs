@@ -25,9 +25,16 @@ mod views;
 fn main() -> std::process::ExitCode {
     sandbox::enter_child_if_asked();
     let mut words = std::env::args().skip(1);
-    if words.next().as_deref() == Some(callers::PROBE) {
-        callers::probe(words.next().as_deref() == Some("backwards"));
-        return std::process::ExitCode::SUCCESS;
+    match (words.next().as_deref(), words.next().as_deref()) {
+        (Some(callers::PROBE), word) => {
+            callers::probe(word == Some("backwards"));
+            return std::process::ExitCode::SUCCESS;
+        }
+        (Some(limits::FORKS), Some(most)) => {
+            limits::forks(most);
+            return std::process::ExitCode::SUCCESS;
+        }
+        _ => {}
     }
     let tests: Vec<harness::Test> = [
         views::TESTS,
