@@ -230,3 +230,40 @@ fn what_the_store_keeps_is_listed_with_the_digests_that_print_it() {
     assert_eq!(printed, format!("{token}\n"));
     assert_ne!(listed, world.kiln(&["store", "info"]).exits(0).stdout);
 }
+
+/// Starts its arguments behind a filter that answers EPERM to 140, which is getpriority on x86_64: 38 and 22 are
+/// PR_SET_NO_NEW_PRIVS and PR_SET_SECCOMP.
+const BEHIND_A_FILTER: &str = "my $code = join '', map { pack 'S C C L', @$_ } [0x20, 0, 0, 0], [0x15, 0, 1, 140], [6, 0, 0, 0x50001], [6, 0, 0, 0x7fff0000]; \
+    my $whole = pack 'S x6 P', 4, $code; syscall(157, 38, 1, 0, 0, 0) == 0 && syscall(157, 22, 2, $whole, 0, 0) == 0 or die $!; exec @ARGV";
+
+/// What a filter around kiln refuses becomes part of a result, which nobody without one may get.
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn a_result_made_under_a_filter_around_kiln_serves_nobody_without_one() {
+    for who in Who::all() {
+        let world = World::warm(who);
+        world.write("src/input", "x\n");
+        let run =
+            format!("perl -e '$! = 0; getpriority(0, 0); print $! + 0' > out # {}", world.token);
+        world.write("kiln.yaml", &build_file(&run, "{out: out}", "[{file: attack.out}]"));
+        world.kiln(&["lock"]).exits(0);
+        world.commit();
+        let kiln = world.path("bin/kiln");
+        let kiln = kiln.to_str().expect("UTF-8");
+        let out = || fs::read_to_string(world.path("project/kiln-out/out")).expect("an artifact");
+        let behind =
+            || world.run(&["perl", "-e", BEHIND_A_FILTER, kiln, "build", "--no-sign"], &[]);
+        let ran = behind().exits(0);
+        assert!(ran.says("a seccomp filter around kiln"), "{who:?}: {}", ran.stderr);
+        assert_eq!(out(), "1", "control: the filter decides the result");
+        let told = world.run(&["perl", "-e", BEHIND_A_FILTER, kiln, "doctor"], &[]);
+        let line =
+            told.stdout.lines().chain(told.stderr.lines()).find(|line| line.contains(" syscalls "));
+        assert!(line.is_some_and(|line| line.contains("a filter around kiln")), "{line:?}");
+        let ran = behind().exits(0);
+        assert!(!ran.says("a seccomp filter around kiln"), "it is used again: {}", ran.stderr);
+        let ran = world.kiln(&["build", "--no-sign"]).exits(0);
+        assert!(!ran.says("a seccomp filter around kiln"), "{who:?}: {}", ran.stderr);
+        assert_eq!(out(), "0", "{who:?}: {}", ran.stderr);
+    }
+}

@@ -7,6 +7,9 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::OnceLock;
+
+use model::isolation::{Enforced, Guarantee};
 
 use crate::native::cgroup::Host as ControlGroups;
 use crate::native::landlock;
@@ -18,6 +21,9 @@ const MARKS: [(&str, &str); 4] = [
     ("/var/run/secrets/kubernetes.io", "kubernetes"),
     ("/run/systemd/container", "a container manager"),
 ];
+
+/// The mechanism that says in a step's evidence that a filter around kiln was around the step too.
+pub const OUTER_FILTER: &str = "outer-seccomp";
 
 /// Facts of the host.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -84,15 +90,30 @@ pub fn look() -> Facts {
     }
 }
 
+/// Says whether a seccomp filter was there before ours; asked once, in the build process, which has none of ours.
+pub fn is_filtered() -> bool {
+    static FILTERED: OnceLock<bool> = OnceLock::new();
+    *FILTERED.get_or_init(|| {
+        let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+        status.lines().any(|line| line.starts_with("Seccomp:") && line.ends_with('2'))
+    })
+}
+
+/// Writes a filter around kiln down, of which nobody can read what it refuses.
+pub(crate) fn tell_filter(out: &mut Enforced) {
+    if is_filtered() {
+        out.add(Guarantee::Syscalls, OUTER_FILTER, "a filter around kiln, which may refuse more");
+    }
+}
+
 /// Reads the settings.
 pub fn settings() -> Settings {
     let number = |path: &str| fs::read_to_string(path).ok()?.trim().parse().ok();
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     Settings {
         max_user_namespaces: number("/proc/sys/user/max_user_namespaces"),
         unprivileged_clone: number("/proc/sys/kernel/unprivileged_userns_clone"),
         apparmor_restricts: number("/proc/sys/kernel/apparmor_restrict_unprivileged_userns"),
-        filtered: status.lines().any(|line| line.starts_with("Seccomp:") && line.ends_with('2')),
+        filtered: is_filtered(),
         root: rustix::process::geteuid().is_root(),
     }
 }

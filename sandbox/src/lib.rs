@@ -72,6 +72,14 @@ impl Backend {
         }
     }
 
+    /// Says whether a seccomp filter that is not ours is around the steps: what it refuses may be in their results.
+    pub fn is_filtered(&self) -> bool {
+        match self {
+            Backend::Native | Backend::Confined(_) => host::is_filtered(),
+            Backend::Docker(_) => false,
+        }
+    }
+
     /// Starts what a step can find started. Costs nothing where there is no such thing.
     pub fn warm_up(&self) {
         match self {

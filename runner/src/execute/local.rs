@@ -14,7 +14,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::AsFd;
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 
 use model::digest::Blob;
 use model::limits::Bytes;
@@ -56,6 +56,8 @@ pub struct Workshop<'a> {
     pub use_cache: bool,
     /// Where the clock is read.
     pub context: &'a Context,
+    /// Whether it was said that a filter is around kiln.
+    pub filter_told: Once,
     /// Brings a source's files into the store; called before a step needs them, and cheap when they
     /// are there.
     pub bring: &'a (dyn Fn(&Known) -> Result<(), Vec<Diagnostic>> + Sync),
@@ -105,6 +107,9 @@ pub fn execute(
     let spec = Spec::check(parts(step, environment, &laid, scratch.as_ref()))
         .map_err(|error| refusal::spec(step, &error))?;
     // 4. Run it in the sandbox.
+    if shop.backend.is_filtered() {
+        shop.filter_told.call_once(|| tell(Event::Note(FILTERED.to_owned())));
+    }
     tell(Event::Started { step: step.id.clone() });
     let started = shop.context.now();
     let mut kept = StepLog::new(shop.store);
@@ -166,7 +171,7 @@ fn found(
     let found = shop.store.action_get::<StepResult>(&sealed.digest);
     let found = found.map_err(|error| refusal::store(step, &error))?.map(|found| found.record);
     let mine = |found: &StepResult| shop.use_cache || found.run == shop.run;
-    let found = found.filter(|found| found.backend == shop.backend.name() && mine(found));
+    let found = found.filter(|found| found.may_stand_for(shop.backend) && mine(found));
     Ok(found.map(|found| {
         tracing::debug!(action = %sealed.digest, made_by = found.run, "found");
         let (cases, _) = report::of_result(shop.store, step, &found);
@@ -458,7 +463,7 @@ pub fn foresee(store: &Store, plan: &crate::plan::Plan, backend: &Backend) -> BT
             continue;
         };
         if let Ok(Some(found)) = store.action_get::<StepResult>(&sealed.digest)
-            && found.record.backend == backend.name()
+            && found.record.may_stand_for(backend)
         {
             let ran = ran(step, sealed, environment, found.record, None, None);
             done.lock()
@@ -469,6 +474,10 @@ pub fn foresee(store: &Store, plan: &crate::plan::Plan, backend: &Backend) -> BT
     }
     known
 }
+
+/// What is said once where a filter is around kiln.
+const FILTERED: &str = "a seccomp filter around kiln may refuse steps more than kiln does: their results are used again \
+    only under such a filter, and say so";
 
 /// Says which limits a step met that passed all the same.
 fn hit(outcome: &Outcome) -> String {

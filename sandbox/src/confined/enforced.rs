@@ -47,6 +47,7 @@ pub fn enforced(
     ] {
         out.add(guarantee, mechanism, detail);
     }
+    crate::host::tell_filter(&mut out);
     if !inherited::is_short_of_files(&parts.limits) {
         out.add(Guarantee::Limits, "rlimit", format!("files {}", parts.limits.files.value));
     }

@@ -11,6 +11,7 @@ use super::outer::Outer;
 use super::space::Space;
 use super::wire::Facts;
 use super::{inherited, lists, seccomp};
+use crate::host;
 use crate::spec::{Parts, Widen};
 
 /// Why a nested step has no rules of Landlock on files.
@@ -88,6 +89,7 @@ fn core(out: &mut Enforced, facts: &Facts, parts: &Parts) {
     if facts.filter {
         out.add(Guarantee::Syscalls, "seccomp", seccomp_detail(parts.widen));
     }
+    host::tell_filter(out);
 }
 
 fn outer_detail(outer: Option<Outer>) -> &'static str {
