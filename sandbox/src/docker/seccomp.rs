@@ -87,7 +87,12 @@ fn conditional(name: &str, check: Check) -> Vec<Value> {
             .flat_map(|user| [USER, none].map(|group| (user, group)))
             .map(|(user, group)| allow(&[(first, LOW, user), (first + 1, LOW, group)]))
             .collect(),
-        Check::NoBits { argument, bits } => vec![allow(&[(argument, bits, 0)])],
+        Check::NoBits { argument, bits, errno } => {
+            let mut rules = vec![allow(&[(argument, bits, 0)])];
+            let each = (0..u32::BITS).map(|bit| 1 << bit).filter(|bit| bits & bit != 0);
+            rules.extend(refused(name, errno, each.map(|bit| (argument, (bit, bit))), &[]));
+            rules
+        }
         Check::NoneOf { argument, values } => {
             others(values).map(|(mask, value)| allow(&[(argument, mask, value)])).collect()
         }
@@ -201,6 +206,13 @@ mod tests {
             ("mount", first(0), Some(1)),
             ("keyctl", first(0), Some(38)),
             ("io_uring_setup", first(0), Some(38)),
+            ("io_setup", first(1), Some(38)),
+            ("mmap", [0, 4096, 3, 0x22, 0, 0], None),
+            ("mmap", [0, 4096, 3, 0x4_0022, 0, 0], Some(12)),
+            ("memfd_create", second(0x3), None),
+            ("memfd_create", second(0x5), Some(38)),
+            ("shmget", [0, 4096, 0o1600, 0, 0, 0], None),
+            ("shmget", [0, 4096, 0o5600, 0, 0, 0], Some(12)),
             ("clone3", first(0), Some(38)),
             ("clone", first(0x120_0011), None),
             ("clone", first(0x1000_0011), Some(1)),

@@ -16,6 +16,7 @@ pub const TESTS: &[Test] = &[
     ("a_lock_spells_nothing_to_another_step", spelled),
     ("a_watch_on_a_shared_file_does_not_tell_of_another_step", watches),
     ("what_a_step_takes_of_its_users_share_is_not_felt_by_another", quotas),
+    ("pools_of_the_host_are_out_of_reach", pools),
     ("pipes_of_one_step_do_not_shrink_those_of_another", pipes),
     ("as_root_steps_at_the_same_time_are_different_users", users),
     ("a_checkout_of_the_fixed_id_is_used_as_that_one_and_told", fixed_id),
@@ -153,6 +154,16 @@ fn quotas(place: &Place) -> Done {
     let (first, second) = beside(place.perl(&hold), place.perl(TAKE));
     assert_eq!(first.strip_suffix("ready\n"), Some(second.as_str()));
     assert_eq!(second, "instances 16\nlocked 256\n");
+    Done::Passed
+}
+
+/// Queues of asynchronous input and output, and huge pages, are the host's, and no limit of a step counts them.
+fn pools(place: &Place) -> Done {
+    // 9 is mmap (of no file, which a kernel would refuse otherwise), 319 memfd_create, 29 shmget, 206 io_setup.
+    let script = "sub try { my $r = syscall(shift, @_); print $r == -1 ? $! + 0 : 'ok', ' ' } my ($c, $m) = (pack('Q', 0), 'm'); \
+        try(319, $m, 1); try(29, 0, 4096, 0600); try(9, 0, 2 << 20, 3, 0x40002, -1, 0); try(319, $m, 5); try(29, 0, 2 << 20, 05600); \
+        try(206, 128, $c); try(209, 0, 0, 0);";
+    assert_eq!(ran(place.perl(script)).ok(), "ok ok 12 38 12 38 38 ", "two controls, and refusals");
     Done::Passed
 }
 

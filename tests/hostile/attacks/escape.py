@@ -14,12 +14,12 @@ CLONE_NEWUSER, CLONE_NEWNS = 0x10000000, 0x00020000
 CALLS = {
     "mount": 165, "umount2": 166, "pivot_root": 155, "chroot": 161, "unshare": 272, "clone": 56,
     "clone3": 435, "open_tree": 428, "move_mount": 429, "fsopen": 430, "fsconfig": 431,
-    "fsmount": 432, "fspick": 433, "mount_setattr": 442, "mknodat": 259, "io_uring_setup": 425,
+    "fsmount": 432, "fspick": 433, "mount_setattr": 442, "mknodat": 259, "io_uring_setup": 425, "io_setup": 206,
     "setns": 308,
 } if os.uname().machine == "x86_64" else {
     "mount": 40, "umount2": 39, "pivot_root": 41, "chroot": 51, "unshare": 97, "clone": 220,
     "clone3": 435, "open_tree": 428, "move_mount": 429, "fsopen": 430, "fsconfig": 431,
-    "fsmount": 432, "fspick": 433, "mount_setattr": 442, "mknodat": 33, "io_uring_setup": 425,
+    "fsmount": 432, "fspick": 433, "mount_setattr": 442, "mknodat": 33, "io_uring_setup": 425, "io_setup": 0,
     "setns": 268,
 }
 
@@ -216,6 +216,8 @@ def connects_to_an_abstract_socket():
 @attack("S-A18")
 def uses_io_uring():
     must_fail("io_uring_setup", CALLS["io_uring_setup"], 8, ctypes.create_string_buffer(120), with_=("ENOSYS",))
+    # Its elder, whose queues all programs of the host share.
+    must_fail("io_setup", CALLS["io_setup"], 128, ctypes.create_string_buffer(8), with_=("ENOSYS",))
 
 
 @attack("S-A24")

@@ -4,8 +4,9 @@
 //! See `table.rs` for what the words mean.
 
 use super::table::{
-    Check, FIRST_PROCESS, Group, IO_PRIORITY_KINDS, NEW_NAMESPACES, NEW_TIME, OWN_ANSWER,
-    PERSONALITIES, PRIORITY_KINDS, SET_ID, SHARED_FILE_STATE, TERMINAL_INPUT, Verdict,
+    Check, FIRST_PROCESS, Group, HUGE_FILE, HUGE_MAP, HUGE_SEGMENT, IO_PRIORITY_KINDS,
+    NEW_NAMESPACES, NEW_TIME, OWN_ANSWER, PERSONALITIES, PRIORITY_KINDS, SET_ID, SHARED_FILE_STATE,
+    TERMINAL_INPUT, Verdict, no_bits,
 };
 
 // Calls that the `libc` crate has no name for yet; but for the first, one number on every architecture.
@@ -117,12 +118,10 @@ pub const GROUPS: &[Group] = &[
             libc::SYS_madvise,
             SYS_MAP_SHADOW_STACK,
             libc::SYS_membarrier,
-            libc::SYS_memfd_create,
             libc::SYS_mincore,
             libc::SYS_mlock,
             libc::SYS_mlock2,
             libc::SYS_mlockall,
-            libc::SYS_mmap,
             libc::SYS_mprotect,
             libc::SYS_mremap,
             libc::SYS_mseal,
@@ -241,12 +240,6 @@ pub const GROUPS: &[Group] = &[
             libc::SYS_inotify_add_watch,
             libc::SYS_inotify_init1,
             libc::SYS_inotify_rm_watch,
-            libc::SYS_io_cancel,
-            libc::SYS_io_destroy,
-            libc::SYS_io_getevents,
-            SYS_IO_PGETEVENTS,
-            libc::SYS_io_setup,
-            libc::SYS_io_submit,
             libc::SYS_ppoll,
             libc::SYS_pselect6,
             libc::SYS_signalfd4,
@@ -352,7 +345,6 @@ pub const GROUPS: &[Group] = &[
             libc::SYS_shmat,
             libc::SYS_shmctl,
             libc::SYS_shmdt,
-            libc::SYS_shmget,
         ],
     },
     Group {
@@ -376,6 +368,33 @@ pub const GROUPS: &[Group] = &[
         calls: &[libc::SYS_io_uring_enter, libc::SYS_io_uring_register, libc::SYS_io_uring_setup],
     },
     Group {
+        why: "Its queues come out of one account of the host; the C library's own needs none of it.",
+        verdict: Verdict::Errno(libc::ENOSYS),
+        calls: &[
+            libc::SYS_io_cancel,
+            libc::SYS_io_destroy,
+            libc::SYS_io_getevents,
+            SYS_IO_PGETEVENTS,
+            libc::SYS_io_setup,
+            libc::SYS_io_submit,
+        ],
+    },
+    Group {
+        why: "Memory of the own process, and no huge page.",
+        verdict: Verdict::If(HUGE_MAP),
+        calls: &[libc::SYS_mmap],
+    },
+    Group {
+        why: "A file in memory, and no huge page.",
+        verdict: Verdict::If(HUGE_FILE),
+        calls: &[libc::SYS_memfd_create],
+    },
+    Group {
+        why: "A segment of the step's own, and no huge page.",
+        verdict: Verdict::If(HUGE_SEGMENT),
+        calls: &[libc::SYS_shmget],
+    },
+    Group {
         why: "Its flags lie behind a pointer; the C library falls back to clone.",
         verdict: Verdict::Errno(libc::ENOSYS),
         calls: &[libc::SYS_clone3],
@@ -392,12 +411,12 @@ pub const GROUPS: &[Group] = &[
     },
     Group {
         why: "Threads and processes, but no new namespaces.",
-        verdict: Verdict::If(Check::NoBits { argument: 0, bits: NEW_NAMESPACES }),
+        verdict: Verdict::If(no_bits(0, NEW_NAMESPACES)),
         calls: &[libc::SYS_clone],
     },
     Group {
         why: "Private file tables, but no new namespaces.",
-        verdict: Verdict::If(Check::NoBits { argument: 0, bits: NEW_NAMESPACES | NEW_TIME }),
+        verdict: Verdict::If(no_bits(0, NEW_NAMESPACES | NEW_TIME)),
         calls: &[libc::SYS_unshare],
     },
     Group {
@@ -446,12 +465,12 @@ pub const GROUPS: &[Group] = &[
     },
     Group {
         why: "No file that gives its user's rights to whoever runs it.",
-        verdict: Verdict::If(Check::NoBits { argument: 1, bits: SET_ID }),
+        verdict: Verdict::If(no_bits(1, SET_ID)),
         calls: &[libc::SYS_fchmod],
     },
     Group {
         why: "The same, by name.",
-        verdict: Verdict::If(Check::NoBits { argument: 2, bits: SET_ID }),
+        verdict: Verdict::If(no_bits(2, SET_ID)),
         calls: &[libc::SYS_fchmodat, libc::SYS_fchmodat2],
     },
     Group {
@@ -517,7 +536,7 @@ pub const NATIVE_GROUPS: &[Group] = &[
     },
     Group {
         why: "Older forms of fchmodat and openat.",
-        verdict: Verdict::If(Check::NoBits { argument: 1, bits: SET_ID }),
+        verdict: Verdict::If(no_bits(1, SET_ID)),
         calls: &[libc::SYS_chmod, libc::SYS_creat],
     },
     Group {

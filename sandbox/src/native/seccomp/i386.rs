@@ -8,8 +8,9 @@
 //! Sorted within each group. Numbers: `arch/x86/entry/syscalls/syscall_32.tbl` of Linux. Profile `kiln/1`.
 
 use super::table::{
-    Check, FIRST_PROCESS, IO_PRIORITY_KINDS, NEW_NAMESPACES, NEW_TIME, OWN_ANSWER, PERSONALITIES,
-    PRIORITY_KINDS, SET_ID, SHARED_FILE_STATE, TERMINAL_INPUT, Verdict,
+    Check, FIRST_PROCESS, HUGE_FILE, HUGE_MAP, HUGE_SEGMENT, IO_PRIORITY_KINDS, NEW_NAMESPACES,
+    NEW_TIME, OWN_ANSWER, PERSONALITIES, PRIORITY_KINDS, SET_ID, SHARED_FILE_STATE, TERMINAL_INPUT,
+    Verdict, no_bits,
 };
 
 /// Some calls with one verdict and its reason.
@@ -127,13 +128,10 @@ pub const GROUPS: &[Group] = &[
             ("madvise", 219),
             ("map_shadow_stack", 453),
             ("membarrier", 375),
-            ("memfd_create", 356),
             ("mincore", 218),
             ("mlock", 150),
             ("mlock2", 376),
             ("mlockall", 152),
-            ("mmap", 90),
-            ("mmap2", 192),
             ("mprotect", 125),
             ("mremap", 163),
             ("mseal", 462),
@@ -267,13 +265,6 @@ pub const GROUPS: &[Group] = &[
             ("inotify_add_watch", 292),
             ("inotify_init1", 332),
             ("inotify_rm_watch", 293),
-            ("io_cancel", 249),
-            ("io_destroy", 246),
-            ("io_getevents", 247),
-            ("io_pgetevents", 385),
-            ("io_pgetevents_time64", 416),
-            ("io_setup", 245),
-            ("io_submit", 248),
             ("ppoll", 309),
             ("ppoll_time64", 414),
             ("pselect6", 308),
@@ -406,7 +397,6 @@ pub const GROUPS: &[Group] = &[
             ("shmat", 397),
             ("shmctl", 396),
             ("shmdt", 398),
-            ("shmget", 395),
         ],
     },
     Group {
@@ -430,9 +420,37 @@ pub const GROUPS: &[Group] = &[
         calls: &[("io_uring_enter", 426), ("io_uring_register", 427), ("io_uring_setup", 425)],
     },
     Group {
-        why: "Its flags lie behind a pointer; the C library falls back to clone.",
+        why: "Its queues come out of one account of the host; the C library's own needs none of it.",
         verdict: Verdict::Errno(libc::ENOSYS),
-        calls: &[("clone3", 435)],
+        calls: &[
+            ("io_cancel", 249),
+            ("io_destroy", 246),
+            ("io_getevents", 247),
+            ("io_pgetevents", 385),
+            ("io_pgetevents_time64", 416),
+            ("io_setup", 245),
+            ("io_submit", 248),
+        ],
+    },
+    Group {
+        why: "Memory of the own process, and no huge page.",
+        verdict: Verdict::If(HUGE_MAP),
+        calls: &[("mmap2", 192)],
+    },
+    Group {
+        why: "A file in memory, and no huge page.",
+        verdict: Verdict::If(HUGE_FILE),
+        calls: &[("memfd_create", 356)],
+    },
+    Group {
+        why: "A segment of the step's own, and no huge page.",
+        verdict: Verdict::If(HUGE_SEGMENT),
+        calls: &[("shmget", 395)],
+    },
+    Group {
+        why: "Its flags lie behind a pointer; the C library falls back to clone, and maps by mmap2.",
+        verdict: Verdict::Errno(libc::ENOSYS),
+        calls: &[("clone3", 435), ("mmap", 90)],
     },
     Group {
         why: "Key rings are shared with the host.",
@@ -446,12 +464,12 @@ pub const GROUPS: &[Group] = &[
     },
     Group {
         why: "Threads and processes, but no new namespaces.",
-        verdict: Verdict::If(Check::NoBits { argument: 0, bits: NEW_NAMESPACES }),
+        verdict: Verdict::If(no_bits(0, NEW_NAMESPACES)),
         calls: &[("clone", 120)],
     },
     Group {
         why: "Private file tables, but no new namespaces.",
-        verdict: Verdict::If(Check::NoBits { argument: 0, bits: NEW_NAMESPACES | NEW_TIME }),
+        verdict: Verdict::If(no_bits(0, NEW_NAMESPACES | NEW_TIME)),
         calls: &[("unshare", 310)],
     },
     Group {
@@ -505,12 +523,12 @@ pub const GROUPS: &[Group] = &[
     },
     Group {
         why: "No file that gives its user's rights to whoever runs it.",
-        verdict: Verdict::If(Check::NoBits { argument: 1, bits: SET_ID }),
+        verdict: Verdict::If(no_bits(1, SET_ID)),
         calls: &[("fchmod", 94)],
     },
     Group {
         why: "The same, by name.",
-        verdict: Verdict::If(Check::NoBits { argument: 2, bits: SET_ID }),
+        verdict: Verdict::If(no_bits(2, SET_ID)),
         calls: &[("fchmodat", 306), ("fchmodat2", 452)],
     },
     Group {
@@ -566,7 +584,7 @@ pub const GROUPS: &[Group] = &[
     },
     Group {
         why: "Older forms of fchmodat and openat.",
-        verdict: Verdict::If(Check::NoBits { argument: 1, bits: SET_ID }),
+        verdict: Verdict::If(no_bits(1, SET_ID)),
         calls: &[("chmod", 15), ("creat", 8)],
     },
     Group {

@@ -134,8 +134,8 @@ fn check_block(check: Check, own: u32) -> Vec<Instruction> {
     let allow = (RETURN, 0, 0, ALLOW);
     let load = |argument| (LOAD, 0, 0, low(argument));
     match check {
-        Check::NoBits { argument, bits } => {
-            vec![load(argument), (JUMP_ANY_BIT, 0, 1, bits), refuse(libc::EPERM), allow]
+        Check::NoBits { argument, bits, errno } => {
+            vec![load(argument), (JUMP_ANY_BIT, 0, 1, bits), refuse(errno), allow]
         }
         Check::NoneOf { argument, values } => {
             let mut out = vec![(LOAD, 0, 0, low(argument))];
@@ -276,6 +276,7 @@ pub mod tests {
     const EPERM: u32 = ERRNO | 1;
     const ENOSYS: u32 = ERRNO | 38;
     const NO_FAMILY: u32 = ERRNO | 97;
+    const NO_MEMORY: u32 = ERRNO | 12;
 
     #[test]
     fn every_number_gets_the_verdict_of_the_table() {
@@ -481,6 +482,12 @@ pub mod tests {
             (libc::SYS_openat, [0, 0, 0, 0o4755, 0, 0], ALLOW),
             (libc::SYS_openat, [0, 0, 0o100, 0o4755, 0, 0], EPERM),
             (libc::SYS_openat, [0, 0, 0o101, 0o755, 0, 0], ALLOW),
+            (libc::SYS_mmap, [0, 4096, 3, 0x22, 0, 0], ALLOW),
+            (libc::SYS_mmap, [0, 4096, 3, 0x4_0022, 0, 0], NO_MEMORY),
+            (libc::SYS_memfd_create, second(3), ALLOW),
+            (libc::SYS_memfd_create, second(5), ENOSYS),
+            (libc::SYS_shmget, [0, 4096, 0o1600, 0, 0, 0], ALLOW),
+            (libc::SYS_shmget, [0, 4096, 0o5600, 0, 0, 0], NO_MEMORY),
             (libc::SYS_personality, first(0xffff_ffff), ALLOW),
             (libc::SYS_personality, first(0x4_0000), ALLOW),
             (libc::SYS_personality, first(0x40_0000), EPERM),

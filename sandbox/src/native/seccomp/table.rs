@@ -26,8 +26,8 @@ pub enum Verdict {
 /// A look at arguments. Each looks at low halves only, as the kernel does for the types in question.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Check {
-    /// None of these bits is set; else EPERM.
-    NoBits { argument: u8, bits: u32 },
+    /// None of these bits is set; else `errno`.
+    NoBits { argument: u8, bits: u32, errno: i32 },
     /// It is none of these; else EPERM.
     NoneOf { argument: u8, values: &'static [u32] },
     /// It is one of these; else `errno`.
@@ -46,6 +46,11 @@ pub enum Check {
     Whose { kinds: &'static [u32] },
     /// A listed family, or routing netlink; else EAFNOSUPPORT.
     Socket { family: u8, protocol: u8 },
+}
+
+/// Returns the check that none of these bits is set, with the usual answer.
+pub const fn no_bits(argument: u8, bits: u32) -> Check {
+    Check::NoBits { argument, bits, errno: libc::EPERM }
 }
 
 /// Some calls with one verdict and its reason.
@@ -68,6 +73,13 @@ pub const NEW_TIME: u32 = 0x80;
 pub const SET_ID: u32 = 0o6000;
 /// `O_CREAT` and `__O_TMPFILE`: only then does open read its mode.
 pub const MAKES_A_FILE: u32 = 0o20_000_100;
+/// `MAP_HUGETLB`, `MFD_HUGETLB` and `SHM_HUGETLB`: huge pages are few, the host's, and counted by no limit of a
+/// step. The numbers are what a kernel answers that has none, or none left.
+pub const HUGE_MAP: Check = Check::NoBits { argument: 3, bits: 0x4_0000, errno: libc::ENOMEM };
+/// The same for a file in memory.
+pub const HUGE_FILE: Check = Check::NoBits { argument: 1, bits: 0x4, errno: libc::ENOSYS };
+/// The same for a shared segment.
+pub const HUGE_SEGMENT: Check = Check::NoBits { argument: 2, bits: 0x800, errno: libc::ENOMEM };
 /// Families of sockets that a build may need: local, and the loopback's two.
 pub const FAMILIES: [u32; 3] =
     [libc::AF_UNIX.unsigned_abs(), libc::AF_INET.unsigned_abs(), libc::AF_INET6.unsigned_abs()];
