@@ -5,8 +5,9 @@
 //!
 //! Changes nothing but to make and remove one control group.
 
+use std::ffi::OsStr;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use model::isolation::{Enforced, Guarantee};
@@ -74,6 +75,10 @@ pub struct Limits {
 pub fn look() -> Facts {
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
     let mark = MARKS.iter().find(|(mark, _)| Path::new(mark).exists());
+    // A mark may be a leftover: of an image that a machine was made from, say.
+    let mark = mark.filter(|_| {
+        !has_initial_namespaces(|kind| fs::read_link(Path::new("/proc/self/ns").join(kind)).ok())
+    });
     let host = ControlGroups::get();
     Facts {
         settings: settings(),
@@ -118,6 +123,19 @@ pub fn settings() -> Settings {
     }
 }
 
+/// Namespaces that a container has of its own, and the numbers of those that a machine starts with
+/// (`PROC_*_INIT_INO` of linux/proc_ns.h).
+const INITIAL: [(&str, u32); 4] =
+    [("pid", 0xefff_fffc), ("uts", 0xefff_fffe), ("ipc", 0xefff_ffff), ("cgroup", 0xefff_fffb)];
+
+/// Says whether we are in the namespaces that the machine started with: then we are in no container.
+fn has_initial_namespaces(link: impl Fn(&str) -> Option<PathBuf>) -> bool {
+    let is_first = |(kind, number)| {
+        link(kind).is_some_and(|text| text.as_os_str() == OsStr::new(&format!("{kind}:[{number}]")))
+    };
+    INITIAL.into_iter().all(is_first)
+}
+
 /// Says whether something is mounted over a part of `/proc` (proc_pid_mountinfo(5): the fifth field).
 fn masks_proc(mounts: &str) -> bool {
     let over = |line: &str| line.split(' ').nth(4).is_some_and(|at| at.starts_with("/proc/"));
@@ -138,6 +156,25 @@ fn mounted(mounts: &str) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn in_the_namespaces_of_the_start_is_no_container() {
+        let machine = |kind: &str| {
+            let (name, number) = INITIAL.iter().find(|(name, _)| *name == kind)?;
+            Some(PathBuf::from(format!("{name}:[{number}]")))
+        };
+        assert_eq!(machine("pid"), Some("pid:[4026531836]".into()));
+        assert_eq!(machine("cgroup"), Some("cgroup:[4026531835]".into()));
+        assert!(has_initial_namespaces(machine));
+        for own in ["pid", "uts", "ipc", "cgroup"] {
+            let other = |kind: &str| {
+                if kind == own { Some("x:[4026532000]".into()) } else { machine(kind) }
+            };
+            assert!(!has_initial_namespaces(other), "{own}");
+            let closed = |kind: &str| machine(kind).filter(|_| kind != own);
+            assert!(!has_initial_namespaces(closed), "{own}");
+        }
+    }
 
     #[test]
     fn a_covered_proc_and_the_kinds_of_control_groups_are_seen() {
