@@ -9,7 +9,7 @@
 use std::io::Write;
 use std::num::NonZeroU64;
 
-use model::limits::Limits;
+use model::limits::{Count, Limits};
 use rustix::process::{Resource, Rlimit, getrlimit, setpriority_process, setrlimit};
 use rustix::thread::{
     CapabilitySet, capabilities, disable_transparent_huge_pages, set_current_timer_slack,
@@ -47,6 +47,9 @@ const FILES_MAX: u64 = 1 << 20;
 /// it for ever, so each goes up to the hard one before.
 const OF_USERS: [Resource; 4] =
     [Resource::Nproc, Resource::Memlock, Resource::Msgqueue, Resource::Sigpending];
+
+/// Fewest processes with which a step is started that does not say how many it may have.
+const LEAST_PROCESSES: u64 = 1024;
 
 /// What is told of a caller with too low a limit of open files.
 const FEWER_FILES: &str = "kiln was started with a lower limit of open files: ulimit -n";
@@ -98,10 +101,18 @@ pub fn of_caller(limits: &Limits) -> impl Iterator<Item = CallerLimit> {
     let is_limited = |resource| getrlimit(resource).maximum.is_some();
     let named =
         all.into_iter().filter_map(move |(resource, limit)| is_limited(resource).then_some(limit));
-    let fewer = getrlimit(Resource::Nproc).maximum.is_some_and(|hard| hard < limits.pids.value.0);
+    let least = if limits.pids.asked { limits.pids.value.0 } else { LEAST_PROCESSES };
+    let fewer = getrlimit(Resource::Nproc).maximum.is_some_and(|hard| hard < least);
     let fewer = (fewer && !may_raise()).then_some(CallerLimit::Processes);
     let denied = sys::denies_write_then_execute().then_some(CallerLimit::ExecutableMemory);
     named.chain(fewer).chain(denied)
+}
+
+/// Returns the limit of processes: a default gives way to the caller's, as on a host with little memory, where the
+/// kernel gives each user fewer.
+pub fn processes(limits: &Limits) -> Count {
+    let hard = getrlimit(Resource::Nproc).maximum.filter(|_| !limits.pids.asked && !may_raise());
+    Count(hard.map_or(limits.pids.value.0, |hard| hard.min(limits.pids.value.0)))
 }
 
 /// Says whether a hard limit may be raised here, which [`set_back`] then did.

@@ -159,7 +159,7 @@ pub fn wanted(parts: &Parts, host: &Host) -> Result<Wanted, Error> {
     let half = Bytes(memory_bytes() / 2);
     Ok(Wanted {
         memory: limits.memory.map_or(half, |limit| limit.value),
-        pids: limits.pids.value,
+        pids: inherited::processes(limits),
         cpu: limits.cpu.map(|limit| limit.value).filter(|_| host.limits_cpu()),
         below: parts.widen.nested,
     })
