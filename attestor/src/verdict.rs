@@ -269,6 +269,14 @@ pub enum Reason {
         /// What it says, escaped.
         got: String,
     },
+    /// A summary stands in for a policy, and its verifier was named by hand.
+    #[error("the verification summary is by somebody named by hand, and such stands for no policy")]
+    SummaryByHand {
+        /// Who could stand for it.
+        expected: String,
+        /// Who was named.
+        got: String,
+    },
     /// The manifest that was given can not be read.
     #[error("the dependency manifest can not be read")]
     ManifestUnreadable(#[source] ClaimsError),
@@ -338,7 +346,7 @@ impl Reason {
             | Reason::NoInputs
             | Reason::Manifest { .. } => Code::NotHermetic,
             Reason::Policy(_) => Code::PolicyRefused,
-            Reason::Summary { .. } => Code::SummaryRefused,
+            Reason::Summary { .. } | Reason::SummaryByHand { .. } => Code::SummaryRefused,
         }
     }
 
@@ -359,6 +367,7 @@ impl Reason {
             | Reason::UnknownIdentity { expected, got }
             | Reason::Source { expected, got }
             | Reason::Summary { expected, got, .. }
+            | Reason::SummaryByHand { expected, got }
             | Reason::Manifest { expected, got } => pair(expected, got),
             Reason::Policy(broken) => pair(&broken.expected, &broken.got),
             Reason::PayloadType { got } => pair(crate::dsse::PAYLOAD_TYPE, got),
@@ -454,6 +463,10 @@ impl Reason {
             }
             Reason::Summary { .. } => Some(
                 "get the summary of this file, made for this address; what one says:  kiln inspect --raw F",
+            ),
+            Reason::SummaryByHand { .. } => Some(
+                "believe the verifier, if you mean it:  kiln trust add KEYFILE --verifier-id URI, and leave \
+                 --key and --identity away",
             ),
             Reason::Source { .. } => Some(
                 "see what it was built from:  kiln inspect F. If that is right, name it:  --source URI",

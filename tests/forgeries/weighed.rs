@@ -50,6 +50,29 @@ pub fn summary(scene: &mut Scene<'_>) {
     scene.with(&["--resource-uri", ADDRESS, "--level", "2"]);
 }
 
+/// A summary by a policy with these rules, by which the receiver verifies too; as fresh as the build.
+fn judged_by(scene: &mut Scene<'_>, rules: &str) {
+    let finished = scene.statement["predicate"]["runDetails"]["metadata"]["finishedOn"].clone();
+    summary(scene);
+    says(scene, "timeVerified", finished);
+    scene.args.truncate(4);
+    by_rules(scene, rules);
+}
+
+/// Has both the verifier and the receiver use a policy with these rules.
+fn by_rules(scene: &mut Scene<'_>, rules: &str) {
+    policy(scene, rules);
+    let digest = model::Digest::of(&scene.files["policy.yaml"]).hex();
+    scene.statement["predicate"]["policy"]["digest"]["sha256"] = json!(digest);
+}
+
+/// Names the verifier's key by hand.
+fn by_hand(scene: &mut Scene<'_>) {
+    let key = scene.site.public(Signer::Judge);
+    scene.file("judge.pem", key);
+    scene.with(&["--key", "judge.pem"]);
+}
+
 fn says(scene: &mut Scene<'_>, member: &str, value: serde_json::Value) {
     scene.statement["predicate"][member] = value;
 }
@@ -99,7 +122,7 @@ fn index(scene: &mut Scene<'_>, digest: &str) {
     scene.file("oci/index.json", index.to_string());
 }
 
-pub const ROWS: [Forgery; 47] = [
+pub const ROWS: [Forgery; 54] = [
     // A6: distinct builders with distinct keys.
     after(
         "A6",
@@ -392,6 +415,61 @@ pub const ROWS: [Forgery; 47] = [
         },
         |s| policy(s, "level: 1"),
         Refuse("KILN-0821"),
+    ),
+    after(
+        "A21",
+        "a verifier named by hand, for what a policy asks",
+        |s| judged_by(s, "enforce: [network]"),
+        by_hand,
+        Refuse("KILN-0821"),
+    ),
+    after(
+        "A21",
+        "the same, of a level below the policy's",
+        |s| judged_by(s, "level: 2"),
+        |s| {
+            by_hand(s);
+            says(s, "verifiedLevels", json!(["SLSA_BUILD_LEVEL_1"]));
+        },
+        Refuse("KILN-0821"),
+    ),
+    after(
+        "A21",
+        "a level of the policy above what the verifier is trusted for",
+        |s| {
+            judged_by(s, "level: 2");
+            says(s, "verifiedLevels", json!(["SLSA_BUILD_LEVEL_3"]));
+        },
+        |s| by_rules(s, "level: 3"),
+        Refuse("KILN-0804"),
+    ),
+    after(
+        "A21",
+        "a level that no builder of the policy has",
+        |s| judged_by(s, "level: 1\nbuilders: [{id: \"https://b.example/v1\", min-level: 2}]"),
+        |s| says(s, "verifiedLevels", json!(["SLSA_BUILD_LEVEL_1"])),
+        Refuse("KILN-0804"),
+    ),
+    after(
+        "A21",
+        "a summary older than the policy says",
+        |s| judged_by(s, "max-age: 1d"),
+        |s| says(s, "timeVerified", json!("2020-01-01T00:00:00Z")),
+        Refuse("KILN-0804"),
+    ),
+    after(
+        "A21",
+        "a summary of no time, where the policy says how old",
+        |s| judged_by(s, "max-age: 1d"),
+        |s| says(s, "timeVerified", json!(null)),
+        Refuse("KILN-0804"),
+    ),
+    after(
+        "A21",
+        "a summary from before the policy's time",
+        |s| judged_by(s, "not-before: 2026-01-01T00:00:00Z"),
+        |s| says(s, "timeVerified", json!("2025-12-31T23:59:59Z")),
+        Refuse("KILN-0804"),
     ),
     after(
         "A21",

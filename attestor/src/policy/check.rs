@@ -17,7 +17,7 @@ use crate::trust::Level;
 use crate::verify::Verified;
 
 /// How far a builder's clock may be ahead, in seconds.
-const CLOCK_SLACK_SECONDS: i64 = 300;
+pub(super) const CLOCK_SLACK_SECONDS: i64 = 300;
 /// What is the project's own, and not for `allow` to judge.
 const OWN_ROLES: [&str; 5] = ["build-file", "lock", "manifest", "script", "source"];
 /// Most things that one message lists.

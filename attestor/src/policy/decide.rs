@@ -15,6 +15,7 @@ use serde_json::value::RawValue;
 use super::Policy;
 use super::check::{self, Facts, Findings, Held};
 use super::other::Others;
+use super::standing;
 use crate::bundle::Attestation;
 use crate::claims::Statement;
 use crate::trust::Level;
@@ -59,6 +60,18 @@ pub struct Decision {
     pub held: Vec<Held>,
     /// How many independent builders built the same.
     pub reproduced: usize,
+    /// What of the policy only the word of a summary's verifier stands for.
+    pub stood_for: Vec<String>,
+    /// Why the provenance beside an accepted summary was refused, where some was, escaped.
+    pub beside: Option<String>,
+}
+
+impl Decision {
+    /// Returns one that no policy was asked about.
+    fn of(accepted: Accepted, level: Level) -> Decision {
+        let (held, stood_for) = (Vec::new(), Vec::new());
+        Decision { accepted, level, held, reproduced: 1, stood_for, beside: None }
+    }
 }
 
 /// One envelope that verifies, with what it came with.
@@ -110,7 +123,7 @@ fn by_policy(
         let first = if sound.is_empty() { None } else { Some(sound.swap_remove(0)) };
         return first.map(|one| {
             let level = one.verified.level();
-            Ok(Decision { accepted: provenance(one), level, held: Vec::new(), reproduced: 1 })
+            Ok(Decision::of(provenance(one), level))
         });
     };
     let others = match policy.require.is_empty() {
@@ -144,15 +157,10 @@ fn by_policy(
     let (index, level, out) = best?;
     let one = sound.swap_remove(index);
     if out.broken.is_empty() {
-        let decision = Decision {
-            accepted: provenance(one),
-            level,
-            held: out.held,
-            reproduced: counts[index],
-        };
-        return Some(Ok(decision));
+        let (held, reproduced) = (out.held, counts[index]);
+        return Some(Ok(Decision { held, reproduced, ..Decision::of(provenance(one), level) }));
     }
-    Some(Err(broken(one.verified, out)))
+    Some(Err(broken(one.verified.into_checks(), out)))
 }
 
 /// Compares one attestation with all rules that it can meet alone.
@@ -176,8 +184,7 @@ fn alone<'p>(
 }
 
 /// Returns the refusal by rules that are not met, after the checks that are.
-fn broken(verified: Verified<Statement>, out: Findings<'_>) -> Refusal {
-    let mut checks = verified.into_checks();
+fn broken(mut checks: Vec<Check>, out: Findings<'_>) -> Refusal {
     checks.extend(out.held.into_iter().map(|held| {
         let detail = format!("{}: {}", held.rule, held.detail);
         Check { subject: Subject::Policy, outcome: Outcome::Ok, detail }
@@ -198,6 +205,7 @@ fn by_summary(
     summaries: &[Attestation],
     furthest: Option<Refusal>,
 ) -> Result<Decision, Refusal> {
+    let beside = furthest.as_ref().and_then(|refusal| refusal.reasons().next().map(Reason::whole));
     let mut furthest = furthest;
     for attestation in summaries {
         let judged = match question.summary {
@@ -217,16 +225,34 @@ fn by_summary(
                 Err(Refusal { checks: vec![check] })
             }
         };
-        match judged {
-            Ok(summary) => {
-                let level = summary.level();
-                let accepted = Accepted::Summary(Box::new(summary));
-                return Ok(Decision { accepted, level, held: Vec::new(), reproduced: 1 });
-            }
+        match judged.and_then(|summary| standing_in(question, summary)) {
+            Ok(decision) => return Ok(Decision { beside, ..decision }),
             Err(refusal) => furthest = Some(verify::further(furthest, refusal)),
         }
     }
     Err(furthest.unwrap_or(Refusal { checks: Vec::new() }))
+}
+
+/// Asks of a summary that holds what the policy still asks.
+fn standing_in(question: &Question<'_>, summary: VerifiedSummary) -> Result<Decision, Refusal> {
+    let Some(policy) = question.policy else {
+        let level = summary.level();
+        return Ok(Decision::of(Accepted::Summary(Box::new(summary)), level));
+    };
+    if let Err(reason) = standing::by_entry(&question.expected, &summary) {
+        let (detail, mut checks) = (reason.to_string(), summary.into_checks());
+        let outcome = Outcome::Failed(reason);
+        checks.push(Check { subject: Subject::Summary, outcome, detail });
+        return Err(Refusal { checks });
+    }
+    let mut out = Findings::of(policy);
+    let level = standing::check(policy, &summary, question.now, &mut out);
+    if !out.broken.is_empty() {
+        return Err(broken(summary.into_checks(), out));
+    }
+    let (held, stood_for) = (out.held, standing::left(policy));
+    let accepted = Accepted::Summary(Box::new(summary));
+    Ok(Decision { held, stood_for, ..Decision::of(accepted, level) })
 }
 
 #[derive(Deserialize)]

@@ -29,6 +29,7 @@ mod purl;
 mod read;
 mod recurse;
 mod rules;
+mod standing;
 mod version;
 
 pub use cases::{Case, Cases, Expect};

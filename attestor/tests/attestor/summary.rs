@@ -158,6 +158,69 @@ fn a_summary_is_believed_only_for_what_it_says() {
     assert_eq!(refusal.reasons().next().unwrap().code(), Code::SummaryRefused);
 }
 
+/// What a policy asks is judged of the summary, or told as standing on the verifier's word; a verifier that
+/// was named by hand has none.
+#[test]
+fn a_policy_is_asked_of_a_summary_too() {
+    let five = Forger::p256(5);
+    let trust = Trust::of(vec![verifier(&five, VERIFIER), builder(&Forger::p256(1))]);
+    let ask = |rules: &str, key: bool, provenance: bool, change: &dyn Fn(&mut Value)| {
+        let policy = Policy::parse(format!("policy: 1\n{rules}").as_bytes()).unwrap();
+        let mut said = summary();
+        said["predicate"]["policy"]["digest"]["sha256"] = json!(policy.digest().hex());
+        change(&mut said);
+        let text = five.bundle(PAYLOAD_TYPE, said.to_string().as_bytes()).to_string();
+        let built = Forger::p256(1).bundle(PAYLOAD_TYPE, statement().to_string().as_bytes());
+        let built = built.to_string();
+        let mut evidence = vec![Evidence { bytes: text.as_bytes(), manifest: None }];
+        evidence.extend(provenance.then_some(Evidence { bytes: built.as_bytes(), manifest: None }));
+        let public = five.public();
+        let key = key.then_some(&public);
+        decide(&Question {
+            artifact: Artifact { name: "hello", digest: Digest::of(ARTIFACT) },
+            evidence: &evidence,
+            expected: Expected { trust: &trust, key, identity: None, root: None, source: None },
+            policy: Some(&policy),
+            summary: Some(&Wanted { policy: Some(policy.digest()), level: Level::L1, ..wanted() }),
+            now: NOW,
+        })
+    };
+    let code = |came: Result<Decision, Refusal>| {
+        came.expect_err("it must be refused").reasons().next().map(|reason| reason.code())
+    };
+    let same: &dyn Fn(&mut Value) = &|_| {};
+    // By hand there is no policy, not even one of no rules: it always has some.
+    for rules in ["", "level: 1\n", "level: 3\n", "max-age: 5200w\n"] {
+        assert_eq!(code(ask(rules, true, false, same)), Some(Code::SummaryRefused), "{rules}");
+    }
+    assert_eq!(code(ask("level: 3\n", false, false, same)), Some(Code::PolicyRefused));
+    let capped = "builders: [{id: \"https://b.example/v1\", max-level: 1}]\n";
+    assert_eq!(ask(capped, false, false, same).unwrap().level, Level::L1);
+    for (rules, time, good) in [
+        ("max-age: 1d\n", json!(NOW - 86_400), true),
+        ("max-age: 1d\n", json!(NOW - 86_401), false),
+        ("max-age: 1d\n", json!(NOW + 301), false),
+        ("max-age: 1d\n", json!(null), false),
+        ("not-before: 2026-01-01T00:00:00Z\n", json!(NOW), true),
+        ("not-before: 2049-01-01T00:00:00Z\n", json!(NOW), false),
+        ("not-before: 2026-01-01T00:00:00Z\n", json!(null), false),
+    ] {
+        let text =
+            time.as_i64().map(|time| jiff::Timestamp::from_second(time).unwrap().to_string());
+        let came = ask(rules, false, false, &|said: &mut Value| {
+            said["predicate"]["timeVerified"] = json!(text);
+        });
+        assert_eq!(came.is_ok(), good, "{rules} {time}: {came:?}");
+    }
+    // Refused provenance beside it is told, and so is what rests on the verifier's word.
+    let rules = "level: 2\nsource: {uri: \"https://other.example/x\"}\nenforce: [network]\n";
+    let decision = ask(rules, false, true, same).unwrap();
+    assert!(matches!(decision.accepted, Accepted::Summary(_)), "{decision:?}");
+    assert_eq!(decision.held.iter().map(|held| held.rule.as_str()).collect::<Vec<_>>(), ["level"]);
+    assert_eq!(decision.stood_for, ["source.uri", "source.dirty", "waivers", "enforce"]);
+    assert!(decision.beside.is_some_and(|why| why.contains("source.uri")));
+}
+
 #[test]
 fn a_builders_key_passes_no_judgement_and_a_verifiers_key_builds_nothing() {
     let five = Forger::p256(5);

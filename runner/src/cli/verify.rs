@@ -88,7 +88,7 @@ pub fn run(session: &Session, args: &VerifyArgs) -> Ended {
     for file in &args.files {
         for told in judge.file(file) {
             if session.speaks() {
-                report::told(&told.text);
+                report::told(&told.whole());
             }
             documents.push(told.json);
             wrong.extend(told.diagnostics);
@@ -104,10 +104,29 @@ pub fn run(session: &Session, args: &VerifyArgs) -> Ended {
 
 /// What is told of one file.
 pub struct Told {
+    /// The checks.
     text: String,
+    /// That it is verified, and what else is to be known of it; empty if it is refused.
+    verdict: String,
+    /// What was written.
+    written: String,
     json: Value,
     /// Why it is refused; empty if it is not.
     pub diagnostics: Vec<Diagnostic>,
+}
+
+impl Told {
+    fn verified(text: String, verdict: String, json: Value) -> Told {
+        Told { text, verdict, written: String::new(), json, diagnostics: Vec::new() }
+    }
+
+    fn refused(text: String, json: Value, diagnostics: Vec<Diagnostic>) -> Told {
+        Told { text, verdict: String::new(), written: String::new(), json, diagnostics }
+    }
+
+    fn whole(&self) -> String {
+        [self.text.as_str(), &self.verdict, &self.written].concat()
+    }
 }
 
 /// All that is the same for every file.
@@ -125,7 +144,7 @@ impl Judge<'_> {
         let name = text::escape(file.as_os_str().as_encoded_bytes());
         let stop = |diagnostic: Diagnostic| {
             let json = json!({"file": name, "verified": false, "errors": [diagnostic.to_json()]});
-            vec![Told { text: String::new(), json, diagnostics: vec![diagnostic] }]
+            vec![Told::refused(String::new(), json, vec![diagnostic])]
         };
         let targets = if oci::is_layout(&path) {
             oci::targets(&path, &name)
@@ -181,7 +200,7 @@ impl Judge<'_> {
                 Ok(written) => {
                     written.refused.into_iter().for_each(|one| refuse(&mut told, one));
                     for file in &written.files {
-                        told.text.push_str(&format!(" wrote {file}\n"));
+                        told.written.push_str(&format!(" wrote {file}\n"));
                     }
                     told.json["summaries"] = json!(written.files);
                 }
@@ -194,7 +213,7 @@ impl Judge<'_> {
     fn accepted(&self, target: &Target, decision: &Decision) -> Told {
         let mut told = match &decision.accepted {
             Accepted::Provenance(verified) => self.provenance(target, decision, verified),
-            Accepted::Summary(summary) => by_summary(self.session, target, summary),
+            Accepted::Summary(summary) => self.summary(target, decision, summary),
         };
         if let Some(wanted) = self.args.level.filter(|wanted| *wanted > decision.level) {
             let diagnostic = Diagnostic::new(
@@ -233,16 +252,16 @@ impl Judge<'_> {
             out.push_str(&self.rules(loaded, decision));
         }
         let dirty = parameter("dirty") == "true";
-        out.push_str(&format!(
+        let mut verdict = format!(
             " {} is verified, L{}: built from {}\n",
             target.name,
             decision.level.number(),
             built_from(&parameter("source"), &parameter("commit"), dirty)
-        ));
+        );
         let options = statement.options();
         for (name, value) in &options {
             let (name, value) = (text::escape(name.as_bytes()), text::escape(value.as_bytes()));
-            out.push_str(&format!("   option {name}: {value}\n"));
+            verdict.push_str(&format!("   option {name}: {value}\n"));
         }
         let (key, identity) = signer_json(verified.signer());
         let mut json = json!({
@@ -251,13 +270,44 @@ impl Judge<'_> {
             "builder": statement.builder, "backend": statement.run_details.get("kiln_backend"), "source": parameter("source"), "commit": parameter("commit"), "dirty": dirty, "checks": checks_json(verified.checks()),
         });
         if let Some(loaded) = self.policy {
-            let rules = decision.held.iter();
-            let rules: Vec<Value> = rules
-                .map(|held| json!({"rule": held.rule, "outcome": "ok", "detail": held.detail}))
-                .collect();
-            json["policy"] = json!({"name": loaded.policy.name(), "digest": loaded.policy.digest(), "rules": rules});
+            json["policy"] = json!({"name": loaded.policy.name(), "digest": loaded.policy.digest(), "rules": rules_json(decision)});
         }
-        Told { text: out, json, diagnostics: Vec::new() }
+        Told::verified(out, verdict, json)
+    }
+
+    fn summary(&self, target: &Target, decision: &Decision, verified: &VerifiedSummary) -> Told {
+        let (summary, level) = (verified.summary(), decision.level.number());
+        let mut out = checks(self.session, verified.checks());
+        let verifier = text::escape(summary.verifier.as_bytes());
+        let (mut rules, mut stood_for) = (None, None);
+        if self.policy.is_some() {
+            out.push_str(&self.judged(decision));
+            out.push_str(&format!(
+                " {} {:<12} on the word of {verifier} alone: {}\n",
+                self.session.style.verdict(None),
+                "policy",
+                decision.stood_for.join(", ")
+            ));
+            (rules, stood_for) = (Some(rules_json(decision)), Some(&decision.stood_for));
+        }
+        if let Some(why) = &decision.beside {
+            let mark = self.session.style.verdict(None);
+            let line =
+                format!(" {mark} {:<12} what else speaks for it is refused: {why}\n", "evidence");
+            out.push_str(&line);
+        }
+        let verdict = format!(
+            " {} is verified, L{level}: {verifier} judged it by {}\n",
+            target.name,
+            text::escape(summary.policy_uri.as_bytes()),
+        );
+        let (key, identity) = signer_json(verified.signer());
+        let json = json!({
+            "file": target.name, "digest": target.digest, "verified": true, "level": level, "key": key, "identity": identity,
+            "verifier": summary.verifier, "resource_uri": summary.resource_uri, "time_verified": summary.time_verified, "policy": {"uri": summary.policy_uri, "digest": summary.policy_digest, "rules": rules, "stood_for": stood_for}, "levels": summary.levels,
+            "beside": decision.beside, "checks": checks_json(verified.checks()),
+        });
+        Told::verified(out, verdict, json)
     }
 
     fn rules(&self, loaded: &Loaded, decision: &Decision) -> String {
@@ -267,6 +317,12 @@ impl Judge<'_> {
                 (decision.held.len(), text::escape(loaded.policy.name().as_bytes()));
             return format!(" {mark} {:<12} all {count} rules of {name} are met\n", "policy");
         }
+        self.judged(decision)
+    }
+
+    /// Returns a line for each rule that is met.
+    fn judged(&self, decision: &Decision) -> String {
+        let mark = self.session.style.verdict(Some(true));
         let line = |held: &attestor::policy::Held| {
             format!(" {mark} {:<12} {}: {}\n", "policy", held.rule, held.detail)
         };
@@ -275,10 +331,7 @@ impl Judge<'_> {
 }
 
 fn refuse(told: &mut Told, diagnostic: Diagnostic) {
-    let last = told.text.trim_end_matches('\n').rfind('\n').map_or(0, |at| at + 1);
-    if told.text[last..].contains(" is verified, ") {
-        told.text.truncate(last);
-    }
+    told.verdict.clear();
     told.json["verified"] = json!(false);
     note(told, diagnostic);
 }
@@ -301,23 +354,10 @@ fn signer_json(signer: &SignedBy) -> (Option<String>, Option<Value>) {
     }
 }
 
-fn by_summary(session: &Session, target: &Target, verified: &VerifiedSummary) -> Told {
-    let summary = verified.summary();
-    let mut out = checks(session, verified.checks());
-    let verifier = text::escape(summary.verifier.as_bytes());
-    out.push_str(&format!(
-        " {} is verified, L{}: {verifier} judged it by {}\n",
-        target.name,
-        verified.level().number(),
-        text::escape(summary.policy_uri.as_bytes()),
-    ));
-    let (key, identity) = signer_json(verified.signer());
-    let json = json!({
-        "file": target.name, "digest": target.digest, "verified": true, "level": verified.level().number(), "key": key, "identity": identity,
-        "verifier": summary.verifier, "resource_uri": summary.resource_uri, "time_verified": summary.time_verified, "policy": {"uri": summary.policy_uri, "digest": summary.policy_digest}, "levels": summary.levels,
-        "checks": checks_json(verified.checks()),
-    });
-    Told { text: out, json, diagnostics: Vec::new() }
+/// Returns the rules that are met.
+fn rules_json(decision: &Decision) -> Vec<Value> {
+    let one = |held: &attestor::policy::Held| json!({"rule": held.rule, "outcome": "ok", "detail": held.detail});
+    decision.held.iter().map(one).collect()
 }
 
 /// Says in words what a statement names as the source.
@@ -361,7 +401,7 @@ pub fn refused(
     };
     let errors: Vec<Value> = diagnostics.iter().map(Diagnostic::to_json).collect();
     let json = json!({"file": name, "verified": false, "checks": checks_json(&refusal.checks), "errors": errors});
-    Told { text: checks(session, &refusal.checks), json, diagnostics }
+    Told::refused(checks(session, &refusal.checks), json, diagnostics)
 }
 
 fn diagnostic(name: &str, from: &str, file: Option<&FileText>, reason: &Reason) -> Diagnostic {
