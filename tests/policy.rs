@@ -463,6 +463,28 @@ fn dependencies_with_attestations_are_told_and_a_bad_one_refuses() {
     world.write("deps/x.sigstore.json", "{}");
     assert!(world.kiln(&["verify", "kiln-out/out", "--deps", "deps"]).exits(4).says("KILN-0806"));
     world.kiln(&["verify", "kiln-out/out", "--deps", "absent"]).exits(4);
+    // About an input, and no provenance: whatever else is told, not that the file is verified.
+    world.write("predicate.json", "{}\n");
+    let kind = ["--predicate", "predicate.json", "--type", "https://example.org/other"];
+    world.kiln(&[&["attest", "kiln.yaml"][..], &kind].concat()).exits(0);
+    world.write("deps/x.sigstore.json", &world.read("kiln.yaml.predicate.sigstore.json"));
+    let refused = world.kiln(&["verify", "kiln-out/out", "--deps", "deps"]).exits(4);
+    assert!(refused.stderr.contains("KILN-0822"), "{}", refused.stderr);
+    assert!(refused.says("is in the statement") && !refused.says("is verified"));
+    fs::remove_file(world.path("project/deps/x.sigstore.json")).expect("it was written");
+    let good = ["verify", "kiln-out/out", "--deps", "deps"];
+    assert!(world.kiln(&good).exits(0).says("is verified"));
+    // A summary names no inputs, so it can not stand in for what is asked of them.
+    let policy = "policy: 1\nuri: https://policies.example.org/out\n";
+    world.write("policy.yaml", policy);
+    let address = ["--resource-uri", ADDRESS];
+    let sign = ["verify", "kiln-out/out", "--policy", "policy.yaml", "--vsa", "out.vsa.jsonl"];
+    world.kiln(&[&sign[..], &address].concat()).exits(0);
+    world.write("key.pem", &world.kiln(&["key", "export"]).exits(0).stdout);
+    let by_hand = ["verify", "kiln-out/out", "--bundle", "out.vsa.jsonl", "--key", "key.pem"];
+    assert!(world.kiln(&[&by_hand[..], &address].concat()).exits(0).says("is verified"));
+    let refused = world.kiln(&[&by_hand[..], &address, &["--deps", "deps"]].concat()).exits(4);
+    assert!(refused.says("KILN-0822") && !refused.says("is verified"), "{}", refused.stdout);
 }
 
 /// A required attestation lies beside the file and is found there.

@@ -79,6 +79,7 @@ pub struct Expected<'a> {
 pub struct Verified<T> {
     value: T,
     payload: Vec<u8>,
+    listed: Vec<claims::Dependency>,
     signer: SignedBy,
     level: Level,
     checks: Vec<Check>,
@@ -93,6 +94,12 @@ impl<T> Verified<T> {
     /// Returns the statement's bytes, as they were signed.
     pub fn payload(&self) -> &[u8] {
         &self.payload
+    }
+
+    /// Returns the list of inputs that moved out of the statement, where it did and is at hand; it has the
+    /// digest that the statement names.
+    pub fn listed(&self) -> Option<&[claims::Dependency]> {
+        if self.listed.is_empty() { None } else { Some(&self.listed) }
     }
 
     /// Returns who signed.
@@ -227,7 +234,8 @@ pub(crate) fn judge(
         None => checks.skip(Subject::Source, crate::expected_source::describe(&statement)),
     }
     // 7. Hermetic.
-    checks.add(Subject::Hermetic, check_hermetic(&statement, manifest));
+    let mut listed = Vec::new();
+    checks.add(Subject::Hermetic, check_hermetic(&statement, manifest, &mut listed));
     // 8. The log.
     checks.log(&confirmed, attestation);
     if checks.any_failed {
@@ -236,6 +244,7 @@ pub(crate) fn judge(
     Ok(Verified {
         value: statement,
         payload: attestation.envelope.unverified_payload().to_vec(),
+        listed,
         signer: confirmed.signer(),
         level,
         checks: checks.list,
@@ -285,30 +294,32 @@ fn check_digest(artifact: &Artifact<'_>, statement: &Statement) -> Result<String
     })
 }
 
-/// Step 7.
-fn check_hermetic(statement: &Statement, manifest: Option<&[u8]>) -> Result<String, Reason> {
+/// Step 7. Fills in the list of inputs that moved out of the statement, where it is at hand.
+fn check_hermetic(
+    statement: &Statement,
+    manifest: Option<&[u8]>,
+    listed: &mut Vec<claims::Dependency>,
+) -> Result<String, Reason> {
     let waives_network = statement.parameter("waivers").split(',').any(|word| word == "network");
     let is_network =
         |one: &claims::Enforced| one.guarantee == "network" && !one.mechanism.is_empty();
     if waives_network || !statement.enforced.iter().any(is_network) {
         return Err(Reason::Network);
     }
-    let listed = match (statement.manifest(), manifest) {
-        (Some(entry), Some(bytes)) => {
-            let got = Digest::of(bytes);
-            if entry.sha256() != Some(got) {
-                let expected = entry.sha256().map_or_else(String::new, |digest| digest.to_string());
-                return Err(Reason::Manifest { expected, got: got.to_string() });
-            }
-            claims::read_manifest(bytes).map_err(Reason::ManifestUnreadable)?
+    if let (Some(entry), Some(bytes)) = (statement.manifest(), manifest) {
+        let got = Digest::of(bytes);
+        if entry.sha256() != Some(got) {
+            let expected = entry.sha256().map_or_else(String::new, |digest| digest.to_string());
+            return Err(Reason::Manifest { expected, got: got.to_string() });
         }
-        _ => Vec::new(),
-    };
-    let all = if listed.is_empty() { &statement.dependencies } else { &listed };
+        *listed = claims::read_manifest(bytes).map_err(Reason::ManifestUnreadable)?;
+    }
+    let listed = listed.as_slice();
+    let all = if listed.is_empty() { statement.dependencies.as_slice() } else { listed };
     if all.is_empty() {
         return Err(Reason::NoInputs);
     }
-    if let Some(one) = statement.dependencies.iter().chain(&listed).find(|one| !one.is_pinned()) {
+    if let Some(one) = statement.dependencies.iter().chain(listed).find(|one| !one.is_pinned()) {
         return Err(Reason::NotPinned { name: escape(one.name.as_bytes()) });
     }
     let count = all.len();

@@ -5,7 +5,7 @@
 //! verifier, about the dependency's own address, cuts the walk: who made it has walked already.
 //!
 //! Bounded: [`DEPTH_MAX`] levels and [`COUNT_MAX`] dependencies. What lies beyond was not looked at, and
-//! that is a refusal, not a pass. A dependency without attestation is told as such and refuses nothing:
+//! that is a refusal, not a pass; so is a list of inputs that moved to a file of its own and is not at hand. A dependency without attestation is told as such and refuses nothing:
 //! some leaf always has none.
 //!
 //! Pure. Source: SLSA v1.2, verifying artifacts, step 3.
@@ -16,12 +16,12 @@ use model::Digest;
 use serde::Deserialize;
 
 use crate::bundle::{self, Attestation, EvidenceError};
-use crate::claims::{Dependency, Statement};
+use crate::claims::{self, Dependency, Statement};
 use crate::sigstore::Root;
 use crate::strict_json::{self, Caps};
 use crate::trust::{Level, Trust};
 use crate::verdict::Reason;
-use crate::verify::{self, Artifact, Expected};
+use crate::verify::{self, Artifact, Expected, Verified};
 use crate::vsa::{self, Wanted};
 
 /// Most levels of dependencies.
@@ -35,6 +35,8 @@ const CAPS: Caps =
 #[derive(Debug, Default)]
 pub struct Dependencies {
     found: BTreeMap<Digest, Vec<Attestation>>,
+    /// Lists of inputs that moved out of their statements, by what they hash to.
+    lists: BTreeMap<Digest, Vec<Dependency>>,
 }
 
 /// What came of one dependency.
@@ -52,6 +54,8 @@ pub enum Outcome {
         /// Why, escaped.
         why: String,
     },
+    /// It is a list of inputs, and not at hand or no list: which there are is not known.
+    NoList,
     /// It lies deeper, or there are more, than is looked at.
     Beyond,
 }
@@ -90,11 +94,15 @@ struct SubjectIn {
 }
 
 impl Dependencies {
-    /// Adds the attestations of one file.
+    /// Adds the attestations of one file, or the list of inputs that it is.
     ///
     /// # Errors
-    /// A file that is no evidence.
+    /// A file that is neither.
     pub fn add(&mut self, bytes: &[u8]) -> Result<(), EvidenceError> {
+        if let Ok(list) = claims::read_manifest(bytes) {
+            self.lists.insert(Digest::of(bytes), list);
+            return Ok(());
+        }
         for attestation in bundle::read(bytes)? {
             let payload = attestation.envelope.unverified_payload();
             let Ok(head) = strict_json::parse_as::<Head>(payload, &CAPS) else { continue };
@@ -112,7 +120,7 @@ impl Dependencies {
     /// under this root: who was named by hand was named for the file alone.
     pub fn walk(
         &self,
-        statement: &Statement,
+        verified: &Verified<Statement>,
         trust: &Trust,
         root: Option<&Root>,
         now: i64,
@@ -120,9 +128,9 @@ impl Dependencies {
         let expected = Expected { trust, key: None, identity: None, root, source: None };
         let mut tree = Tree::default();
         let mut seen: BTreeSet<Digest> =
-            statement.subjects.iter().filter_map(|one| one.digest).collect();
-        let mut waiting: VecDeque<(usize, Dependency)> =
-            statement.dependencies.iter().map(|one| (1, one.clone())).collect();
+            verified.value().subjects.iter().filter_map(|one| one.digest).collect();
+        let mut waiting: VecDeque<(usize, Dependency)> = VecDeque::new();
+        self.below(verified, 1, &mut waiting, &mut tree);
         while let Some((depth, one)) = waiting.pop_front() {
             let Some(digest) = one.sha256() else {
                 tree.unattested += 1;
@@ -139,8 +147,10 @@ impl Dependencies {
             let outcome = if beyond {
                 Outcome::Beyond
             } else {
-                let (outcome, below) = judge(&one, digest, attestations, &expected, now);
-                waiting.extend(below.into_iter().map(|next| (depth + 1, next)));
+                let (outcome, verified) = judge(&one, digest, attestations, &expected, now);
+                if let Some(verified) = verified {
+                    self.below(&verified, depth + 1, &mut waiting, &mut tree);
+                }
                 outcome
             };
             let name = model::text::escape(one.uri.as_deref().unwrap_or(&one.name).as_bytes());
@@ -151,6 +161,38 @@ impl Dependencies {
         }
         tree
     }
+
+    /// Adds what a statement names as its inputs: of a list that moved, all that it holds.
+    fn below(
+        &self,
+        verified: &Verified<Statement>,
+        depth: usize,
+        waiting: &mut VecDeque<(usize, Dependency)>,
+        tree: &mut Tree,
+    ) {
+        let statement = verified.value();
+        let Some(entry) = statement.manifest() else {
+            waiting.extend(statement.dependencies.iter().map(|one| (depth, one.clone())));
+            return;
+        };
+        // Both were found by the digest that the statement names.
+        let given = || entry.sha256().and_then(|digest| self.lists.get(&digest));
+        let listed = verified.listed().or_else(|| given().map(Vec::as_slice));
+        let sound =
+            |list: &&[Dependency]| !list.is_empty() && list.iter().all(Dependency::is_pinned);
+        if let Some(listed) = listed.filter(sound) {
+            let all = statement
+                .dependencies
+                .iter()
+                .filter(|one| !std::ptr::eq(*one, entry))
+                .chain(listed);
+            waiting.extend(all.map(|one| (depth, one.clone())));
+            return;
+        }
+        let name = model::text::escape(entry.name.as_bytes());
+        let digest = entry.sha256().unwrap_or_else(|| Digest::of(b""));
+        tree.verdicts.push(DependencyVerdict { name, digest, depth, outcome: Outcome::NoList });
+    }
 }
 
 fn judge(
@@ -159,7 +201,7 @@ fn judge(
     attestations: &[Attestation],
     expected: &Expected<'_>,
     now: i64,
-) -> (Outcome, Vec<Dependency>) {
+) -> (Outcome, Option<Verified<Statement>>) {
     let artifact = Artifact { name: &one.name, digest };
     let mut why = String::new();
     for attestation in attestations {
@@ -168,10 +210,7 @@ fn judge(
             let wanted = Wanted { resource_uri, level: Level::L1, policy: None };
             match vsa::judge(&artifact, attestation, expected, &wanted, now) {
                 Ok(summary) => {
-                    return (
-                        Outcome::Verified { level: summary.level(), by_summary: true },
-                        Vec::new(),
-                    );
+                    return (Outcome::Verified { level: summary.level(), by_summary: true }, None);
                 }
                 Err(refusal) => why = reason(&refusal),
             }
@@ -180,12 +219,12 @@ fn judge(
         match verify::judge(&artifact, attestation, None, expected, now) {
             Ok(verified) => {
                 let outcome = Outcome::Verified { level: verified.level(), by_summary: false };
-                return (outcome, verified.value().dependencies.clone());
+                return (outcome, Some(verified));
             }
             Err(refusal) => why = reason(&refusal),
         }
     }
-    (Outcome::Refused { why }, Vec::new())
+    (Outcome::Refused { why }, None)
 }
 
 fn reason(refusal: &crate::verdict::Refusal) -> String {
@@ -197,6 +236,7 @@ impl DependencyVerdict {
     pub fn why(&self) -> String {
         match &self.outcome {
             Outcome::Refused { why } => why.clone(),
+            Outcome::NoList => "this list of inputs is not at hand".to_owned(),
             Outcome::Beyond => "it lies deeper, or there are more, than is looked at".to_owned(),
             Outcome::Verified { .. } => String::new(),
         }

@@ -165,7 +165,7 @@ fn judge(
             dependencies.add(text.as_bytes()).map_err(SummariseError::Dependency)?;
             inputs.push(Digest::of(text.as_bytes()));
         }
-        let tree = dependencies.walk(verified.value(), trust, root, now);
+        let tree = dependencies.walk(verified, trust, root, now);
         if let Some(bad) = tree.first_bad() {
             level = None;
             let text = format!("{}: {}", bad.name, bad.why());

@@ -72,7 +72,7 @@ fn walked(trust: &Trust, root: Option<&Root>) -> Outcome {
     let verified = verify(&artifact, &evidence, &expected, NOW).unwrap();
     let mut given = Dependencies::default();
     given.add(BUNDLE).unwrap();
-    let tree = given.walk(verified.value(), trust, root, NOW);
+    let tree = given.walk(&verified, trust, root, NOW);
     tree.verdicts.into_iter().next().unwrap().outcome
 }
 

@@ -489,7 +489,7 @@ fn dependencies_are_verified_by_the_same_trust_and_cut_by_summaries() {
         for file in files {
             given.add(file.as_bytes()).unwrap();
         }
-        given.walk(verified.value(), &trust, None, NOW)
+        given.walk(&verified, &trust, None, NOW)
     };
     // None has any: told, and no refusal.
     let tree = walk(&[]);
@@ -523,6 +523,65 @@ fn dependencies_are_verified_by_the_same_trust_and_cut_by_summaries() {
         .collect();
     let tree = walk(&chain);
     assert_eq!(tree.first_bad().unwrap().outcome, Outcome::Beyond);
+}
+
+/// A long list of inputs lies beside the statement: whoever takes it away must not take them out of sight.
+#[test]
+fn dependencies_of_a_list_that_moved_are_verified_or_it_is_missed() {
+    let one = Forger::p256(1);
+    let trust = Trust::of(vec![builder(&one)]);
+    let text = |forger: &Forger, made: &Value| {
+        forger.bundle(PAYLOAD_TYPE, made.to_string().as_bytes()).to_string()
+    };
+    let moved = |name: &str, on: &[&str]| {
+        let mut made = built(name, on);
+        let inputs = made["predicate"]["buildDefinition"]["resolvedDependencies"].take();
+        let list = json!({"version": 1, "dependencies": inputs}).to_string();
+        let digest = Digest::of(list.as_bytes());
+        made["predicate"]["buildDefinition"]["resolvedDependencies"] = json!([{
+            "name": format!("{name}.dependencies.json"), "digest": {"sha256": digest.hex()},
+            "mediaType": "application/vnd.kiln.dependencies.v1+json",
+            "annotations": {"role": "manifest", "entries": "1001"},
+        }]);
+        (text(&one, &made), list)
+    };
+    let (bundle, list) = moved("root", &["a"]);
+    let artifact = Artifact { name: "root", digest: Digest::of(b"root") };
+    let expected = Expected { trust: &trust, key: None, identity: None, root: None, source: None };
+    let walk = |manifest: Option<&str>, files: &[&String]| {
+        let evidence = Evidence { bytes: bundle.as_bytes(), manifest: manifest.map(str::as_bytes) };
+        let verified = verify(&artifact, &evidence, &expected, NOW).unwrap();
+        let mut given = Dependencies::default();
+        files.iter().for_each(|file| given.add(file.as_bytes()).unwrap());
+        given.walk(&verified, &trust, None, NOW)
+    };
+    let bad = |tree: attestor::policy::Tree| {
+        tree.first_bad().map(|one| (one.name.clone(), one.outcome.clone()))
+    };
+    let missed = |name: &str| Some((format!("{name}.dependencies.json"), Outcome::NoList));
+    let by_nobody = text(&Forger::p256(9), &built("a", &[]));
+    // Beside the file or in the folder: what it lists is verified.
+    for (manifest, more) in [(Some(list.as_str()), None), (None, Some(&list))] {
+        let files: Vec<&String> = [&by_nobody].into_iter().chain(more).collect();
+        let (name, outcome) = bad(walk(manifest, &files)).expect("nobody is believed");
+        assert_eq!(name, "pkg:generic/a@1");
+        assert!(matches!(outcome, Outcome::Refused { .. }), "{outcome:?}");
+        let good = text(&one, &built("a", &[]));
+        let files: Vec<&String> = [&good].into_iter().chain(more).collect();
+        let tree = walk(manifest, &files);
+        assert!(tree.levels().len() == 1 && tree.first_bad().is_none(), "{tree:?}");
+    }
+    // At hand nowhere, or another's.
+    let (below, below_list) = moved("a", &["b"]);
+    assert_eq!(bad(walk(None, &[&by_nobody])), missed("root"));
+    assert_eq!(bad(walk(None, &[&by_nobody, &below_list])), missed("root"));
+    // The same of a dependency's own.
+    assert_eq!(bad(walk(Some(&list), &[&below])), missed("a"));
+    assert_eq!(bad(walk(Some(&list), &[&below, &list])), missed("a"));
+    assert_eq!(bad(walk(Some(&list), &[&below, &below_list])), None);
+    let by_nobody = text(&Forger::p256(9), &built("b", &[]));
+    let found = bad(walk(Some(&list), &[&below, &below_list, &by_nobody])).expect("two below");
+    assert_eq!(found.0, "pkg:generic/b@1");
 }
 
 #[test]

@@ -225,16 +225,18 @@ impl Judge<'_> {
             .help("take a file from a builder of that level; a bare --key gives L1 at most");
             refuse(&mut told, diagnostic);
         }
-        if let (Accepted::Provenance(verified), Some(given)) =
-            (&decision.accepted, self.dependencies)
-        {
-            let (trust, root) = (self.expected.trust, self.expected.root);
-            let tree = given.found.walk(verified.value(), trust, root, self.session.context.now());
-            told.text.push_str(&dependencies::told(self.session, &tree));
-            told.json["dependencies"] = dependencies::document(&tree);
-            if let Some(bad) = tree.first_bad() {
-                refuse(&mut told, dependencies::diagnostic(&target.name, bad));
-            }
+        let Some(given) = self.dependencies else { return told };
+        let Accepted::Provenance(verified) = &decision.accepted else {
+            // What is asked for is judged, or it is refused.
+            refuse(&mut told, dependencies::unsaid(&target.name));
+            return told;
+        };
+        let (trust, root) = (self.expected.trust, self.expected.root);
+        let tree = given.found.walk(verified, trust, root, self.session.context.now());
+        told.text.push_str(&dependencies::told(self.session, &tree));
+        told.json["dependencies"] = dependencies::document(&tree);
+        if let Some(bad) = tree.first_bad() {
+            refuse(&mut told, dependencies::diagnostic(&target.name, bad));
         }
         told
     }

@@ -11,8 +11,9 @@ use crate::diagnostic::{Code, Diagnostic};
 
 /// Most files of one folder.
 const FILES_MAX: usize = 1024;
-/// What names of attestations end with.
-const SUFFIXES: [&str; 4] = [".sigstore.json", ".sigstore", ".intoto.jsonl", ".vsa.jsonl"];
+/// What names of attestations end with, and of lists of inputs that moved out of them.
+const SUFFIXES: [&str; 5] =
+    [".sigstore.json", ".sigstore", ".intoto.jsonl", ".vsa.jsonl", ".dependencies.json"];
 
 /// The attestations of a folder.
 pub struct Given {
@@ -69,6 +70,7 @@ pub fn told(session: &Session, tree: &Tree) -> String {
                 (true, format!("{level}, by a summary"))
             }
             Outcome::Refused { why } => (false, why.clone()),
+            Outcome::NoList => (false, "this list of inputs is not at hand".to_owned()),
             Outcome::Beyond => (false, "not looked at: too deep, or too many".to_owned()),
         };
         let mark = session.style.verdict(Some(good));
@@ -95,6 +97,7 @@ pub fn document(tree: &Tree) -> Value {
                 ("verified-by-summary", Some(level.number()), None)
             }
             Outcome::Refused { why } => ("refused", None, Some(why)),
+            Outcome::NoList => ("no-list", None, None),
             Outcome::Beyond => ("beyond", None, None),
         };
         json!({"name": one.name, "digest": one.digest, "depth": one.depth, "outcome": outcome, "level": level, "why": why})
@@ -109,12 +112,33 @@ pub fn diagnostic(name: &str, bad: &DependencyVerdict) -> Diagnostic {
         Outcome::Beyond => {
             format!("{name} is refused: its dependency {} was not looked at", bad.name)
         }
+        Outcome::NoList => {
+            format!("{name} is refused: the list of inputs {} is not at hand", bad.name)
+        }
         Outcome::Refused { .. } | Outcome::Verified { .. } => {
             format!("{name} is refused: no attestation of its dependency {} verifies", bad.name)
         }
     };
+    if bad.outcome == Outcome::NoList {
+        return Diagnostic::new(Code::DependencyRefused, headline)
+            .expected(format!("the list {}", bad.digest))
+            .got("no list, so which dependencies there are is not known")
+            .help(
+                "get it from where its file was published, and lay it beside the file or into the \
+                 folder of --deps",
+            );
+    }
     Diagnostic::new(Code::DependencyRefused, headline)
         .expected("each dependency that has attestations to verify by the same trust")
         .got(bad.why())
         .help("trust its builder too, or take its attestation out of the folder if you do not want it judged")
+}
+
+/// Returns why a file is refused that a summary speaks for: one names no dependencies.
+pub fn unsaid(name: &str) -> Diagnostic {
+    let headline = format!("{name} is refused: a summary does not say what it depends on");
+    Diagnostic::new(Code::DependencyRefused, headline)
+        .expected("provenance, whose inputs are verified by --deps")
+        .got("a verification summary")
+        .help("give the file's provenance:  --bundle FILE.sigstore.json, or leave --deps away")
 }
