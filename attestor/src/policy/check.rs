@@ -518,7 +518,7 @@ pub(super) fn required(policy: &Policy, others: &Others, out: &mut Findings<'_>)
             let refused =
                 others.refused.iter().find(|(claimed, _)| *claimed == rule.predicate_type);
             let got = got.unwrap_or_else(|| match refused {
-                Some((_, reason)) => format!("one that is not believed: {}", reason.whole()),
+                Some((_, why)) => format!("one that is not believed: {why}"),
                 None => "none".to_owned(),
             });
             let help = "put the attestation beside the file, or name it:  --bundle F";

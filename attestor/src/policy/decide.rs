@@ -126,12 +126,13 @@ fn by_policy(
             Ok(Decision::of(provenance(one), level))
         });
     };
-    let others = match policy.require.is_empty() {
-        true => Others::default(),
-        false => Others::read(others, &question.artifact, &question.expected, question.now),
-    };
+    let mut all = Others::default();
+    if !policy.require.is_empty() {
+        all = Others::read(others, &question.artifact, &question.expected, question.now);
+        sound.iter().for_each(|one| all.add(&one.verified));
+    }
     let findings: Vec<(Level, Findings<'_>)> =
-        sound.iter().map(|one| alone(question, policy, one, &others)).collect();
+        sound.iter().map(|one| alone(question, policy, one, &all)).collect();
     let met: Vec<bool> = findings.iter().map(|(_, out)| out.broken.is_empty()).collect();
     let counts: Vec<usize> =
         (0..sound.len()).map(|index| reproduced(&sound, &met, index)).collect();

@@ -9,12 +9,14 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::bundle::Attestation;
+use crate::claims::Statement;
 use crate::dsse;
+use crate::predicate::provenance::PREDICATE_TYPE as PROVENANCE;
 use crate::signed_by::{self, Role, SignedBy};
 use crate::statement::{STATEMENT_BYTES_MAX, STATEMENT_TYPE};
 use crate::strict_json::{self, Caps};
 use crate::verdict::Reason;
-use crate::verify::{Artifact, Expected};
+use crate::verify::{self, Artifact, Expected, Verified};
 
 const CAPS: Caps = Caps { bytes: STATEMENT_BYTES_MAX, depth: 64, values: 1 << 20 };
 
@@ -45,11 +47,18 @@ struct SubjectIn {
 #[derive(Debug, Default)]
 pub(super) struct Others {
     pub sound: Vec<Other>,
-    pub refused: Vec<(String, Reason)>,
+    pub refused: Vec<(String, String)>,
 }
 
 impl Others {
-    /// Reads all; one that is no statement, or about other files, does not count.
+    /// Adds provenance that verifies.
+    pub fn add(&mut self, verified: &Verified<Statement>) {
+        let Ok(value) = strict_json::parse(verified.payload(), &CAPS) else { return };
+        let (predicate_type, signer) = (PROVENANCE.to_owned(), verified.signer().clone());
+        self.sound.push(Other { predicate_type, value, signer });
+    }
+
+    /// Reads all; provenance that was refused stays so, for any reason. One that is no statement, or about other files, does not count.
     pub fn read(
         attestations: &[Attestation],
         artifact: &Artifact<'_>,
@@ -58,11 +67,18 @@ impl Others {
     ) -> Others {
         let mut all = Others::default();
         for attestation in attestations {
+            if attestation.claimed_type().as_deref() == Some(PROVENANCE) {
+                let refused = verify::judge(artifact, attestation, None, expected, now).err();
+                let why = refused.as_ref().and_then(|refusal| refusal.reasons().next());
+                let why = why.map_or_else(|| "refused".to_owned(), Reason::whole);
+                all.refused.push((PROVENANCE.to_owned(), why));
+                continue;
+            }
             match signer(attestation, artifact, expected, now) {
                 Ok(signer) => all.sound.extend(Other::read(attestation, &artifact.digest, signer)),
                 Err(reason) => {
                     let claimed = attestation.claimed_type().unwrap_or_default();
-                    all.refused.push((claimed, reason));
+                    all.refused.push((claimed, reason.whole()));
                 }
             }
         }
@@ -90,7 +106,9 @@ impl Other {
         let value = strict_json::parse(envelope.unverified_payload(), &CAPS).ok()?;
         let head = Head::deserialize(&value).ok()?;
         let hex = digest.hex();
-        let about = head.subject.iter().any(|one| one.digest.get("sha256") == Some(&hex));
+        // What is read as provenance here was refused as such, whatever else its bytes can be read as.
+        let about = head.predicate_type != PROVENANCE
+            && head.subject.iter().any(|one| one.digest.get("sha256") == Some(&hex));
         let sound = head.statement_type == STATEMENT_TYPE && about;
         sound.then_some(Other { predicate_type: head.predicate_type, value, signer })
     }

@@ -454,6 +454,13 @@ fn required(node: &Node, problems: &mut Problems) -> Option<Required> {
     let fields = problems.fields(node, "a required attestation", REQUIRED)?;
     let kind = fields.require("type", problems)?;
     let predicate_type = problems.text(kind, "`type` of a required attestation")?;
+    // It stands in the provenance's place, for an address that no rule names.
+    if predicate_type == crate::vsa::PREDICATE_TYPE {
+        let (label, got) = ("`type` of a required attestation".to_owned(), predicate_type);
+        let expected = "no summary: one stands in for provenance, with --resource-uri".to_owned();
+        problems.add(kind.blame(), Wrong::Value { label, expected, got });
+        return None;
+    }
     let condition = match fields.get("where") {
         Some(node) => Some(compiled(node, &format!("require {predicate_type}"), problems)?),
         None => None,

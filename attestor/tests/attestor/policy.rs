@@ -390,7 +390,7 @@ fn an_expression_that_fails_or_is_no_truth_refuses() {
 }
 
 /// What is wrong with a text, where (0 for wherever), and a word of the message.
-const FAULTS: [(&str, usize, &str); 39] = [
+const FAULTS: [(&str, usize, &str); 40] = [
     ("", 0, "empty"),
     (
         "policy: 1\nrules: [{name: r, expr: 'dependencies.all(x, dependencies.all(y, x.name.matches(\"(a{200}){200}\") || true))'}]\n",
@@ -440,6 +440,11 @@ const FAULTS: [(&str, usize, &str); 39] = [
     ("policy: 1\nrules: [{name: a, expr: \"1 +\"}]\n", 34, "expression"),
     ("policy: 1\nrules: [{name: a, expr: \"x\"}]\n", 34, "expression"),
     ("policy: 1\nrules: [{expr: \"true\"}]\n", 18, "no `name`"),
+    (
+        "policy: 1\nrequire: [{type: \"https://slsa.dev/verification_summary/v1\"}]\n",
+        27,
+        "`type` of a required attestation is not allowed",
+    ),
     ("policy: 1\nname: !!str x\n", 0, "tag"),
     ("policy: 1\nname: &a x\n", 0, "anchor"),
     ("policy: 1\n---\npolicy: 1\n", 0, "second document"),
