@@ -315,6 +315,8 @@ fn options_of_a_step_are_named_and_shown() {
             let words = format!("attack.{name}: {value}");
             assert!(verified.says(&words), "{}", verified.stdout);
             assert!(inspected.says(&words), "{}", inspected.stdout);
+            let refused = world.kiln(&["verify", "kiln-out/out", "--level", "3"]).exits(4);
+            assert!(!refused.says("is verified"), "{}", refused.stdout);
             let root = if name == "fakeroot" { "0\n" } else { "1000\n" };
             assert_eq!(world.read("kiln-out/out"), root);
         }
