@@ -61,8 +61,8 @@ const LINES: [(&str, usize, usize); 5] = [
     ("model", 1_500, 1_650),
     ("sandbox", 5_200, 11_400),
     ("fetch", 3_200, 3_200),
-    ("attestor", 3_400, 14_000),
-    ("runner", 4_800, 26_000),
+    ("attestor", 3_400, 14_200),
+    ("runner", 4_800, 26_100),
 ];
 
 #[derive(Debug)]
