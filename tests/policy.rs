@@ -526,11 +526,11 @@ fn layout(world: &World, image: &str, bundle: &str) -> String {
         "subject": {"mediaType": manifest, "digest": subject, "size": image.len()},
     })
     .to_string();
-    let referrer = blob(&referrer);
+    let (size, referrer) = (referrer.len(), blob(&referrer));
     world.write("oci/oci-layout", "{\"imageLayoutVersion\": \"1.0.0\"}");
     let index = json!({"schemaVersion": 2, "manifests": [
-        {"mediaType": manifest, "digest": subject, "size": 1},
-        {"mediaType": manifest, "digest": referrer, "size": 1},
+        {"mediaType": manifest, "digest": subject, "size": image.len()},
+        {"mediaType": manifest, "digest": referrer, "size": size},
     ]});
     world.write("oci/index.json", &index.to_string());
     layer
@@ -612,7 +612,7 @@ fn an_image_in_a_layout_is_verified_by_the_bundle_that_refers_to_it() {
             &evil,
         );
         let mut listed: Value = serde_json::from_str(&index).expect("JSON");
-        let one = json!({"mediaType": format!("{oci}.{media_type}"), "digest": digest_of(&evil), "size": 1,
+        let one = json!({"mediaType": format!("{oci}.{media_type}"), "digest": digest_of(&evil), "size": evil.len(),
             "annotations": {"vnd.docker.reference.type": "attestation-manifest"}});
         listed["manifests"].as_array_mut().expect("a list").push(one);
         world.write("oci/index.json", &listed.to_string());
@@ -624,8 +624,7 @@ fn an_image_in_a_layout_is_verified_by_the_bundle_that_refers_to_it() {
     let at = format!("oci/blobs/sha256/{}", model::Digest::of(both.as_bytes()).hex());
     world.write(&at, &both);
     let mut listed: Value = serde_json::from_str(&index).expect("JSON");
-    let one =
-        json!({"mediaType": format!("{oci}.index.v1+json"), "digest": digest_of(&both), "size": 1});
+    let one = json!({"mediaType": format!("{oci}.index.v1+json"), "digest": digest_of(&both), "size": both.len()});
     listed["manifests"].as_array_mut().expect("a list").push(one);
     world.write("oci/index.json", &listed.to_string());
     assert!(world.kiln(&["verify", "oci"]).exits(4).says("both a manifest and an index"));

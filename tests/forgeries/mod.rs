@@ -10,6 +10,7 @@
 mod authority;
 mod forms;
 mod identities;
+mod layouts;
 mod named;
 mod page;
 mod scene;
@@ -116,7 +117,7 @@ pub const AS_IT_IS: fn(&mut Scene<'_>) = |_| {};
 /// Returns all attacks, by class.
 pub fn all() -> Vec<Forgery> {
     let mut all: Vec<Forgery> =
-        [&signed::ROWS[..], &forms::ROWS, &named::ROWS, &weighed::ROWS].concat();
+        [&signed::ROWS[..], &forms::ROWS, &layouts::ROWS, &named::ROWS, &weighed::ROWS].concat();
     all.extend(forms::every_form());
     all.extend(identities::rows());
     let place = |row: &Forgery| CLASSES.iter().position(|(class, _)| *class == row.class);

@@ -78,7 +78,7 @@ fn says(scene: &mut Scene<'_>, member: &str, value: serde_json::Value) {
 }
 
 /// An image layout whose one image the statement is about.
-fn image(scene: &mut Scene<'_>) {
+pub fn image(scene: &mut Scene<'_>) {
     let manifest = "application/vnd.oci.image.manifest.v1+json";
     let kind = "application/vnd.dev.sigstore.bundle.v0.3+json";
     let text = json!({"schemaVersion": 2, "mediaType": manifest, "layers": []}).to_string();
@@ -104,10 +104,11 @@ fn image(scene: &mut Scene<'_>) {
         "layers": [{"mediaType": kind, "digest": layer, "size": bundle.len()}],
         "subject": {"mediaType": manifest, "digest": subject, "size": text.len()},
     });
-    let referrer = blob(&referrer.to_string());
+    let referrer = referrer.to_string();
+    let (size, referrer) = (referrer.len(), blob(&referrer));
     let index = json!({"schemaVersion": 2, "manifests": [
-        {"mediaType": manifest, "digest": subject, "size": 1},
-        {"mediaType": manifest, "digest": referrer, "size": 1},
+        {"mediaType": manifest, "digest": subject, "size": text.len()},
+        {"mediaType": manifest, "digest": referrer, "size": size},
     ]});
     scene.file("oci/oci-layout", "{\"imageLayoutVersion\": \"1.0.0\"}");
     scene.file("oci/index.json", index.to_string());

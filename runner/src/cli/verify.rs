@@ -8,6 +8,7 @@
 
 mod dependencies;
 mod evidence;
+mod exact;
 mod layout;
 mod oci;
 pub mod root;

@@ -9,8 +9,8 @@
 //! A referrer is a manifest whose `subject` is the image and whose `artifactType` is that of a bundle; the
 //! bundle is its first layer. All that could be run is decided about, and refused without a bundle; what a
 //! signed manifest names has to be there and as it says. Passed over is only what no engine runs: an artifact
-//! about a subject, and BuildKit's statements. Which that is follows from the manifest's own bytes, never from
-//! an annotation.
+//! about a subject, by the manifest's own bytes, and BuildKit's statements, where the index above them says
+//! that they are for no platform. What another reader could take for something else is refused ([`exact`]).
 //!
 //! Source: OCI image layout; distribution specification, "Listing Referrers"; cosign's bundle in OCI.
 
@@ -20,6 +20,7 @@ use model::Digest;
 use serde::Deserialize;
 
 use super::super::files;
+use super::exact;
 use super::{Found, Target};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::store::hash_file;
@@ -28,6 +29,10 @@ use crate::store::hash_file;
 const BUNDLE: &str = "application/vnd.dev.sigstore.bundle";
 /// The media type of an index of manifests.
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
+/// The media type of the only manifests that may be no image: older ones are run by other members.
+const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+/// The annotation by which engines find a manifest.
+const REF_NAME: &str = "org.opencontainers.image.ref.name";
 /// Media types of a configuration that engines run.
 const RUN: [&str; 2] =
     ["application/vnd.oci.image.config.v1+json", "application/vnd.docker.container.image.v1+json"];
@@ -48,13 +53,37 @@ struct Index {
 struct Descriptor {
     media_type: String,
     digest: Digest,
+    size: u64,
     #[serde(default)]
     annotations: std::collections::BTreeMap<String, String>,
+    platform: Option<Platform>,
+}
+
+#[derive(Clone, Deserialize)]
+struct Platform {
+    architecture: String,
+    os: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Head {
+    #[expect(dead_code, reason = "read so that the file has to have it")]
+    image_layout_version: String,
+}
+
+impl Descriptor {
+    /// Says whether no engine picks it: nobody runs on an unknown platform, and it has no name.
+    fn is_for_nobody(&self) -> bool {
+        let unknown = |one: &Platform| one.os == "unknown" && one.architecture == "unknown";
+        self.platform.as_ref().is_some_and(unknown) && !self.annotations.contains_key(REF_NAME)
+    }
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Manifest {
+    media_type: Option<String>,
     artifact_type: Option<String>,
     config: Option<Descriptor>,
     #[serde(default)]
@@ -66,23 +95,37 @@ struct Manifest {
 
 impl Manifest {
     /// Says whether no engine runs it, whatever else it claims to be.
-    fn runs_nowhere(&self) -> bool {
+    fn runs_nowhere(&self, named: &Descriptor) -> bool {
         let config = self.config.as_ref().map(|config| config.media_type.as_str());
-        self.manifests.is_empty() && config.is_some_and(|kind| !RUN.contains(&kind))
+        self.is_manifest(named)
+            && self.manifests.is_empty()
+            && config.is_some_and(|kind| !RUN.contains(&kind))
     }
 
-    fn is_of_buildkit(&self) -> bool {
-        !self.layers.is_empty() && self.layers.iter().all(|layer| layer.media_type == BUILDKIT)
+    /// Says whether it is a manifest of today's form, by itself and by what names it.
+    fn is_manifest(&self, named: &Descriptor) -> bool {
+        let own = self.media_type.as_deref().unwrap_or(MANIFEST);
+        named.media_type == MANIFEST && own == MANIFEST
+    }
+
+    fn is_of_buildkit(&self, named: &Descriptor) -> bool {
+        self.is_manifest(named)
+            && named.is_for_nobody()
+            && !self.layers.is_empty()
+            && self.layers.iter().all(|layer| layer.media_type == BUILDKIT)
     }
 
     /// Returns whose bundle it holds; none where it holds none.
-    fn vouches_for(&self) -> Option<Digest> {
+    fn vouches_for(&self, named: &Descriptor) -> Option<Digest> {
         let is_bundle = self.artifact_type.as_ref().is_some_and(|kind| kind.starts_with(BUNDLE));
-        self.subject.as_ref().filter(|_| is_bundle && self.runs_nowhere()).map(|one| one.digest)
+        let subject = self.subject.as_ref().filter(|_| is_bundle && self.runs_nowhere(named));
+        subject.map(|one| one.digest)
     }
 
-    fn is_passed_over(&self) -> bool {
-        self.is_of_buildkit() || self.subject.is_some() && self.runs_nowhere()
+    /// Says whether it needs no bundle. In the topmost index engines pick without asking for a platform.
+    fn is_passed_over(&self, named: &Descriptor, is_topmost: bool) -> bool {
+        let is_about = self.subject.is_some() && self.runs_nowhere(named);
+        is_about || !is_topmost && self.is_of_buildkit(named)
     }
 }
 
@@ -96,27 +139,29 @@ pub fn is_layout(path: &Path) -> bool {
 /// # Errors
 /// A layout that can not be read or holds no image, and a blob that is not what its name says.
 pub fn targets(folder: &Path, name: &str) -> Result<Vec<Target>, Diagnostic> {
+    let _: Head = json(&read(&folder.join("oci-layout"), name)?, name)?;
     let index: Index = json(&read(&folder.join("index.json"), name)?, name)?;
-    let mut waiting = index.manifests;
+    let mut waiting: Vec<(bool, Descriptor)> =
+        index.manifests.into_iter().map(|one| (true, one)).collect();
     let (mut images, mut referrers) = (Vec::new(), Vec::new());
     let mut seen = 0;
-    while let Some(one) = waiting.pop() {
+    while let Some((is_topmost, one)) = waiting.pop() {
         seen += 1;
         if seen > MANIFESTS_MAX {
             return Err(wrong(name, &format!("it holds more than {MANIFESTS_MAX} manifests")));
         }
-        let tag = one.annotations.get("org.opencontainers.image.ref.name");
+        let tag = one.annotations.get(REF_NAME);
         if one.media_type == INDEX && tag.is_some_and(|tag| tag.starts_with("sha256-")) {
             let (_, bytes) = blob(folder, &one, name)?;
             let inner = manifest(&bytes, name)?;
-            waiting.extend(inner.manifests);
+            waiting.extend(inner.manifests.into_iter().map(|one| (false, one)));
             continue;
         }
         let (digest, bytes) = blob(folder, &one, name)?;
         let manifest = manifest(&bytes, name)?;
-        match manifest.vouches_for() {
+        match manifest.vouches_for(&one) {
             Some(subject) => referrers.push((subject, manifest.layers)),
-            None if manifest.is_passed_over() => {}
+            None if manifest.is_passed_over(&one, is_topmost) => {}
             None => images.push(digest),
         }
     }
@@ -164,9 +209,9 @@ fn target(
 
 /// Holds all that an image names against its bytes, manifests of manifests included.
 fn is_whole(folder: &Path, name: &str, image: Digest) -> Result<(), Diagnostic> {
-    let (mut waiting, mut seen) = (vec![image], std::collections::BTreeSet::new());
-    while let Some(digest) = waiting.pop() {
-        if !seen.insert(digest) {
+    let (mut waiting, mut seen) = (vec![(image, None)], std::collections::BTreeSet::new());
+    while let Some((digest, size)) = waiting.pop() {
+        if !seen.insert((digest, size)) {
             continue;
         }
         if seen.len() > MANIFESTS_MAX {
@@ -174,14 +219,18 @@ fn is_whole(folder: &Path, name: &str, image: Digest) -> Result<(), Diagnostic> 
         }
         let bytes = read(&place(folder, digest), name)?;
         same(name, digest, Digest::of(&bytes))?;
+        if let Some(size) = size {
+            as_large(name, digest, size, bytes.len() as u64)?;
+        }
         let manifest = manifest(&bytes, name)?;
-        waiting.extend(manifest.manifests.iter().map(|one| one.digest));
+        waiting.extend(manifest.manifests.iter().map(|one| (one.digest, Some(one.size))));
         for part in manifest.config.iter().chain(&manifest.layers) {
             let at = place(folder, part.digest);
             let found = files::open(&at).map_err(|error| unreadable(name, &at, &error)).and_then(
                 |file| hash_file(&file, &mut |_| ()).map_err(|error| unreadable(name, &at, &error)),
             )?;
             same(name, part.digest, found.digest)?;
+            as_large(name, part.digest, part.size, found.size)?;
         }
     }
     Ok(())
@@ -215,11 +264,23 @@ fn same(name: &str, wanted: Digest, got: Digest) -> Result<(), Diagnostic> {
         .got(got.to_string()))
 }
 
+/// Compares what a descriptor says of a blob's size with the blob.
+fn as_large(name: &str, digest: Digest, wanted: u64, got: u64) -> Result<(), Diagnostic> {
+    if got == wanted {
+        return Ok(());
+    }
+    let headline = format!("a blob of {name} is not as large as the layout says: {digest}");
+    Err(Diagnostic::new(Code::EvidenceMalformed, headline)
+        .expected(format!("{wanted} bytes"))
+        .got(format!("{got} bytes")))
+}
+
 /// Reads a blob and checks that it is the one that was meant.
 fn blob(folder: &Path, one: &Descriptor, name: &str) -> Result<(Digest, Vec<u8>), Diagnostic> {
     let wanted = one.digest;
     let bytes = read(&place(folder, wanted), name)?;
     same(name, wanted, Digest::of(&bytes))?;
+    as_large(name, wanted, one.size, bytes.len() as u64)?;
     Ok((wanted, bytes))
 }
 
@@ -235,7 +296,7 @@ fn read(path: &Path, name: &str) -> Result<Vec<u8>, Diagnostic> {
 }
 
 fn json<T: serde::de::DeserializeOwned>(bytes: &[u8], name: &str) -> Result<T, Diagnostic> {
-    serde_json::from_slice(bytes).map_err(|error| {
+    exact::check(bytes).and_then(|()| serde_json::from_slice(bytes)).map_err(|error| {
         wrong(name, "a manifest of it is not as the format says").caused_by(&error)
     })
 }

@@ -1,0 +1,126 @@
+//! Image layouts: what an engine reads in them, and we might not.
+
+use serde_json::{Value, json};
+
+use super::Must::{Refuse, Same};
+use super::scene::Scene;
+use super::weighed::image;
+use super::{Forgery, after};
+
+const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+const INDEX: &str = "application/vnd.oci.image.index.v1+json";
+const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
+
+/// Adds a blob; returns its descriptor.
+fn blob(scene: &mut Scene<'_>, kind: &str, text: &str) -> Value {
+    let digest = model::Digest::of(text.as_bytes());
+    scene.file(&format!("oci/blobs/sha256/{}", digest.hex()), text);
+    json!({"mediaType": kind, "digest": digest.to_string(), "size": text.len()})
+}
+
+/// Adds an image of nobody's, whose layers are called as given.
+fn evil(scene: &mut Scene<'_>, layers: &str) -> Value {
+    let config = blob(scene, CONFIG, "{\"os\": \"linux\", \"rootfs\": {}}");
+    let layer = blob(scene, layers, "a layer");
+    let text =
+        json!({"schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": [layer]});
+    blob(scene, MANIFEST, &text.to_string())
+}
+
+fn layer_of_tar(scene: &mut Scene<'_>) -> Value {
+    evil(scene, "application/vnd.oci.image.layer.v1.tar")
+}
+
+/// Changes the text of the index.
+fn index(scene: &mut Scene<'_>, change: impl FnOnce(&mut Value) -> String) {
+    let text = String::from_utf8(scene.files["oci/index.json"].clone()).expect("JSON is text");
+    let text = change(&mut serde_json::from_str(&text).expect("it was written as JSON"));
+    scene.file("oci/index.json", text);
+}
+
+fn add(scene: &mut Scene<'_>, one: Value) {
+    index(scene, |index| {
+        index["manifests"].as_array_mut().expect("a list").push(one);
+        index.to_string()
+    });
+}
+
+/// Gives a member of the index, or of its first manifest, a second time, in another case.
+fn twice(scene: &mut Scene<'_>, name: &str) {
+    let evil = layer_of_tar(scene);
+    index(scene, |index| match name {
+        "Digest" | "digest" => {
+            let text = index.to_string();
+            let first = index["manifests"][0]["digest"].to_string();
+            let member = format!("\"digest\":{first}");
+            text.replacen(&member, &format!("{member},\"{name}\":{}", evil["digest"]), 1)
+        }
+        name => {
+            index[name] = json!([evil]);
+            index.to_string()
+        }
+    });
+}
+
+/// Adds an artifact about the image that is one itself to who reads names in any case.
+fn artifact(scene: &mut Scene<'_>, member: &str, value: Value) {
+    let empty = blob(scene, "application/vnd.x", "{}");
+    let subject = index_first(scene);
+    let mut text = json!({"schemaVersion": 2, "mediaType": MANIFEST, "config": empty, "layers": [], "subject": subject});
+    if !member.is_empty() {
+        text[member] = value;
+    }
+    let one = blob(scene, MANIFEST, &text.to_string());
+    add(scene, one);
+}
+
+fn index_first(scene: &Scene<'_>) -> Value {
+    let index: Value =
+        serde_json::from_slice(&scene.files["oci/index.json"]).expect("it was written as JSON");
+    index["manifests"][0].clone()
+}
+
+/// Adds a manifest whose layers are all statements: in the topmost index, or in one about the image.
+fn statements(scene: &mut Scene<'_>, is_topmost: bool, more: &Value) {
+    let mut one = evil(scene, "application/vnd.in-toto+json");
+    for (name, value) in more.as_object().expect("an object") {
+        one[name] = value.clone();
+    }
+    if is_topmost {
+        return add(scene, one);
+    }
+    let digest = index_first(scene)["digest"].as_str().expect("a digest").replace(':', "-");
+    let inner = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": [one]}).to_string();
+    let mut inner = blob(scene, INDEX, &inner);
+    inner["annotations"] = json!({"org.opencontainers.image.ref.name": digest});
+    add(scene, inner);
+}
+
+fn unknown() -> Value {
+    json!({"platform": {"os": "unknown", "architecture": "unknown"}})
+}
+
+#[rustfmt::skip]
+pub const ROWS: [Forgery; 17] = [
+    after("A2", "an image in a layout's `Manifests`, beside `manifests`", image, |s| twice(s, "Manifests"), Refuse("KILN-0806")),
+    after("A2", "an image in a layout's `manifeſts`, beside `manifests`", image, |s| twice(s, "manife\u{17f}ts"), Refuse("KILN-0806")),
+    after("A2", "an image by a layout's `Digest`, beside `digest`", image, |s| twice(s, "Digest"), Refuse("KILN-0806")),
+    after("A2", "an image by a layout's second `digest`", image, |s| twice(s, "digest"), Refuse("KILN-0806")),
+    after("A2", "an artifact about an image that is one by `Config`", image, |s| artifact(s, "Config", json!({"mediaType": CONFIG})), Refuse("KILN-0806")),
+    after("A2", "an artifact about an image that is one by its older media type", image, |s| artifact(s, "mediaType", json!("application/vnd.docker.distribution.manifest.v1+json")), Refuse("KILN-0801")),
+    after("A2", "an artifact about an image, such as an SBOM", image, |s| artifact(s, "", Value::Null), Same),
+    after("A13", "an unsigned image beside the signed one", image, |s| { let one = layer_of_tar(s); add(s, one); }, Refuse("KILN-0801")),
+    after("A13", "an unsigned image whose layers are called statements", image, |s| statements(s, true, &json!({})), Refuse("KILN-0801")),
+    after("A13", "the same, for no platform, in the topmost index", image, |s| statements(s, true, &unknown()), Refuse("KILN-0801")),
+    after("A13", "the same, below the topmost index, for a platform", image, |s| statements(s, false, &json!({"platform": {"os": "linux", "architecture": "unknown"}})), Refuse("KILN-0801")),
+    after("A13", "the same, below the topmost index, for any platform", image, |s| statements(s, false, &json!({})), Refuse("KILN-0801")),
+    after("A13", "the same, for no platform but with a name", image, |s| {
+        let mut more = unknown();
+        more["annotations"] = json!({"org.opencontainers.image.ref.name": "latest"});
+        statements(s, false, &more);
+    }, Refuse("KILN-0801")),
+    after("A13", "BuildKit's statements, for no platform and without a name", image, |s| statements(s, false, &unknown()), Same),
+    after("A2", "an image layout that says the wrong size", image, |s| index(s, |index| { index["manifests"][0]["size"] = json!(1); index.to_string() }), Refuse("KILN-0806")),
+    after("A2", "an image layout whose `oci-layout` has `ImageLayoutVersion`", image, |s| s.file("oci/oci-layout", "{\"ImageLayoutVersion\": \"1.0.0\", \"imageLayoutVersion\": \"1.0.0\"}"), Refuse("KILN-0806")),
+    after("A2", "an image layout whose index goes on after its end", image, |s| index(s, |index| format!("{index} {index}")), Refuse("KILN-0806")),
+];
