@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::node::Span;
 use super::other::Others;
-use super::purl::{self, Purl};
+use super::purl::{self, Purl, Read};
 use super::rules::{
     Accept, BuilderRule, DependencyRule, Policy, Rule, Which, may_sign, shown, signed_by,
 };
@@ -396,27 +396,34 @@ fn allow_only(allow: &Rule<Vec<DependencyRule>>, listed: &[Dependency], out: &mu
     out.broken("dependencies.allow", allow.span, expected, few(&others), help);
 }
 
-/// Says whether a rule means a dependency. Where the version is not known, `if_unsure` decides: what is
+/// Says whether a rule means a dependency. Where package or version is not known, `if_unsure` decides: what is
 /// denied is denied in doubt, and what is allowed is not.
 fn means(rule: &DependencyRule, one: &Dependency, if_unsure: bool) -> bool {
     let in_role = |role: &String| one.annotation("role") == Some(role);
     if !rule.role.as_ref().is_none_or(in_role) {
         return false;
     }
-    let package = one.uri.as_deref().and_then(Purl::parse);
+    let package = one.uri.as_deref().map_or(Read::Other, Purl::read);
     match &rule.what {
         Which::Digest(digest) => one.sha256() == Some(*digest),
         Which::Name(pattern) => {
-            package.is_none() && purl::matches(pattern.as_bytes(), one.name.as_bytes())
+            let is_no_package = match package {
+                Read::Package(_) => false,
+                Read::InDoubt => if_unsure,
+                Read::Other => true,
+            };
+            is_no_package && purl::matches(pattern.as_bytes(), one.name.as_bytes())
         }
         Which::Package(pattern, range) => {
-            let Some(package) = package.filter(|package| pattern.holds(package)) else {
-                return false;
+            let package = match package {
+                Read::Package(package) if pattern.holds(&package) => package,
+                Read::Package(_) | Read::Other => return false,
+                Read::InDoubt => return if_unsure,
             };
             match (range, &package.version) {
                 (None, _) => true,
                 (Some(_), None) => if_unsure,
-                (Some(range), Some(version)) => range.holds(version),
+                (Some(range), Some(version)) => range.holds(version).unwrap_or(if_unsure),
             }
         }
     }

@@ -1,7 +1,9 @@
 //! Package URLs of statements, and patterns over them.
 //!
-//! A pattern is a package URL without version, in which `*` stands for any letters but `/`. Type and
-//! namespace are compared in lower case, as the specification wants; qualifiers do not take part.
+//! A pattern is a package URL without version, in which `*` stands for any letters but `/`. Both are compared in
+//! the specification's normal form: type and namespace in lower case, the name as its type wants, without empty
+//! parts; qualifiers do not take part. What begins like a package URL and is none is told apart from all other
+//! text, so that a rule that denies packages can deny it in doubt.
 //!
 //! Source: package-url specification, "rules for each component".
 
@@ -23,22 +25,61 @@ pub(super) struct Pattern {
     path: String,
 }
 
+/// What a text is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Read {
+    /// A package URL.
+    Package(Purl),
+    /// It begins like one, and readers may disagree about which package it means.
+    InDoubt,
+    /// Something else.
+    Other,
+}
+
 impl Purl {
-    /// Reads a package URL; none for any other text.
+    /// Reads a text.
+    pub fn read(text: &str) -> Read {
+        match Purl::parse(text) {
+            Some(purl) => Read::Package(purl),
+            None if begins(text) => Read::InDoubt,
+            None => Read::Other,
+        }
+    }
+
+    /// Reads a package URL; none for any other text, and for one that is not strictly one.
     pub fn parse(text: &str) -> Option<Purl> {
-        let rest = text.strip_prefix("pkg:")?.trim_start_matches('/');
+        // What is no graphic ASCII has to be encoded.
+        let rest =
+            after_scheme(text).filter(|_| text.bytes().all(|byte| byte.is_ascii_graphic()))?;
         let rest = rest.split('#').next().unwrap_or_default();
         let rest = rest.split('?').next().unwrap_or_default();
         let (path, version) = match rest.rsplit_once('@') {
             Some((path, version)) => (path, Some(decode(version)?)),
             None => (rest, None),
         };
+        // An at-sign that is not encoded is a second version to some, and a part of the name to others.
+        if path.contains('@') {
+            return None;
+        }
         let parts: Option<Vec<String>> =
-            path.trim_end_matches('/').split('/').map(decode).collect();
-        let parts =
-            parts.filter(|parts| parts.len() >= 2 && !parts.iter().any(String::is_empty))?;
-        Some(Purl { path: folded(&parts), version })
+            path.split('/').filter(|part| !part.is_empty()).map(decode).collect();
+        let parts = parts.filter(|parts| parts.len() >= 2)?;
+        let is_type = |byte: u8| byte.is_ascii_alphanumeric() || b".+-*".contains(&byte);
+        if !path.trim_start_matches('/').split('/').next()?.bytes().all(is_type) {
+            return None;
+        }
+        Some(Purl { path: folded(&parts), version: version.filter(|version| !version.is_empty()) })
     }
+}
+
+fn after_scheme(text: &str) -> Option<&str> {
+    let scheme = text.get(..4).filter(|scheme| scheme.eq_ignore_ascii_case("pkg:"))?;
+    text.get(scheme.len()..)
+}
+
+/// Says whether a text begins like a package URL, whatever stands before it that is not seen.
+fn begins(text: &str) -> bool {
+    after_scheme(text.trim_start_matches(|one: char| !one.is_ascii_graphic())).is_some()
 }
 
 impl Pattern {
@@ -68,12 +109,47 @@ fn order_of(path: &str) -> Order {
     if path.starts_with("deb/") { Order::Deb } else { Order::Plain }
 }
 
+/// Types whose names are the same in any case.
+const LOWER: [&str; 15] = [
+    "alpm",
+    "apk",
+    "bitbucket",
+    "bitnami",
+    "composer",
+    "deb",
+    "github",
+    "golang",
+    "hex",
+    "luarocks",
+    "npm",
+    "oci",
+    "otp",
+    "pub",
+    "pypi",
+];
+
 fn folded(parts: &[String]) -> String {
     let last = parts.len() - 1;
-    let fold = |(at, part): (usize, &String)| {
-        if at == last { part.clone() } else { part.to_ascii_lowercase() }
+    let kind = parts[0].to_ascii_lowercase();
+    let fold = |(at, part): (usize, &String)| match at == last {
+        true if kind == "pypi" => of_pypi(part),
+        true if !LOWER.contains(&kind.as_str()) => part.clone(),
+        _ => part.to_ascii_lowercase(),
     };
     parts.iter().enumerate().map(fold).collect::<Vec<_>>().join("/")
+}
+
+/// There a run of dots, dashes and underscores is one dash.
+fn of_pypi(name: &str) -> String {
+    let mut out = String::with_capacity(name.len());
+    for letter in name.chars() {
+        match letter {
+            '-' | '_' | '.' if out.ends_with('-') => {}
+            '-' | '_' | '.' => out.push('-'),
+            letter => out.push(letter.to_ascii_lowercase()),
+        }
+    }
+    out
 }
 
 fn decode(text: &str) -> Option<String> {
@@ -85,12 +161,14 @@ fn decode(text: &str) -> Option<String> {
             bytes.push(*first);
             continue;
         }
-        let hex = std::str::from_utf8(rest.get(..2)?).ok()?;
+        let hex = rest.get(..2).filter(|hex| hex.iter().all(u8::is_ascii_hexdigit))?;
+        let hex = std::str::from_utf8(hex).ok()?;
         bytes.push(u8::from_str_radix(hex, 16).ok()?);
         rest = &rest[2..];
     }
     // A slash or an at-sign that was encoded must not become a separator.
-    String::from_utf8(bytes).ok().filter(|text| !text.contains(['/', '\0']))
+    let unseen = |one: char| one == '/' || one.is_control() || one.is_whitespace();
+    String::from_utf8(bytes).ok().filter(|text| !text.contains(unseen))
 }
 
 /// Matches with `*` for any letters but `/`: one mark to go back to, so the time is bounded by the
@@ -135,6 +213,8 @@ mod tests {
             ("pkg:cargo/serde", "pkg:cargo/serde_json@1", false),
             ("pkg:DEB/debian/x", "pkg:deb/Debian/x@1", true),
             ("pkg:npm/*/*", "pkg:npm/%40scope/name@1.0.0", true),
+            ("pkg:deb/debian/x", "PKG://deb//Debian///X/@1", true),
+            ("pkg:pypi/a-b", "pkg:pypi/A_.B@1", true),
             ("pkg:cargo/*x*y", "pkg:cargo/axbxy", true),
         ] {
             let pattern = Pattern::parse(pattern).unwrap();
@@ -144,12 +224,31 @@ mod tests {
             "deb/debian/x",
             "pkg:deb",
             "pkg:deb/",
-            "pkg:deb//x",
+            "pkg:deb//",
+            "pkg:%64eb/x",
+            "pkg:deb/a b",
             "pkg:deb/x@1",
             "pkg:deb/x?a=b",
             "pkg:deb/%zz",
         ] {
             assert!(Pattern::parse(bad).is_none(), "{bad}");
+        }
+        for doubtful in [
+            " pkg:deb/x@1",
+            "\u{feff}pkg:deb/x",
+            "\u{1}PKG:deb/x",
+            "pkg:deb/x@1@2",
+            "pkg:deb/x@%zz",
+            "pkg:deb/x@%+1",
+            "pkg:deb/x%20@1",
+            "pkg:deb/x@1/y",
+            "pkg:x",
+            "pkg:",
+        ] {
+            assert_eq!(Purl::read(doubtful), Read::InDoubt, "{doubtful}");
+        }
+        for other in ["", "pkg", "https://a.example/pkg:deb/x", "é"] {
+            assert_eq!(Purl::read(other), Read::Other, "{other}");
         }
         assert!(Purl::parse("pkg:deb/debian/a%2Fb@1").is_none(), "an encoded slash");
         assert_eq!(Purl::parse("pkg:deb/debian/g++@1%3A2-3").unwrap().version.unwrap(), "1:2-3");

@@ -49,10 +49,10 @@ impl Range {
         Some(Range { order, all, written: text.to_owned() })
     }
 
-    /// Says whether a version lies in it. One that is too long to be one does not.
-    pub fn holds(&self, version: &str) -> bool {
-        version.len() <= VERSION_BYTES_MAX
-            && self.all.iter().all(|(operator, bound)| {
+    /// Says whether a version lies in it; nothing for what is no version that could be compared.
+    pub fn holds(&self, version: &str) -> Option<bool> {
+        let all = |version: &str| {
+            self.all.iter().all(|(operator, bound)| {
                 let order = compare(version, bound, self.order);
                 match operator {
                     Operator::Less => order.is_lt(),
@@ -63,6 +63,8 @@ impl Range {
                     Operator::Unequal => order.is_ne(),
                 }
             })
+        };
+        is_comparable(version, self.order).then(|| all(version))
     }
 
     /// Says whether no version at all can lie in it, as far as its bounds show.
@@ -103,6 +105,26 @@ fn comparison(text: &str) -> Option<(Operator, String)> {
     let good =
         !version.is_empty() && version.len() <= VERSION_BYTES_MAX && version.bytes().all(plain);
     good.then(|| (operator, version.to_owned()))
+}
+
+/// Says whether a text has the form of a version: it begins with a number, has no foreign letter, and an epoch
+/// of a size that there is.
+fn is_comparable(version: &str, order: Order) -> bool {
+    let bare = match order {
+        Order::Deb => match version.split_once(':') {
+            Some((epoch, _)) if epoch.parse::<u32>().is_err() => return false,
+            Some((_, rest)) => rest,
+            None => version,
+        },
+        Order::Plain => version.strip_prefix('v').unwrap_or(version),
+    };
+    let plain = |byte: u8| {
+        byte.is_ascii_alphanumeric()
+            || b".+-~_".contains(&byte) && (byte != b'_' || order == Order::Plain)
+    };
+    version.len() <= VERSION_BYTES_MAX
+        && bare.starts_with(|first: char| first.is_ascii_digit())
+        && bare.bytes().all(plain)
 }
 
 fn compare(left: &str, right: &str, order: Order) -> Ordering {
@@ -228,9 +250,19 @@ mod tests {
         for (version, holds) in
             [("5.6.0", true), ("5.6.1", true), ("5.6.2", false), ("5.5.9", false)]
         {
-            assert_eq!(range.holds(version), holds, "{version}");
+            assert_eq!(range.holds(version), Some(holds), "{version}");
         }
-        assert!(!range.holds(&"9".repeat(VERSION_BYTES_MAX + 1)));
+        let long = "9".repeat(VERSION_BYTES_MAX + 1);
+        for version in
+            [&long, "", "latest", "V5.6.0", "vv5", "5.6.0 ", "5,6", "1:5.6", "5.6.0@1", "é"]
+        {
+            assert_eq!(range.holds(version), None, "{version}");
+        }
+        let range = Range::parse(">=5.6.0, <5.6.2", Order::Deb).unwrap();
+        for version in ["v5.6.0", "99999999999:5.6.0", ":5.6.0", "0:", "5_6", "0:0:5"] {
+            assert_eq!(range.holds(version), None, "{version}");
+        }
+        assert_eq!(range.holds("0:5.6.1+really5.4.5-1"), Some(true));
         for bad in ["", "1.0", "~>1", ">=", ">=1,", ">= 1 2", "^1", ">=$(x)"] {
             assert!(Range::parse(bad, Order::Plain).is_none(), "{bad}");
         }

@@ -270,6 +270,54 @@ fn every_rule_refuses_what_it_forbids_and_nothing_else() {
     }
 }
 
+/// What some reader takes for a denied package, or for one whose version nobody can compare, is denied in
+/// doubt; honest packages pass, and a name is no way around for what is allowed.
+#[test]
+fn what_may_be_a_denied_package_is_denied_in_doubt() {
+    let forger = Forger::p256(1);
+    let came = |policy: &str, uri: &str| {
+        let mut changed = statement();
+        dependency(&mut changed, uri, "environment");
+        let policy = format!("policy: 1\ndependencies: {policy}\n");
+        rules(ask(&policy, &[bundle(&forger, &changed)]))
+    };
+    let deny = "{deny: [{purl: \"pkg:deb/debian/xz-utils\", version: \">=5.6.0, <5.6.2\"}]}";
+    for uri in [
+        "pkg:deb/debian/xz-utils@",
+        "pkg:deb/debian/xz-utils@5.6.0%zz",
+        "pkg:deb/debian/xz-utils@5.6.0@1",
+        "pkg:deb/debian/xz-utils@v5.6.0",
+        "pkg:deb/debian/xz-utils@latest",
+        "pkg:deb/debian/xz-utils@4294967296:5.6.0",
+        "pkg:deb//debian/xz-utils@5.6.0",
+        "pkg://deb/debian//xz-utils/@5.6.0",
+        "PKG:deb/debian/xz-utils@5.6.0",
+        " pkg:deb/debian/xz-utils@5.6.0",
+        "\u{feff}pkg:deb/debian/xz-utils@5.6.0",
+        "pkg:DEB/Debian/XZ-utils@5.6.0",
+        "pkg:%64eb/debian/xz-utils@5.6.0",
+        "pkg:deb/debian%2Fxz-utils@5.6.0",
+        "pkg:deb/debian/xz-utils%20@5.6.0",
+        "pkg:deb/debian/xz-utils@5.6.0/1",
+        "pkg:deb/debian/xz%2Dutils@5.6.0?arch=amd64#x",
+    ] {
+        assert_eq!(came(deny, uri), ["dependencies.deny"], "{uri}");
+    }
+    for uri in [
+        "pkg:deb/debian/gcc@4:12.2.0-3?arch=amd64",
+        "pkg:deb/debian/libstdc%2B%2B6@12.2.0-14%2Bdeb12u1?arch=amd64",
+        "pkg:deb/debian/netbase@6.4~rc1?arch=all",
+        "pkg:deb/debian/xz-utils@5.4.1-0.2?arch=amd64",
+        "pkg:npm/%40scope/name@1.0.0",
+        "https://a.example/pkg:deb/debian/xz-utils@5.6.0",
+    ] {
+        assert!(came(deny, uri).is_empty(), "{uri}");
+    }
+    let allow = "{allow: [{name: \"*\"}, {purl: \"pkg:deb/debian/*\"}]}";
+    assert_eq!(came(allow, "pkg:deb/debian/x@%zz"), ["dependencies.allow"]);
+    assert!(came(allow, "pkg:deb/debian/x@1").is_empty());
+}
+
 /// A19: one attestation from the right source and another by the right builder are not one of both.
 #[test]
 fn halves_of_two_attestations_make_no_whole() {
