@@ -7,11 +7,17 @@ use crate::support::{Who, World, build_file_with, skipped};
 
 /// Has kiln build, and returns the most memory that it or any program it started held, in KiB.
 fn memory_of_build(world: &World) -> u64 {
+    memory_of(world, &["build", "--no-cache"], 0)
+}
+
+/// The same for any command, which has to end with a code.
+fn memory_of(world: &World, arguments: &[&str], code: i32) -> u64 {
     let measure = "import resource, subprocess, sys; ended = subprocess.run(sys.argv[1:]).returncode; \
                    print('peak', resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss); sys.exit(ended)";
     let kiln = world.path("bin/kiln");
     let kiln = kiln.to_str().expect("UTF-8");
-    let ran = world.run(&["python3", "-c", measure, kiln, "build", "--no-cache"], &[]).exits(0);
+    let command = [&["python3", "-c", measure, kiln][..], arguments].concat();
+    let ran = world.run(&command, &[]).exits(code);
     let peak = ran.stdout.lines().find_map(|line| line.strip_prefix("peak "));
     peak.and_then(|number| number.parse().ok()).expect("a number")
 }
@@ -37,6 +43,53 @@ fn a_log_of_any_length_costs_no_memory() {
         let (short, long) = (peak(1), peak(300));
         assert!(long < short + 48 * 1024, "{who:?}: {short} KiB, then {long} KiB");
     }
+}
+
+/// What nobody signed is held once and bounded, whatever it says of itself.
+#[test]
+fn evidence_that_nobody_signed_costs_no_memory() {
+    let world = World::warm(Who::all()[0]);
+    world.write("src/input", "x\n");
+    world.write(
+        "kiln.yaml",
+        &build_file_with("cp input out", "{out: out}", "[{file: attack.out}]", ""),
+    );
+    world.kiln(&["lock"]).exits(0);
+    world.commit();
+    world.key();
+    world.kiln(&["build", "--sign"]).exits(0);
+    let write = "import base64, json, os, sys; os.makedirs('deps', exist_ok=True); \
+        subjects = [{'name': 'x', 'digest': {'sha256': '%064x' % n}} for n in range(int(sys.argv[1]))]; \
+        text = json.dumps({'subject': subjects, 'predicate': 'x' * (1 << 20)}).encode(); \
+        line = {'payloadType': 'application/vnd.in-toto+json', 'signatures': [{'sig': 'AAAA'}], \
+        'payload': base64.b64encode(text).decode()}; \
+        open('deps/x.intoto.jsonl', 'w').write(json.dumps(line) + chr(10))";
+    let verify = ["verify", "kiln-out/out", "--deps", "deps"];
+    let peak = |subjects: &str, code: i32| {
+        world.run(&["python3", "-c", write, subjects], &[]).exits(0);
+        memory_of(&world, &verify, code)
+    };
+    let (one, many, more) = (peak("1", 0), peak("1000", 0), peak("4000", 4));
+    assert!(many < one + 64 * 1024, "{one} KiB, then {many} KiB");
+    assert!(more < one + 64 * 1024, "{one} KiB, then {more} KiB");
+    assert!(world.kiln(&verify).exits(4).says("4000 subjects"));
+    // Files of no content that are large, each within the limit of one.
+    let sparse = |name: &str| {
+        world.run(&["truncate", "-s", "64M", name], &[]).exits(0);
+    };
+    for number in 0..3 {
+        sparse(&format!("deps/{number}.sigstore.json"));
+    }
+    memory_of(&world, &verify, 4);
+    world.write("policy.yaml", "policy: 1\nrequire: [{type: \"https://a.example/x\"}]\n");
+    let verify = ["verify", "kiln-out/out", "--policy", "policy.yaml"];
+    sparse("kiln-out/out.dependencies.json");
+    for number in 0..15 {
+        sparse(&format!("kiln-out/out.{number}.sigstore.json"));
+    }
+    let peak = memory_of(&world, &verify, 4);
+    assert!(peak < one + 320 * 1024, "{one} KiB, then {peak} KiB");
+    assert!(world.kiln(&verify).exits(4).says("too large"));
 }
 
 #[test]

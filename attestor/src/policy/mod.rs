@@ -40,5 +40,5 @@ pub use learn::learn;
 pub use named::{NAMES, named};
 pub use node::Span;
 pub use problem::{Problem, Wrong};
-pub use recurse::{Dependencies, DependencyVerdict, Outcome, Tree};
+pub use recurse::{Dependencies, DependenciesError, DependencyVerdict, Outcome, Tree};
 pub use rules::Policy;

@@ -16,7 +16,7 @@ use model::Digest;
 use serde::Deserialize;
 
 use crate::bundle::{self, Attestation, EvidenceError};
-use crate::claims::{self, Dependency, Statement};
+use crate::claims::{self, Dependency, SUBJECTS_MAX, Statement};
 use crate::sigstore::Root;
 use crate::strict_json::{self, Caps};
 use crate::trust::{Level, Trust};
@@ -28,15 +28,44 @@ use crate::vsa::{self, Wanted};
 pub const DEPTH_MAX: usize = 8;
 /// Most dependencies with attestations.
 pub const COUNT_MAX: usize = 512;
+/// Most bytes of all attestations of dependencies together.
+pub const BYTES_MAX: usize = 64 << 20;
+/// Most subjects of all of them together.
+const SUBJECTS_ALL_MAX: usize = 256 << 10;
 const CAPS: Caps =
     Caps { bytes: crate::statement::STATEMENT_BYTES_MAX, depth: 64, values: 1 << 20 };
 
-/// Attestations of dependencies, found by what they are about.
+/// Attestations of dependencies, found by what they are about. Nobody signed that: it is held once, whatever
+/// number of subjects it says it has, and bounded as a whole.
 #[derive(Debug, Default)]
 pub struct Dependencies {
-    found: BTreeMap<Digest, Vec<Attestation>>,
+    attestations: Vec<Attestation>,
+    /// Places in it.
+    found: BTreeMap<Digest, Vec<usize>>,
     /// Lists of inputs that moved out of their statements, by what they hash to.
     lists: BTreeMap<Digest, Vec<Dependency>>,
+    bytes: usize,
+    subjects: usize,
+}
+
+/// Why attestations of dependencies are not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum DependenciesError {
+    /// A file that is no evidence.
+    #[error("it is no evidence")]
+    Evidence(#[source] EvidenceError),
+    /// A statement about more than any that is believed.
+    #[error("a statement in it has {got} subjects, more than {SUBJECTS_MAX}")]
+    Subjects {
+        /// How many.
+        got: usize,
+    },
+    /// More subjects than are looked at.
+    #[error("all attestations of dependencies together have more than {SUBJECTS_ALL_MAX} subjects")]
+    AllSubjects,
+    /// More bytes than are looked at.
+    #[error("all attestations of dependencies together are larger than 64 MiB")]
+    Bytes,
 }
 
 /// What came of one dependency.
@@ -97,21 +126,36 @@ impl Dependencies {
     /// Adds the attestations of one file, or the list of inputs that it is.
     ///
     /// # Errors
-    /// A file that is neither.
-    pub fn add(&mut self, bytes: &[u8]) -> Result<(), EvidenceError> {
+    /// A file that is neither, and more subjects or bytes than are looked at.
+    pub fn add(&mut self, bytes: &[u8]) -> Result<(), DependenciesError> {
+        self.bytes = self.bytes.saturating_add(bytes.len());
+        if self.bytes > BYTES_MAX {
+            return Err(DependenciesError::Bytes);
+        }
         if let Ok(list) = claims::read_manifest(bytes) {
             self.lists.insert(Digest::of(bytes), list);
             return Ok(());
         }
-        for attestation in bundle::read(bytes)? {
+        for attestation in bundle::read(bytes).map_err(DependenciesError::Evidence)? {
             let payload = attestation.envelope.unverified_payload();
             let Ok(head) = strict_json::parse_as::<Head>(payload, &CAPS) else { continue };
+            if head.subject.len() > SUBJECTS_MAX {
+                return Err(DependenciesError::Subjects { got: head.subject.len() });
+            }
+            self.subjects += head.subject.len();
+            if self.subjects > SUBJECTS_ALL_MAX {
+                return Err(DependenciesError::AllSubjects);
+            }
             let digests = head.subject.iter().filter_map(|one| one.digest.get("sha256"));
             let digests: BTreeSet<Digest> =
                 digests.filter_map(|hex| Digest::from_hex(hex).ok()).collect();
-            for digest in digests {
-                self.found.entry(digest).or_default().push(attestation.clone());
+            if digests.is_empty() {
+                continue;
             }
+            for digest in digests {
+                self.found.entry(digest).or_default().push(self.attestations.len());
+            }
+            self.attestations.push(attestation);
         }
         Ok(())
     }
@@ -139,10 +183,11 @@ impl Dependencies {
             if !seen.insert(digest) {
                 continue;
             }
-            let Some(attestations) = self.found.get(&digest) else {
+            let Some(places) = self.found.get(&digest) else {
                 tree.unattested += 1;
                 continue;
             };
+            let attestations = places.iter().map(|place| &self.attestations[*place]);
             let beyond = depth > DEPTH_MAX || tree.verdicts.len() >= COUNT_MAX;
             let outcome = if beyond {
                 Outcome::Beyond
@@ -195,10 +240,10 @@ impl Dependencies {
     }
 }
 
-fn judge(
+fn judge<'a>(
     one: &Dependency,
     digest: Digest,
-    attestations: &[Attestation],
+    attestations: impl Iterator<Item = &'a Attestation>,
     expected: &Expected<'_>,
     now: i64,
 ) -> (Outcome, Option<Verified<Statement>>) {

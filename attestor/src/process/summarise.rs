@@ -52,7 +52,7 @@ pub(super) enum SummariseError {
     #[error("the file's name")]
     Name(#[source] crate::order::Refused),
     #[error("attestations of dependencies can not be read")]
-    Dependency(#[source] crate::bundle::EvidenceError),
+    Dependency(#[source] crate::policy::DependenciesError),
     #[error("it was not reproduced by independent builders, as the policy asks")]
     NotReproduced,
     #[error("{seconds} s since 1970 is no time that can be written")]

@@ -4,6 +4,7 @@
 //! asks for several attestations, all `X.*.sigstore.json` and `X.*.intoto.jsonl` are read as well.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use attestor::verify::Evidence;
 use model::digest::Digest;
@@ -15,6 +16,8 @@ use crate::store::hash_file;
 
 /// Most evidence files of one file.
 const FOUND_MAX: usize = 32;
+/// Most bytes of them together. The list beside the file is held once for all.
+const FOUND_BYTES_MAX: usize = 64 << 20;
 
 /// One evidence file, read.
 pub struct Found {
@@ -23,7 +26,7 @@ pub struct Found {
     /// Its content.
     pub bytes: Vec<u8>,
     /// The dependency manifest beside the file.
-    pub manifest: Option<Vec<u8>>,
+    pub manifest: Option<Arc<[u8]>>,
 }
 
 impl Found {
@@ -61,10 +64,13 @@ pub fn gather(
     others: bool,
 ) -> Result<Vec<Found>, Diagnostic> {
     let folder = &session.context.folder;
-    let manifest = read(&files::beside(path, ".dependencies.json"))?;
+    let manifest: Option<Arc<[u8]>> =
+        read(&files::beside(path, ".dependencies.json"))?.map(Arc::from);
     let mut found = Vec::new();
+    let mut bytes_left = FOUND_BYTES_MAX;
     let mut take = |path: &Path| -> Result<bool, Diagnostic> {
         let Some(bytes) = read(path)? else { return Ok(false) };
+        bytes_left = bytes_left.checked_sub(bytes.len()).ok_or_else(|| too_much(name))?;
         let shown =
             text::escape(path.strip_prefix(folder).unwrap_or(path).as_os_str().as_encoded_bytes());
         found.push(Found { shown, bytes, manifest: manifest.clone() });
@@ -108,6 +114,12 @@ pub fn gather(
             .help("get it from where the file was published, or name it:  --bundle F"));
     }
     Ok(found)
+}
+
+fn too_much(name: &str) -> Diagnostic {
+    Diagnostic::new(Code::EvidenceMalformed, format!("the evidence for {name} is too large"))
+        .expected("at most 64 MiB, all files together")
+        .help("name the ones that count:  --bundle F")
 }
 
 /// Lists `X.*.sigstore.json` and `X.*.intoto.jsonl`, sorted. The files that are the first choice for `X`

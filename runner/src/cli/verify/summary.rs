@@ -24,6 +24,9 @@ const SIGNING_SECONDS: i64 = 60;
 /// What the line file's name ends with; the bundle's is derived from it.
 const LINE: &str = ".vsa.jsonl";
 
+/// Most bytes that the attestor is sent of lists of dependencies: one for each bundle.
+const LISTS_BYTES_MAX: usize = 128 << 20;
+
 /// What a summary is asked for.
 pub struct Asked<'a> {
     /// The file.
@@ -150,6 +153,15 @@ fn sign_it(
         })
     };
     let mut evidence = Vec::new();
+    let lists = target.evidence.iter().filter_map(|one| one.manifest.as_ref());
+    if lists.map(|list| list.len()).sum::<usize>() > LISTS_BYTES_MAX {
+        let headline = format!("the evidence for {} is too large for a summary", target.name);
+        return Err(vec![
+            Diagnostic::new(Code::EvidenceMalformed, headline)
+                .expected("at most 128 MiB, with the list of dependencies once for each bundle")
+                .help("name the bundles that count:  --bundle F"),
+        ]);
+    }
     for one in &target.evidence {
         let manifest = one.manifest.as_deref().map(text).transpose()?;
         evidence.push(EvidenceText { text: text(&one.bytes)?, manifest });
