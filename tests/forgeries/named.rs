@@ -52,7 +52,7 @@ const fn entered(
     Forgery { class, what, form: Form::Certificate, set: by_entry, forge, must }
 }
 
-pub const ROWS: [Forgery; 54] = [
+pub const ROWS: [Forgery; 57] = [
     // A5: the entry is about this bundle, or it is none.
     certified(
         "A5",
@@ -469,4 +469,48 @@ pub const ROWS: [Forgery; 54] = [
         |s| s.after(|b| entry(b)["inclusionProof"]["treeSize"] = json!("7")),
         Say("recorded in a transparency log"),
     ),
+    after(
+        "A23",
+        "a policy to be learned, and a role that no policy has",
+        learned,
+        |s| input(s, json!({"annotations": {"role": "x] y"}})),
+        Refuse("KILN-0804"),
+    ),
+    after(
+        "A23",
+        "a policy to be learned, and a list of dependencies that is not there",
+        learned,
+        |s| {
+            input(
+                s,
+                json!({"name": "out.dependencies.json", "mediaType": "application/vnd.kiln.dependencies.v1+json"}),
+            );
+        },
+        Refuse("KILN-0804"),
+    ),
+    after(
+        "A23",
+        "a policy to be learned, and a backend and purls of one's own",
+        learned,
+        |s| {
+            s.statement["predicate"]["runDetails"]["kiln_backend"] = json!("x]\ny: [");
+            input(s, json!({"uri": "pkg:deb/x@%zz", "annotations": {"role": "environment"}}));
+            input(s, json!({"uri": "pkg:deb/*%22@1", "annotations": {"role": "environment"}}));
+        },
+        Say("digest: "),
+    ),
 ];
+
+fn learned(scene: &mut Scene<'_>) {
+    scene.args = ["policy", "init", "out"].map(str::to_owned).to_vec();
+}
+
+/// Adds an input to the statement.
+fn input(scene: &mut Scene<'_>, more: Value) {
+    let mut one = json!({"name": "x", "digest": {"sha256": "0".repeat(64)}});
+    for (name, value) in more.as_object().expect("an object") {
+        one[name] = value.clone();
+    }
+    let list = &mut scene.statement["predicate"]["buildDefinition"]["resolvedDependencies"];
+    list.as_array_mut().expect("a list").push(one);
+}

@@ -14,7 +14,7 @@ use std::fmt::Write as _;
 
 use model::text::escape;
 
-use super::purl::Purl;
+use super::purl::{Purl, Read};
 use super::read::{BACKENDS, ROLES};
 use crate::claims::{Dependency, Statement};
 use crate::sigstore::Identity;
@@ -161,14 +161,20 @@ fn write_dependencies(out: &mut String, listed: &[Dependency]) -> std::fmt::Resu
     let foreign = ["environment", "fetched"];
     let is_foreign =
         |one: &&Dependency| one.annotation("role").is_some_and(|role| foreign.contains(&role));
-    let (mut packages, mut others) = (BTreeSet::new(), BTreeSet::new());
+    let (mut packages, mut others, mut digests) =
+        (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
     for one in listed.iter().filter(is_foreign) {
-        match one.uri.as_deref().and_then(Purl::parse) {
-            Some(purl) => packages.insert(purl.path),
-            None => others.insert(one.name.clone()),
+        match one.uri.as_deref().map_or(Read::Other, Purl::read) {
+            Read::Package(purl) => packages.insert(purl.path),
+            // A name with an asterisk would be a pattern, and one in doubt is not allowed by name.
+            Read::Other if !one.name.contains('*') => others.insert(one.name.clone()),
+            Read::Other | Read::InDoubt => match one.sha256() {
+                Some(digest) => digests.insert(digest.to_string()),
+                None => false,
+            },
         };
     }
-    if packages.is_empty() && others.is_empty() {
+    if packages.is_empty() && others.is_empty() && digests.is_empty() {
         return Ok(());
     }
     let names: BTreeSet<String> = if packages.len() > NAMED_MAX {
@@ -187,19 +193,18 @@ fn write_dependencies(out: &mut String, listed: &[Dependency]) -> std::fmt::Resu
     };
     writeln!(out, "  allow:")?;
     for name in names {
-        writeln!(out, "    - purl: {}", quoted(&format!("pkg:{}", encoded(&name))))?;
+        writeln!(out, "    - purl: {}", quoted(&Purl::pattern(&name)))?;
     }
     for name in others {
         writeln!(out, "    - name: {}", quoted(&name))?;
+    }
+    for digest in digests {
+        writeln!(out, "    - digest: {}", quoted(&digest))?;
     }
     writeln!(
         out,
         "  # deny:\n  #   - {{purl: pkg:deb/debian/xz-utils, version: \">=5.6.0, <5.6.2\", why: CVE-2024-3094}}"
     )
-}
-
-fn encoded(path: &str) -> String {
-    path.replace('%', "%25").replace('@', "%40").replace('?', "%3F").replace('#', "%23")
 }
 
 /// Writes a string that YAML reads back as the same string: JSON's form is one of YAML's.

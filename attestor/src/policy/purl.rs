@@ -9,6 +9,10 @@
 
 use super::version::Order;
 
+/// What stands for an asterisk that is one. No part has it otherwise: control characters are refused.
+const STAR: char = '\u{1}';
+const STAR_TEXT: &str = "\u{1}";
+
 /// A package URL, in parts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Purl {
@@ -48,6 +52,24 @@ impl Purl {
 
     /// Reads a package URL; none for any other text, and for one that is not strictly one.
     pub fn parse(text: &str) -> Option<Purl> {
+        Purl::with_stars(text, STAR)
+    }
+
+    /// Returns `type/namespace/name` as a pattern that means it and nothing else.
+    pub fn pattern(path: &str) -> String {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/.-_~+*".contains(&byte);
+        let mut out = "pkg:".to_owned();
+        for byte in path.bytes() {
+            match byte {
+                byte if byte == STAR as u8 => out.push_str("%2A"),
+                byte if plain(byte) => out.push(char::from(byte)),
+                byte => out.push_str(&format!("%{byte:02X}")),
+            }
+        }
+        out
+    }
+
+    fn with_stars(text: &str, star: char) -> Option<Purl> {
         // What is no graphic ASCII has to be encoded.
         let rest =
             after_scheme(text).filter(|_| text.bytes().all(|byte| byte.is_ascii_graphic()))?;
@@ -61,8 +83,11 @@ impl Purl {
         if path.contains('@') {
             return None;
         }
-        let parts: Option<Vec<String>> =
-            path.split('/').filter(|part| !part.is_empty()).map(decode).collect();
+        let parts: Option<Vec<String>> = path
+            .split('/')
+            .filter(|part| !part.is_empty())
+            .map(|part| part_of(part, star))
+            .collect();
         let parts = parts.filter(|parts| parts.len() >= 2)?;
         let is_type = |byte: u8| byte.is_ascii_alphanumeric() || b".+-*".contains(&byte);
         if !path.trim_start_matches('/').split('/').next()?.bytes().all(is_type) {
@@ -85,7 +110,7 @@ fn begins(text: &str) -> bool {
 impl Pattern {
     /// Reads a pattern; none if it is none, or names a version.
     pub fn parse(text: &str) -> Option<Pattern> {
-        let purl = Purl::parse(text).filter(|purl| purl.version.is_none())?;
+        let purl = Purl::with_stars(text, '*').filter(|purl| purl.version.is_none())?;
         (!text.contains(['?', '#'])).then(|| Pattern { written: text.to_owned(), path: purl.path })
     }
 
@@ -152,6 +177,13 @@ fn of_pypi(name: &str) -> String {
     out
 }
 
+/// Decodes a part of a path. An asterisk that is meant as one becomes [`STAR`].
+fn part_of(text: &str, star: char) -> Option<String> {
+    let pieces: Option<Vec<String>> =
+        text.split('*').map(|piece| Some(decode(piece)?.replace('*', STAR_TEXT))).collect();
+    Some(pieces?.join(star.encode_utf8(&mut [0; 4])))
+}
+
 fn decode(text: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
@@ -215,6 +247,9 @@ mod tests {
             ("pkg:npm/*/*", "pkg:npm/%40scope/name@1.0.0", true),
             ("pkg:deb/debian/x", "PKG://deb//Debian///X/@1", true),
             ("pkg:pypi/a-b", "pkg:pypi/A_.B@1", true),
+            ("pkg:deb/debian/a%2Ab", "pkg:deb/debian/a*b", true),
+            ("pkg:deb/debian/a%2Ab", "pkg:deb/debian/a%2ab", true),
+            ("pkg:deb/debian/a%2Ab", "pkg:deb/debian/axb", false),
             ("pkg:cargo/*x*y", "pkg:cargo/axbxy", true),
         ] {
             let pattern = Pattern::parse(pattern).unwrap();

@@ -548,6 +548,48 @@ fn a_learned_policy_accepts_what_it_saw_and_refuses_its_like() {
     }
 }
 
+/// A name or package with an asterisk is learned as what it is, not as a pattern.
+#[test]
+fn what_is_learned_is_no_pattern() {
+    let forger = Forger::p256(1);
+    let learned_from = |name: &str, uri: &str| {
+        let mut seen = statement();
+        dependency(&mut seen, uri, "environment");
+        other(&mut seen, name);
+        let text = bundle(&forger, &seen);
+        let artifact = Artifact { name: "hello", digest: Digest::of(ARTIFACT) };
+        let (evidence, trust) = (Evidence { bytes: text.as_bytes(), manifest: None }, trust());
+        let expected =
+            Expected { trust: &trust, key: None, identity: None, root: None, source: None };
+        let learned = learn("hello", &verify(&artifact, &evidence, &expected, NOW).unwrap(), None);
+        assert!(ask(&learned, &[text]).is_ok(), "{learned}");
+        learned
+    };
+    let refused = |learned: &str, name: &str, uri: &str| {
+        let mut other_one = statement();
+        dependency(&mut other_one, uri, "environment");
+        other(&mut other_one, name);
+        rules(ask(learned, &[bundle(&forger, &other_one)]))
+    };
+    let purl = "pkg:deb/debian/a%2A@1";
+    let learned = learned_from("lib*", purl);
+    assert!(refused(&learned, "lib*", purl).is_empty());
+    assert_eq!(refused(&learned, "lib*", "pkg:deb/debian/ab@1"), ["dependencies.allow"]);
+    assert_eq!(refused(&learned, "libx", purl), ["dependencies.allow"]);
+    for odd in
+        ["pkg:deb/debian/x@%zz", "pkg:deb/debian/%C3%A9%25%40%3F@1", "pkg:deb/a*b@2", "PKG:deb//x"]
+    {
+        learned_from("plain", odd);
+    }
+}
+
+/// Adds an input of no package, with a digest that follows from its name.
+fn other(statement: &mut Value, name: &str) {
+    let digest = Digest::of(name.as_bytes()).hex();
+    let list = statement["predicate"]["buildDefinition"]["resolvedDependencies"].as_array_mut();
+    list.unwrap().push(json!({"name": name, "uri": "https://a.example/x", "digest": {"sha256": digest}, "annotations": {"role": "environment"}}));
+}
+
 /// Words of the statement that would stand bare in the policy, and end a list and begin a rule.
 #[test]
 fn no_statement_writes_a_rule_of_the_policy_that_is_learned_from_it() {

@@ -126,11 +126,24 @@ fn init(session: &Session, args: &PolicyInit) -> Ended {
     let verified = attestor::verify::verify(&artifact, &evidence, &expected, now)
         .map_err(|refusal| verify::refused(session, &name, &found, None, &refusal).diagnostics)?;
     let stem = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let list = verified.value().manifest();
+    if let (Some(list), None) = (list, evidence.manifest) {
+        let list = escape(list.name.as_bytes());
+        let headline =
+            format!("no policy can be learned from {name} without its list of dependencies");
+        return Err(stop(
+            Diagnostic::new(Code::PolicyRefused, headline)
+                .expected(format!("the list {list} beside the file"))
+                .got("no list")
+                .help("get the list from where the file was published"),
+        ));
+    }
     let text = learn(&stem, &verified, evidence.manifest);
     // What is learned must at least accept what it was learned from.
-    let refuse = |what: &str| stop(Diagnostic::new(Code::Internal, what.to_owned()));
-    let policy =
-        Policy::parse(text.as_bytes()).map_err(|_| refuse("the learned policy can not be read"))?;
+    let policy = Policy::parse(text.as_bytes()).map_err(|wrong| {
+        let cause = wrong.first().map(ToString::to_string).unwrap_or_default();
+        stop(not_learned(&name, cause))
+    })?;
     let question = Question {
         artifact,
         evidence: &[evidence],
@@ -139,7 +152,10 @@ fn init(session: &Session, args: &PolicyInit) -> Ended {
         summary: None,
         now,
     };
-    decide(&question).map_err(|_| refuse("the learned policy refuses what it was learned from"))?;
+    decide(&question).map_err(|refusal| {
+        let cause = refusal.reasons().next().map(attestor::verdict::Reason::whole);
+        stop(not_learned(&name, cause.unwrap_or_default()))
+    })?;
     let Some(output) = &args.output else {
         super::answer(session, "policy", text.as_bytes());
         return Ok(Exit::Done);
@@ -160,6 +176,17 @@ fn init(session: &Session, args: &PolicyInit) -> Ended {
         report::line(&format!(" wrote {shown}; look at each rule before you rely on it"));
     }
     Ok(Exit::Done)
+}
+
+/// A statement can hold words that no policy has, such as a role of its own.
+fn not_learned(name: &str, cause: String) -> Diagnostic {
+    Diagnostic::new(
+        Code::PolicyRefused,
+        format!("{name} verifies, and no policy can be learned from it"),
+    )
+    .expected("words that a policy has")
+    .got(cause)
+    .help("write the rules that you need yourself; docs/policy.md lists them")
 }
 
 fn check(session: &Session, name: &str) -> Ended {
