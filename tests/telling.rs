@@ -439,6 +439,11 @@ fn the_remotes_address_is_signed_in_letters_that_everybody_sees() {
             "git+https://git.example.org/a%1B[31mb%E2%80%8B",
         ),
         ("https://git.example.org/a\nb?token=hunter2", "git+https://git.example.org/a%0Ab"),
+        // No remote reads as an address with a reference.
+        (
+            "https://git.example.org/a/hello@refs/tags/v9",
+            "git+https://git.example.org/a/hello%40refs/tags/v9",
+        ),
         ("https://git.example.org\u{202e}/a", "local"),
         ("me:hunter2@git.example.org:a/b", "local"),
     ] {

@@ -57,6 +57,12 @@ pub enum Refused {
         /// What stands there, without the credentials, escaped.
         got: String,
     },
+    /// A reference that no control plane ordered.
+    #[error("`{got}` names a reference, which only the order of a control plane can")]
+    Reference {
+        /// The address, escaped.
+        got: String,
+    },
     /// It ended before it started.
     #[error("it ended before it started")]
     Times,
@@ -262,6 +268,26 @@ pub(crate) fn check_clock(record: &Record, now: i64) -> Result<(), Refused> {
         return Err(Refused::Clock { seconds: age, direction: "before" });
     }
     Ok(())
+}
+
+/// Checks that no address names a reference, `ADDRESS@refs/…`. A checkout knows none, and its remote's address
+/// is whatever its owner wrote; `ordered` is the source of an Order that a control plane opened, which may.
+///
+/// # Errors
+/// [`Refused::Reference`].
+pub(crate) fn check_reference(record: &Record, ordered: Option<&str>) -> Result<(), Refused> {
+    let sources = record.observed.dependencies.iter().filter(|one| one.role == Role::Source);
+    let all = [&record.order.source.uri, &record.observed.source.uri].into_iter();
+    let named = |uri: &&String| {
+        !address::split_reference(uri).1.is_empty() && ordered != Some(uri.as_str())
+    };
+    match all.chain(sources.filter_map(|one| one.uri.as_ref())).find(named) {
+        Some(uri) => {
+            let got = address::without_credentials(uri);
+            Err(Refused::Reference { got: model::text::escape(got.as_bytes()) })
+        }
+        None => Ok(()),
+    }
 }
 
 /// Checks that a source's address is `local`, or one that shows all of its letters and holds no credential.

@@ -2,7 +2,8 @@
 //!
 //! A remote's address can hold a password, a token or letters that a reader does not see. It is written
 //! by whoever set up the checkout, so what enters a Record is made anew here: scheme, host and path, each
-//! letter that RFC 3986 does not allow as `%XX`, and nothing else. What is only shown goes through
+//! letter that RFC 3986 does not allow as `%XX`, and nothing else. The `@` of `@refs/` is written so as well:
+//! after an address it begins a reference, which no remote can state. What is only shown goes through
 //! [`without_credentials`] and then, as all text of others, through [`crate::text::escape`].
 //!
 //! Does not catch: a secret that is part of a path. Source: RFC 3986, sections 2.1 and 3.2.1.
@@ -33,6 +34,14 @@ pub fn published(remote: &str) -> Option<String> {
     // A query can hold a token; no forge needs one to name a repository.
     let path = path.split(['?', '#']).next().unwrap_or(path).trim_start_matches('/');
     Some(format!("git+{scheme}://{host}/{}", encoded(path)))
+}
+
+/// Splits `ADDRESS@refs/…` into the address and the reference, empty where none is stated.
+pub fn split_reference(source: &str) -> (&str, &str) {
+    match source.rfind("@refs/") {
+        Some(at) => (&source[..at], &source[at + 1..]),
+        None => (source, ""),
+    }
 }
 
 /// Says whether an address can stand in a Record and be compared by eye: an absolute URI of letters that
@@ -108,7 +117,7 @@ fn encoded(path: &str) -> String {
             out.push_str(&format!("%{byte:02X}"));
         }
     }
-    out
+    out.replace("@refs/", "%40refs/")
 }
 
 /// Says whether a byte may stand in a URI as it is; `%` is what stands for those that may not.
@@ -134,6 +143,11 @@ mod tests {
             ("https://host?token=a@b/c", Some("git+https://host/")),
             ("https://host:8443/x#y", Some("git+https://host:8443/x")),
             ("https://[2001:db8::1]:8443/x", Some("git+https://[2001:db8::1]:8443/x")),
+            ("https://host/a@refs/tags/v9", Some("git+https://host/a%40refs/tags/v9")),
+            ("https://host/a@refs/b@refs/c", Some("git+https://host/a%40refs/b%40refs/c")),
+            ("https://host/@refs/tags/v9", Some("git+https://host/%40refs/tags/v9")),
+            ("https://u@refs/tags/v9", Some("git+https://refs/tags/v9")),
+            ("host:a@refs/tags/v9", None),
             ("git@git.example.org:a/b.git", Some("git+ssh://git.example.org/a/b.git")),
             ("ssh://git@git.example.org/a", Some("git+ssh://git.example.org/a")),
             // A slash within a password ends the host for whoever reads the address.
@@ -147,6 +161,8 @@ mod tests {
         ] {
             assert_eq!(published(remote).as_deref(), told, "{remote}");
             assert!(published(remote).is_none_or(|address| is_plain(&address)), "{remote}");
+            let stated = published(remote).map(|address| split_reference(&address).1.to_owned());
+            assert!(stated.is_none_or(|reference| reference.is_empty()), "{remote}");
         }
     }
 

@@ -7,7 +7,8 @@
 use std::io::Read as _;
 use std::path::Path;
 
-use model::record::{Asked, Order};
+use model::address::split_reference;
+use model::record::{Asked, Order, SourceRef};
 
 use crate::diagnostic::{Code, Diagnostic};
 
@@ -40,13 +41,18 @@ impl Orders {
     }
 
     /// Returns the Order that asks for exactly this, of several the one that is open for longest; `own` is
-    /// what would be ordered without one.
+    /// what would be ordered without one. The reference that an Order may name after its source's address is
+    /// the control plane's word: no checkout states one.
     ///
     /// # Errors
     /// KILN-0706 where none does, with what was ordered instead.
     pub fn answered_by(&self, own: &Order) -> Result<Order, Diagnostic> {
+        let source = |order: &Order| {
+            let uri = split_reference(&order.source.uri).0.to_owned();
+            SourceRef { uri, ..order.source.clone() }
+        };
         let same = |order: &&Order| {
-            order.asked == own.asked && order.source == own.source && order.waivers == own.waivers
+            order.asked == own.asked && source(order) == own.source && order.waivers == own.waivers
         };
         self.0.iter().filter(same).max_by_key(|order| order.deadline).cloned().ok_or_else(|| {
             let ordered: Vec<String> = self.0.iter().map(told).collect();

@@ -8,6 +8,7 @@ mod attacks;
 mod closed;
 mod early;
 mod log;
+mod references;
 mod verdicts;
 
 use std::fs;

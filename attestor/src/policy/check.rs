@@ -181,10 +181,7 @@ fn source(policy: &Policy, statement: &Statement, out: &mut Findings<'_>) {
     let rules = &policy.source;
     let help = "take a file that was built from this source";
     let written = statement.parameter("source");
-    let (place, reference) = match written.rsplit_once("@refs/") {
-        Some((place, reference)) => (place, format!("refs/{reference}")),
-        None => (written, String::new()),
-    };
+    let (place, reference) = model::address::split_reference(written);
     if let Some(uris) = &rules.uris {
         let fold = crate::expected_source::fold;
         if uris.value.iter().any(|uri| fold(uri) == fold(place)) {
@@ -194,7 +191,7 @@ fn source(policy: &Policy, statement: &Statement, out: &mut Findings<'_>) {
         }
     }
     if let Some(wanted) = &rules.reference {
-        out.accept("source.ref", wanted, &reference, help);
+        out.accept("source.ref", wanted, reference, help);
     }
     if let Some(wanted) = &rules.commit {
         out.accept("source.commit", wanted, statement.parameter("commit"), help);

@@ -81,18 +81,18 @@ fn write_head(
 
 fn write_source(out: &mut String, statement: &Statement) -> std::fmt::Result {
     let source = statement.parameter("source");
-    let place = source.rsplit_once("@refs/").map_or(source, |(place, _)| place);
+    let (place, reference) = model::address::split_reference(source);
     writeln!(
         out,
         "# Any commit of this source. Pin one with  commit: {}",
         escape(statement.parameter("commit").as_bytes())
     )?;
     writeln!(out, "source:\n  uri: {}", quoted(place))?;
-    if let Some((_, reference)) = source.rsplit_once("@refs/") {
+    if !reference.is_empty() {
         writeln!(
             out,
             "  ref: {}   # or  {{pattern: \"refs/tags/v[0-9.]+\"}}",
-            quoted(&format!("refs/{reference}"))
+            quoted(reference)
         )?;
     }
     if statement.parameter("dirty") == "true" {

@@ -33,7 +33,7 @@ use super::summarise::{self, Believed, Passed, SummariseError};
 use super::swear::{self, SwearError};
 use crate::access::{Access, NoRole, Peer, Role};
 use crate::builder::BuilderConfig;
-use crate::order::{Refused, check_clock, check_deadline, check_name};
+use crate::order::{Refused, check_clock, check_deadline, check_name, check_reference};
 use crate::pipe::{
     Answer, Attest, ManifestFile, OpenOrder, OpenedOrder, PREDICATE_BYTES_MAX, PipeError, Request,
     Signed, Summarise,
@@ -337,23 +337,28 @@ fn known(
     Ok(Some(signed))
 }
 
-/// On a socket: checks that the control plane opened this Order for this user.
+/// On a socket: checks that the control plane opened this Order for this user. Nobody but a control plane can
+/// name a reference.
 fn check_ordered(
     places: &Places,
     asker: Asker,
     request: &Request,
     now: i64,
 ) -> Result<(), ServeError> {
-    let (Asker::User { uid, .. }, Some(order)) = (asker, order(request)) else { return Ok(()) };
+    let Some(record) = record(request) else { return Ok(()) };
+    let Asker::User { uid, .. } = asker else {
+        return check_reference(record, None).map_err(ServeError::Record);
+    };
     let orders = Orders::open(&places.state).map_err(ServeError::Ordered)?;
-    orders.check(order, uid, now).map_err(ServeError::Ordered)
+    orders.check(&record.order, uid, now).map_err(ServeError::Ordered)?;
+    check_reference(record, Some(&record.order.source.uri)).map_err(ServeError::Record)
 }
 
-/// Returns the Order that a request answers, where it answers one.
-fn order(request: &Request) -> Option<&Order> {
+/// Returns the Record that a request is about, where it is about one.
+fn record(request: &Request) -> Option<&Record> {
     match request {
-        Request::Sign(record) | Request::ClassicLink(record) => Some(&record.order),
-        Request::State(state) => Some(&state.record.order),
+        Request::Sign(record) | Request::ClassicLink(record) => Some(record),
+        Request::State(state) => Some(&state.record),
         Request::Attest(_)
         | Request::Summarise(_)
         | Request::Generate { .. }

@@ -183,6 +183,32 @@ fn other_bytes_than_observed_are_not_signed() {
     assert!(matches!(attestor.ask(&request(), &[moved]), Answer::Signed(_)));
 }
 
+/// Who starts an attestor orders for themselves, and can not name a reference that a policy would believe.
+#[test]
+fn nobody_but_a_control_plane_names_a_reference() {
+    let folder = tempfile::tempdir().unwrap();
+    let attestor = Attestor::start(folder.path());
+    attestor.generate(Algorithm::EcdsaP256);
+    let mut whole = record();
+    for source in [&mut whole.order.source, &mut whole.observed.source] {
+        source.uri.push_str("@refs/tags/v9");
+    }
+    let mut input = record();
+    for one in &mut input.observed.dependencies {
+        if one.role == model::record::Role::Source {
+            one.uri = Some("git+https://git.example.org/a@refs/heads/main".to_owned());
+        }
+    }
+    assert_ne!(input, record());
+    for bad in [whole, input] {
+        let Answer::Refused(refused) = attestor.sign(&bad) else { panic!("it was signed") };
+        assert_eq!(refused.kind, RefusedKind::Record);
+        assert!(refused.causes.join(" ").contains("names a reference"), "{refused:?}");
+    }
+    assert_eq!(journal(folder.path()), [""; 0]);
+    attestor.signed(&record());
+}
+
 /// S-J10, and the clock of the attestor's own.
 #[test]
 fn a_refused_record_leaves_no_trace_in_the_journal() {

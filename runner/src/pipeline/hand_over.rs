@@ -337,6 +337,8 @@ fn records(job: &Job<'_>, made: &[Made]) -> Result<Vec<Record>, Vec<Diagnostic>>
         if let Some(orders) = &job.wish.orders {
             record.order = orders.answered_by(&record.order).map_err(|error| vec![error])?;
             record.observed.nonce = record.order.nonce.clone();
+            // With the reference that was ordered, if one was.
+            record.observed.source.uri.clone_from(&record.order.source.uri);
         }
         Ok(record)
     };
