@@ -78,6 +78,15 @@ fn a_receiver_trusts_revokes_and_forgets() {
         world.kiln(&["verify", "out", "--key", "builder.pem"]).exits(4);
         let again = ["trust", "add", "builder.pem", "--builder-id", BUILDER];
         assert!(world.kiln(&again).exits(2).says("revoked"));
+        // Nor is it believed for another builder or as a verifier, by whichever road.
+        for (what, id) in [
+            ("--builder-id", "https://b2.example.org/v1"),
+            ("--verifier-id", "https://v.example.org/v1"),
+        ] {
+            let add = ["trust", "add", "builder.pem", what, id, "--max-level", "3"];
+            let refused = world.kiln(&add).exits(2);
+            assert!(refused.says("was revoked") && refused.says("kiln trust remove"));
+        }
         world.kiln(&["trust", "remove", "nobody"]).exits(2);
         let gone = world.kiln(&["trust", "remove", "ci"]).exits(0);
         assert!(gone.says("--revoked now"), "{}", gone.stdout);
@@ -121,6 +130,35 @@ fn a_trust_file_that_others_can_write_is_not_believed() {
             fs::set_permissions(path, before).expect("ours");
         }
         builder.kiln(&["verify", "kiln-out/out"]).exits(0);
+        // Nor is the root by which certificates are judged.
+        let root = builder.path("config/kiln/trusted_root.json");
+        builder.write(
+            "root.json",
+            include_str!("../attestor/tests/vectors/keyless/trusted_root.json"),
+        );
+        fs::rename(builder.path("project/root.json"), &root).expect("ours");
+        let named =
+            ["verify", "kiln-out/out", "--identity", "a@b.example", "--issuer", "https://i"];
+        builder.kiln(&named).exits(4);
+        for (path, mode) in [(&root, 0o666), (&builder.path("config/kiln"), 0o777)] {
+            let before = fs::metadata(path).expect("it is there").permissions();
+            fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("ours");
+            let refused = builder.kiln(&named).exits(2);
+            assert!(refused.says("others can write"), "{}", refused.stderr);
+            fs::set_permissions(path, before).expect("ours");
+        }
+        // Where a link leads to counts like what is there.
+        for (file, asked) in [(&trust, &named[..2]), (&root, &named[..])] {
+            let (open, name) = (builder.path("project/open"), file.file_name().expect("a name"));
+            fs::create_dir_all(&open).expect("ours");
+            fs::rename(file, open.join(name)).expect("ours");
+            std::os::unix::fs::symlink(open.join(name), file).expect("ours");
+            fs::set_permissions(&open, fs::Permissions::from_mode(0o777)).expect("ours");
+            let refused = builder.kiln(asked).exits(2);
+            assert!(refused.says("others can write"), "{}", refused.stderr);
+            fs::set_permissions(&open, fs::Permissions::from_mode(0o755)).expect("ours");
+            assert_ne!(builder.kiln(asked).code, 2);
+        }
     }
 }
 

@@ -53,12 +53,6 @@ impl Role<'_> {
         }
     }
 
-    /// Says whether an entry that is revoked counts against it. A builder's pair is revoked alone; who is
-    /// revoked for anything judges nothing and is no witness.
-    fn falls_with(self, entry: &Entry) -> bool {
-        !matches!(self, Role::Builder(_)) || self.is_of(entry)
-    }
-
     /// Returns what it is called, and its id.
     fn named(self) -> (&'static str, String) {
         match self {
@@ -198,11 +192,9 @@ impl ConfirmedBy<'_> {
             ConfirmedBy::Key(..) => expected.key.map(|_| "a bare key"),
             ConfirmedBy::Certificate(..) => expected.identity.map(|_| "a bare identity"),
         };
-        // A signer that is known to be bad stays bad, however it is given.
-        let revoked = of_signer
-            .iter()
-            .filter(|entry| bare.is_some() || role.falls_with(entry))
-            .find_map(|entry| Some((trust.place_of(entry), entry.revoked?)));
+        // A signer that is known to be bad stays bad, however it is given and for whatever it speaks.
+        let revoked =
+            of_signer.iter().find_map(|entry| Some((trust.place_of(entry), entry.revoked?)));
         let who = self.kind();
         if let Some((entry, since)) = revoked {
             return Err(Reason::Revoked { who, entry, since });

@@ -18,7 +18,7 @@
 //! max-level = 1
 //! from = "2026-11-22T13:00:00Z"      # optional
 //! until = "2027-11-22T13:00:00Z"     # optional
-//! revoked = "2026-12-01T08:00:00Z"   # optional; from then on nothing of this pair is believed
+//! revoked = "2026-12-01T08:00:00Z"   # optional; then nothing of this key is believed
 //!
 //! [[trust]]
 //! name = "the distribution's verifier"
@@ -335,6 +335,21 @@ impl Trust {
     /// Returns the entries of one key.
     pub fn of_key(&self, key: &KeyId) -> impl Iterator<Item = &Entry> {
         self.entries.iter().filter(move |one| one.key().is_some_and(|held| held.id() == *key))
+    }
+
+    /// Returns the entry that revokes whom a new one would be about, whatever it was for: who is revoked as
+    /// an identity of any repository is revoked for each.
+    pub fn revokes(&self, who: &Who) -> Option<&Entry> {
+        let covers = |entry: &&Entry| match (&entry.who, who) {
+            (Who::Identity(old), Who::Identity(new)) => {
+                old.identity == new.identity
+                    && old.issuer == new.issuer
+                    && (old.source_repository.is_none()
+                        || old.source_repository == new.source_repository)
+            }
+            (old, new) => old == new,
+        };
+        self.entries.iter().find(|entry| entry.revoked.is_some() && covers(entry))
     }
 
     /// Returns the entry that revokes a signer, whatever it was for, and since when.

@@ -390,7 +390,7 @@ fn a_key_speaks_only_for_its_builder_and_only_while_it_is_in_force() {
     let bundle = good_bundle(&Forger::p256(1));
     let own = || entry(&ours, LOCAL_BUILDER_ID, Level::L2);
     let elsewhere = "https://ci.example.org/kiln/v1";
-    let rows: [(&str, Vec<Entry>, Result<Level, Code>); 10] = [
+    let rows: [(&str, Vec<Entry>, Result<Level, Code>); 12] = [
         ("own", vec![own()], Ok(Level::L2)),
         ("other builder", vec![entry(&ours, elsewhere, Level::L3)], Err(Code::SignerNotTrusted)),
         (
@@ -411,6 +411,16 @@ fn a_key_speaks_only_for_its_builder_and_only_while_it_is_in_force() {
             "revoked beats another entry",
             vec![own(), Entry { revoked: Some(0), ..own() }],
             Err(Code::SignerNotTrusted),
+        ),
+        (
+            "revoked for another builder",
+            vec![own(), Entry { revoked: Some(NOW - 1), ..entry(&ours, elsewhere, Level::L1) }],
+            Err(Code::SignerNotTrusted),
+        ),
+        (
+            "another key of that builder revoked",
+            vec![own(), Entry { revoked: Some(NOW - 1), ..entry(&theirs, elsewhere, Level::L1) }],
+            Ok(Level::L2),
         ),
         (
             "highest in force",

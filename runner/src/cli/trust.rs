@@ -125,16 +125,25 @@ fn signer(
 
 fn write_entry(session: &Session, entry: Entry) -> Ended {
     change(session, |text, old| {
+        if let Some(known) = old.revokes(&entry.who) {
+            let which = escape(known.signer().to_string().as_bytes());
+            return Err(vec![
+                wrong_usage("this signer was revoked, and a revoked one is refused by every entry")
+                    .got(told(known))
+                    .why("it was revoked, so that nobody believes it by mistake again")
+                    .help("have its owner sign with another key or identity, and add that")
+                    .help(format!(
+                        "if it was revoked by mistake, forget that first:  kiln trust remove \"{which}\""
+                    )),
+            ]);
+        }
         let same = |one: &&Entry| one.who == entry.who && one.speaks_for == entry.speaks_for;
         if let Some(known) = old.entries().iter().find(same) {
-            let refused = wrong_usage("there is an entry for this signer and this id already")
-                .got(told(known))
-                .help("change it in the file, or remove it first");
-            return Err(vec![if known.revoked.is_some() {
-                refused.why("it was revoked, so that nobody believes it by mistake again")
-            } else {
-                refused
-            }]);
+            return Err(vec![
+                wrong_usage("there is an entry for this signer and this id already")
+                    .got(told(known))
+                    .help("change it in the file, or remove it first"),
+            ]);
         }
         edit::append(text, &entry).map_err(|error| vec![cannot_edit(&error)])
     })?;
@@ -334,10 +343,27 @@ fn read_text(session: &Session) -> Result<(PathBuf, String), Vec<Diagnostic>> {
     let refuse = |error: &dyn std::error::Error| vec![cannot_use(&path, error)];
     let bytes = files::read(&path).map_err(|error| refuse(&error))?;
     let Some(bytes) = bytes else { return Ok((path, String::new())) };
-    closed_to_others(&path)?;
-    closed_to_others(&session.context.config)?;
+    believable(session, &path)?;
     let text = String::from_utf8(bytes).map_err(|error| refuse(&error))?;
     Ok((path, text))
+}
+
+/// Checks that only this user and root can have written a file of the configuration folder, or put another in its
+/// place. Where it is a link, the folder of every file that it leads to counts as well.
+///
+/// # Errors
+/// KILN-0105 for what others can write.
+pub fn believable(session: &Session, path: &Path) -> Result<(), Vec<Diagnostic>> {
+    closed_to_others(path)?;
+    closed_to_others(&session.context.config)?;
+    let mut at = path.to_owned();
+    // The kernel follows no longer chain, and this one was opened.
+    while let Ok(target) = std::fs::read_link(&at) {
+        let folder = at.parent().map_or_else(PathBuf::new, Path::to_owned);
+        at = folder.join(target);
+        at.parent().map_or(Ok(()), closed_to_others)?;
+    }
+    Ok(())
 }
 
 /// Checks that only this user and root can have written something.
