@@ -23,8 +23,7 @@ fn a_reference_is_signed_where_it_was_ordered_and_no_remote_states_one() {
     fs::write(&keys, public).expect("a file");
     fs::write(&rules, policy).expect("a file");
     let [keys, rules] = [&keys, &rules].map(|path| path.to_str().expect("UTF-8"));
-    let verify =
-        || host.world.kiln(&["verify", "kiln-out/out", "--key", keys, "--policy", rules]);
+    let verify = || host.world.kiln(&["verify", "kiln-out/out", "--key", keys, "--policy", rules]);
     let both = |refused: &Ran| -> (bool, bool) {
         ["`source.ref`", "`source.uri`"].map(|rule| refused.stderr.contains(rule)).into()
     };

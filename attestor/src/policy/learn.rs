@@ -89,11 +89,7 @@ fn write_source(out: &mut String, statement: &Statement) -> std::fmt::Result {
     )?;
     writeln!(out, "source:\n  uri: {}", quoted(place))?;
     if !reference.is_empty() {
-        writeln!(
-            out,
-            "  ref: {}   # or  {{pattern: \"refs/tags/v[0-9.]+\"}}",
-            quoted(reference)
-        )?;
+        writeln!(out, "  ref: {}   # or  {{pattern: \"refs/tags/v[0-9.]+\"}}", quoted(reference))?;
     }
     if statement.parameter("dirty") == "true" {
         writeln!(

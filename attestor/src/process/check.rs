@@ -34,8 +34,7 @@ pub(super) fn check(state: &Path) -> Result<String, CheckError> {
     for nonce in &checked.without_line {
         let _ = writeln!(
             text,
-            "nonce {} has an envelope and no line: signed before there was a log, cut off by a crash, \
-             or taken off the end",
+            "nonce {} has an envelope and no line: cut off by a crash, never answered; its request repeated gets it one",
             nonce.as_str()
         );
     }

@@ -191,6 +191,22 @@ pub(super) fn write_new(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
     }
 }
 
+/// Writes a new file as [`write_new`] does, and leaves its temporary name beside it, durable as the file: who finds
+/// both knows that what was to come after the file never ended. Returns that name.
+pub(super) fn write_marked(path: &Path, bytes: &[u8]) -> Result<PathBuf, FileError> {
+    let mark = write_temporary(path, bytes)?;
+    match rustix::fs::linkat(CWD, &mark, CWD, path, AtFlags::empty()) {
+        Ok(()) => flush_folder(path).map(|()| mark),
+        Err(error) => {
+            let _ = rustix::fs::unlink(&mark);
+            Err(match error {
+                Errno::EXIST => FileError::Exists { path: path.to_owned() },
+                source => FileError::Write { path: path.to_owned(), source: source.into() },
+            })
+        }
+    }
+}
+
 /// Writes a file in the place of the one that may be there.
 pub(super) fn replace(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
     let temporary = write_temporary(path, bytes)?;

@@ -4,7 +4,9 @@
 //! a crash, gets the same bytes; and a second, different request under the same nonce gets none
 //! (S-J09). Each entry is a file named by its nonce, complete or absent: written under a temporary
 //! name, flushed, linked, folder flushed. What a crash leaves behind has a temporary name, was never
-//! answered, and is swept at the next start. Nothing is ever taken out of the journal.
+//! answered, and is swept by the next request that appends. An entry keeps its temporary name until its line
+//! of `signed.log` is durable: so an entry that a crash left without a line is told from one whose line was
+//! taken away. Nothing is ever taken out of the journal.
 //!
 //! ```text
 //! journal/NONCE
@@ -14,6 +16,7 @@
 //!
 //! The caller holds the lock of the state folder while it looks and appends.
 
+use std::os::unix::fs::DirEntryExt as _;
 use std::path::{Path, PathBuf};
 
 use model::Digest;
@@ -81,17 +84,27 @@ impl Journal {
         Ok(Journal { folder })
     }
 
-    /// Removes what a crash left behind: once for each request that may append.
-    pub(super) fn sweep(&self) -> Result<(), JournalError> {
+    /// Returns what a crash left behind: each temporary name, and the nonce of the entry that has it as well.
+    pub(super) fn left(&self) -> Result<Vec<(PathBuf, Option<Nonce>)>, JournalError> {
         let failed = |source| JournalError::Sweep { path: self.folder.clone(), source };
+        let (mut left, mut entries) = (Vec::new(), Vec::new());
         for entry in std::fs::read_dir(&self.folder).map_err(failed)? {
             let entry = entry.map_err(failed)?;
-            if entry.file_name().as_encoded_bytes().starts_with(files::TEMPORARY_PREFIX.as_bytes())
-            {
-                std::fs::remove_file(entry.path()).map_err(failed)?;
+            let name = entry.file_name();
+            if name.as_encoded_bytes().starts_with(files::TEMPORARY_PREFIX.as_bytes()) {
+                left.push((entry.path(), entry.ino()));
+            } else if let Some(nonce) = name.to_str().and_then(|name| Nonce::parse(name).ok()) {
+                entries.push((entry.ino(), nonce));
             }
         }
-        Ok(())
+        let of = |ino| entries.iter().find(|(other, _)| *other == ino).map(|(_, it)| it.clone());
+        Ok(left.into_iter().map(|(path, ino)| (path, of(ino))).collect())
+    }
+
+    /// Removes a temporary name: of an entry that has its line, or of none.
+    pub(super) fn forget(&self, mark: &Path) -> Result<(), JournalError> {
+        std::fs::remove_file(mark)
+            .map_err(|source| JournalError::Sweep { path: self.folder.clone(), source })
     }
 
     /// Looks a nonce up. `request` is the digest of the whole request.
@@ -136,19 +149,20 @@ impl Journal {
         Ok(self.entry(nonce)?.map(|entry| entry.signed))
     }
 
-    /// Appends an entry; it is durable when this returns.
+    /// Appends an entry; it is durable when this returns. Returns its second name, which is to be forgotten once
+    /// its line is durable.
     pub(super) fn append(
         &self,
         nonce: &Nonce,
         request: Digest,
         signed: &Signed,
-    ) -> Result<(), JournalError> {
+    ) -> Result<PathBuf, JournalError> {
         let entry = EntryWire { request, signed: signed.clone() };
         let json = serde_json::to_vec(&entry).map_err(JournalError::Write)?;
         let mut bytes = format!("{HEAD}{}\n", Digest::of(&json).hex()).into_bytes();
         bytes.extend_from_slice(&json);
         bytes.push(b'\n');
-        Ok(files::write_new(&self.folder.join(nonce.as_str()), &bytes)?)
+        Ok(files::write_marked(&self.folder.join(nonce.as_str()), &bytes)?)
     }
 }
 

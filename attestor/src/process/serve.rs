@@ -306,10 +306,15 @@ fn sign(
         refused,
     };
     // 8. Durable, then out.
-    journal.sweep().map_err(ServeError::Journal)?;
-    journal.append(&nonce, identity, &signed).map_err(ServeError::Journal)?;
     let log = SignedLog::new(&places.state);
+    for (mark, of) in journal.left().map_err(ServeError::Journal)? {
+        if of.map_or(Ok(true), |nonce| log.holds(&nonce)).map_err(ServeError::Log)? {
+            journal.forget(&mark).map_err(ServeError::Journal)?;
+        }
+    }
+    let mark = journal.append(&nonce, identity, &signed).map_err(ServeError::Journal)?;
     log.append(&nonce, asker.uid(), now, &signed).map_err(ServeError::Log)?;
+    journal.forget(&mark).map_err(ServeError::Journal)?;
     Ok(signed)
 }
 

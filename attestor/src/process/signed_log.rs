@@ -12,7 +12,8 @@
 //!
 //! A line is durable before its envelope leaves the process. A crash can leave an unfinished line:
 //! its envelope never left, so the next append cuts it off, and only then is anything ever taken
-//! out. An envelope whose line a crash prevented gets its line when its request is repeated.
+//! out. An envelope whose line a crash prevented gets its line when its request is repeated; until then it has
+//! a second name in the journal. An envelope without either, and an end that no line begins like, are no crash's.
 //!
 //! Does not catch: somebody who can write the file and writes all of it anew. The caller holds the
 //! lock of the state folder.
@@ -69,6 +70,12 @@ pub(super) enum LogError {
     NoEnvelope { number: u64, nonce: Nonce },
     #[error("line {number} is about another envelope than the journal's of nonce {}", nonce.as_str())]
     OtherEnvelope { number: u64, nonce: Nonce },
+    #[error("the journal's envelope with nonce {} has no line, and no crash left it so", nonce.as_str())]
+    NoLine { nonce: Nonce },
+    #[error("line {number} has no end within {LINE_BYTES_MAX} bytes")]
+    TooLong { number: u64 },
+    #[error("{bytes} bytes after the last line are no line that a crash left unfinished")]
+    Odd { bytes: usize },
     #[error("line {number} is the second with nonce {}", nonce.as_str())]
     Twice { number: u64, nonce: Nonce },
 }
@@ -93,7 +100,7 @@ pub(super) struct Checked {
     pub(super) head: Digest,
     /// Bytes of an unfinished line at the end.
     pub(super) torn: usize,
-    /// Envelopes of the journal without a line.
+    /// Envelopes of the journal whose line a crash prevented.
     pub(super) without_line: Vec<Nonce>,
 }
 
@@ -171,15 +178,26 @@ impl SignedLog {
         })?;
         let mut without_line = journal.nonces().map_err(LogError::Journal)?;
         without_line.retain(|nonce| !seen.contains_key(nonce));
-        Ok(Checked { lines: seen.len() as u64, head, torn, without_line })
+        let left = journal.left().map_err(LogError::Journal)?;
+        let by_crash = |nonce: &Nonce| left.iter().any(|(_, of)| of.as_ref() == Some(nonce));
+        if let Some(nonce) = without_line.iter().find(|nonce| !by_crash(nonce)) {
+            return Err(LogError::NoLine { nonce: nonce.clone() });
+        }
+        // What was being written when it crashed was the line of one of these, after the last.
+        let begin = format!("{{\"previous\":\"{head}\",\"time\":");
+        let alike = begin.bytes().zip(&torn).all(|(wanted, got)| wanted == *got);
+        if !torn.is_empty() && (without_line.is_empty() || !alike) {
+            return Err(LogError::Odd { bytes: torn.len() });
+        }
+        Ok(Checked { lines: seen.len() as u64, head, torn: torn.len(), without_line })
     }
 
     /// Calls `look` with every whole line; returns the bytes of an unfinished one.
-    fn each(&self, look: &mut Look<'_>) -> Result<usize, LogError> {
+    fn each(&self, look: &mut Look<'_>) -> Result<Vec<u8>, LogError> {
         let failed = |source| LogError::File { path: self.path.clone(), source };
         let file = match std::fs::File::open(&self.path) {
             Ok(file) => file,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(0),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
             Err(error) => return Err(failed(error)),
         };
         let mut reader = BufReader::new(file);
@@ -188,8 +206,12 @@ impl SignedLog {
             let mut bytes = Vec::new();
             let most = LINE_BYTES_MAX as u64;
             (&mut reader).take(most).read_until(b'\n', &mut bytes).map_err(failed)?;
-            let Some(json) = bytes.strip_suffix(b"\n") else { return Ok(bytes.len()) };
             number += 1;
+            let Some(json) = bytes.strip_suffix(b"\n") else {
+                // More may follow it, which must not be passed over.
+                let whole = bytes.len() < LINE_BYTES_MAX;
+                return if whole { Ok(bytes) } else { Err(LogError::TooLong { number }) };
+            };
             let line = strict_json::parse_as::<LineWire>(json, &CAPS)
                 .map_err(|source| LogError::Line { number, source })?;
             look(number, &line, &bytes)?;
