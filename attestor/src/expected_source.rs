@@ -37,7 +37,7 @@ impl ExpectedSource {
     /// Returns the refusal of a summary, which does not say the source.
     pub(crate) fn unsaid(&self) -> Reason {
         let got = "a summary, which does not say it".to_owned();
-        Reason::Source { expected: escape(self.written.as_bytes()), got }
+        Reason::Source { expected: escape(without_credentials(&self.written).as_bytes()), got }
     }
 
     /// Compares with what a statement says.

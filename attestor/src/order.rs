@@ -51,7 +51,7 @@ pub enum Refused {
     },
     /// An address that is no plain one.
     #[error(
-        "`{got}` is no source's address: `local`, or a URI of plain letters without user and password"
+        "`{got}` is no source's address: `local`, or a URI of plain letters without user, password, query and fragment"
     )]
     Address {
         /// What stands there, without the credentials, escaped.
@@ -290,15 +290,22 @@ pub(crate) fn check_reference(record: &Record, ordered: Option<&str>) -> Result<
     }
 }
 
-/// Checks that a source's address is `local`, or one that shows all of its letters and holds no credential.
+/// Checks that a source's address is `local`, or one that shows all of its letters and holds no credential: no user,
+/// and no query or fragment, in which a token could stand.
 ///
 /// # Errors
 /// [`Refused::Address`].
 pub(crate) fn check_address(address: &str) -> Result<(), Refused> {
-    if address == LOCAL || (address.len() <= ADDRESS_BYTES_MAX && address::is_plain(address)) {
+    let fits = |text: &str| {
+        text.len() <= ADDRESS_BYTES_MAX && address::is_plain(text) && !text.contains(['?', '#'])
+    };
+    if address == LOCAL || fits(address) {
         return Ok(());
     }
-    let got = address::without_credentials(address);
+    // What a query holds may be a token.
+    let plain = address.split(['?', '#']).next().unwrap_or(address);
+    let cut = if plain.len() < address.len() { "…" } else { "" };
+    let got = address::without_credentials(plain) + cut;
     Err(Refused::Address { got: model::text::escape(got.as_bytes()) })
 }
 

@@ -3,6 +3,7 @@
 //!
 //! Pure. Judges one attestation alone; what needs several is in `decide`.
 
+use model::address::without_credentials;
 use model::text::escape;
 use serde_json::{Value, json};
 
@@ -74,7 +75,8 @@ impl<'a> Findings<'a> {
     }
 
     pub fn held(&mut self, rule: &str, detail: impl Into<String>) {
-        self.held.push(Held { rule: rule.to_owned(), detail: detail.into() });
+        let detail = without_credentials(&detail.into());
+        self.held.push(Held { rule: rule.to_owned(), detail });
     }
 
     pub fn broken(
@@ -86,7 +88,8 @@ impl<'a> Findings<'a> {
         help: &'static str,
     ) {
         let (line, column) = self.policy.position(span);
-        let (expected, got) = (expected.into(), got.into());
+        // Whatever a statement says: no word about it shows the password of an address.
+        let [expected, got] = [expected.into(), got.into()].map(|text| without_credentials(&text));
         self.broken.push(Broken { rule: rule.to_owned(), span, line, column, expected, got, help });
     }
 
@@ -525,7 +528,8 @@ pub(super) fn required(policy: &Policy, others: &Others, out: &mut Findings<'_>)
                 Some((_, why)) => format!("one that is not believed: {why}"),
                 None => "none".to_owned(),
             });
-            let help = "put the attestation beside the file, or name it:  --bundle F";
+            let help = "put it beside the file as NAME.*.sigstore.json or NAME.*.intoto.jsonl, or name all that count:  \
+                        --bundle F --bundle G";
             out.broken(&name, rule.span, expected, got, help);
             continue;
         };

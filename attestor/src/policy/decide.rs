@@ -216,9 +216,9 @@ fn by_summary(
             }
             None => {
                 let reason = Reason::Summary {
-                    what: "can not be judged without the address that the file was to be had from",
-                    expected: "--resource-uri URI".to_owned(),
-                    got: "none".to_owned(),
+                    what: "is no provenance, and counts only about an address that is named",
+                    expected: "provenance, or --resource-uri URI without --vsa".to_owned(),
+                    got: "a summary".to_owned(),
                 };
                 let detail = reason.to_string();
                 let check =

@@ -12,6 +12,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
+use model::address::without_credentials;
 use model::text::escape;
 
 use super::purl::{Purl, Read};
@@ -85,7 +86,7 @@ fn write_source(out: &mut String, statement: &Statement) -> std::fmt::Result {
     writeln!(
         out,
         "# Any commit of this source. Pin one with  commit: {}",
-        escape(statement.parameter("commit").as_bytes())
+        escape(without_credentials(statement.parameter("commit")).as_bytes())
     )?;
     writeln!(out, "source:\n  uri: {}", quoted(place))?;
     if !reference.is_empty() {
@@ -203,7 +204,8 @@ fn write_dependencies(out: &mut String, listed: &[Dependency]) -> std::fmt::Resu
     )
 }
 
-/// Writes a string that YAML reads back as the same string: JSON's form is one of YAML's.
+/// Writes a string that YAML reads back as the same string: JSON's form is one of YAML's. The password of an address
+/// is left out, so what has one is refused by what was learned from it.
 fn quoted(text: &str) -> String {
-    serde_json::Value::from(text).to_string()
+    serde_json::Value::from(without_credentials(text)).to_string()
 }

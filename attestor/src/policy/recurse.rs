@@ -13,6 +13,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use model::Digest;
+use model::address::without_credentials;
 use serde::Deserialize;
 
 use crate::bundle::{self, Attestation, EvidenceError};
@@ -198,7 +199,8 @@ impl Dependencies {
                 }
                 outcome
             };
-            let name = model::text::escape(one.uri.as_deref().unwrap_or(&one.name).as_bytes());
+            let name = without_credentials(one.uri.as_deref().unwrap_or(&one.name));
+            let name = model::text::escape(name.as_bytes());
             tree.verdicts.push(DependencyVerdict { name, digest, depth, outcome });
             if beyond {
                 break;

@@ -634,3 +634,44 @@ fn curated_policies_say_what_they_promise() {
         );
     }
 }
+
+/// A27: others write what they like into a statement, and no word of ours repeats a password of it.
+#[test]
+fn no_rule_and_no_learned_policy_shows_the_password_of_a_statement() {
+    let mut statement = statement();
+    let secret = "https://user:s3cret@git.example.org/acme/hello";
+    parameter(&mut statement, "source", secret);
+    parameter(&mut statement, "overrides", secret);
+    dependency(&mut statement, secret, "fetched");
+    let signed = bundle(&Forger::p256(1), &statement);
+    for (rules, blamed) in [
+        ("source: {uri: https://git.example.org/other}", "source.uri"),
+        (
+            "parameters: {source: {any: true}, commit: {any: true}, target: hello, buildFile: kiln.yaml}",
+            "parameters.overrides",
+        ),
+        ("dependencies: {allow: [{purl: \"pkg:deb/debian/*\"}]}", "dependencies.allow"),
+        ("dependencies: {deny: [{name: \"*\", role: fetched}]}", "dependencies.deny"),
+    ] {
+        let refusal = ask(&format!("policy: 1\n{rules}\n"), std::slice::from_ref(&signed));
+        let refusal = refusal.expect_err(blamed);
+        let told: Vec<String> = refusal
+            .reasons()
+            .map(|reason| format!("{reason} {:?}", reason.compared()))
+            .chain(refusal.checks.iter().map(|check| check.detail.clone()))
+            .collect();
+        assert!(told.iter().any(|text| text.contains(blamed)), "{told:?}");
+        assert!(told.iter().any(|text| text.contains("git.example.org/acme/hello")), "{told:?}");
+        assert!(!told.iter().any(|text| text.contains("s3cret")), "{told:?}");
+    }
+    let allowed = "policy: 1\nsource: {uri: \"https://user:s3cret@git.example.org/acme/hello\"}\n";
+    let decision = ask(allowed, std::slice::from_ref(&signed)).unwrap();
+    assert!(decision.held.iter().all(|held| !held.detail.contains("s3cret")));
+    let trust = trust();
+    let expected = Expected { trust: &trust, key: None, identity: None, root: None, source: None };
+    let artifact = Artifact { name: "hello", digest: Digest::of(ARTIFACT) };
+    let evidence = Evidence { bytes: signed.as_bytes(), manifest: None };
+    let verified = verify(&artifact, &evidence, &expected, NOW).unwrap();
+    let learned = learn("hello", &verified, None);
+    assert!(learned.contains("git.example.org") && !learned.contains("s3cret"), "{learned}");
+}

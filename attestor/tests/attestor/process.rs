@@ -183,6 +183,23 @@ fn other_bytes_than_observed_are_not_signed() {
     assert!(matches!(attestor.ask(&request(), &[moved]), Answer::Signed(_)));
 }
 
+/// A token can stand in a query, and what is refused is not repeated.
+#[test]
+fn a_source_with_a_query_or_fragment_is_not_signed() {
+    let folder = tempfile::tempdir().unwrap();
+    let attestor = Attestor::start(folder.path());
+    attestor.generate(Algorithm::EcdsaP256);
+    for more in ["?token=s3cret", "#s3cret"] {
+        let mut bad = record();
+        for source in [&mut bad.order.source, &mut bad.observed.source] {
+            source.uri.push_str(more);
+        }
+        let Answer::Refused(refused) = attestor.sign(&bad) else { panic!("it was signed") };
+        assert_eq!(refused.kind, RefusedKind::Record);
+        assert!(!refused.causes.join(" ").contains("s3cret"), "{refused:?}");
+    }
+}
+
 /// Who starts an attestor orders for themselves, and can not name a reference that a policy would believe.
 #[test]
 fn nobody_but_a_control_plane_names_a_reference() {

@@ -270,7 +270,7 @@ impl Judge<'_> {
         let mut json = json!({
             "options": options,
             "file": target.name, "digest": target.digest, "verified": true, "level": decision.level.number(), "key": key, "identity": identity,
-            "builder": statement.builder, "backend": statement.run_details.get("kiln_backend"), "source": parameter("source"), "commit": parameter("commit"), "dirty": dirty, "checks": checks_json(verified.checks()),
+            "builder": statement.builder, "backend": statement.run_details.get("kiln_backend"), "source": without_credentials(&parameter("source")), "commit": parameter("commit"), "dirty": dirty, "checks": checks_json(verified.checks()),
         });
         if let Some(loaded) = self.policy {
             json["policy"] = json!({"name": loaded.policy.name(), "digest": loaded.policy.digest(), "rules": rules_json(decision)});
@@ -456,7 +456,7 @@ fn checks(session: &Session, checks: &[Check]) -> String {
                 " {} {:<12} {}\n",
                 session.style.verdict(good),
                 check.subject.as_str(),
-                check.detail
+                without_credentials(&check.detail)
             )
         })
         .collect()
@@ -469,7 +469,7 @@ fn checks_json(checks: &[Check]) -> Vec<Value> {
         Outcome::NotApplicable => "not-applicable",
     };
     let one = |check: &Check| {
-        let mut out = json!({"check": check.subject.as_str(), "outcome": word(&check.outcome), "detail": check.detail});
+        let mut out = json!({"check": check.subject.as_str(), "outcome": word(&check.outcome), "detail": without_credentials(&check.detail)});
         if let Outcome::Failed(Reason::Policy(broken)) = &check.outcome {
             out["rule"] = json!(broken.rule);
             out["line"] = json!(broken.line);

@@ -71,7 +71,10 @@ pub fn check_link(wish: &Wish, signing: &Decided) -> Result<(), Vec<Diagnostic>>
                         "a classic in-toto link needs an Ed25519 key",
                     )
                     .got("an ECDSA P-256 key")
-                    .help("make one:  kiln key rotate --algorithm ed25519")
+                    .help(
+                        "with a key file, make one:  kiln key rotate --algorithm ed25519; with an agent or \
+                         a token, name its Ed25519 key in attestor.toml",
+                    )
                     .help("or have the same stated in a bundle:  --attest link"),
                 ]),
             }
