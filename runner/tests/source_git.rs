@@ -196,7 +196,7 @@ fn a_fresh_commit_is_clean_and_has_gits_tree() {
         assert_eq!(found.commit.unwrap().to_string(), repo.git(&["rev-parse", "HEAD"]));
         assert_eq!(found.git_tree.to_string(), repo.git(&["rev-parse", "HEAD^{tree}"]));
         assert_eq!(found.branch.as_deref(), Some("refs/heads/main"));
-        assert_eq!(found.remote.as_deref(), Some("https://example.org/x.git"));
+        assert_eq!(found.remote.as_deref(), Some("git+https://example.org/x.git"));
         assert!(found.subfolder.is_here());
     }
 }
