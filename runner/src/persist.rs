@@ -218,16 +218,27 @@ const FLUSHED_AT_ONCE: usize = 8;
 fn finish_all(files: &[(String, u32, Pending<'_>)]) -> Result<(), PersistError> {
     let Some(((name, mode, first), rest)) = files.split_first() else { return Ok(()) };
     std::thread::scope(|scope| {
-        let flush = |(name, mode, file): &'_ (String, u32, Pending<'_>)| {
-            file.finish(name, *mode, Flush::Now)
-        };
-        let others: Vec<_> = rest.iter().map(|one| scope.spawn(move || flush(one))).collect();
+        let flush =
+            |(name, mode, file): &(String, u32, Pending<'_>)| file.finish(name, *mode, Flush::Now);
+        let others: Vec<_> = rest.iter().map(|one| meanwhile(scope, move || flush(one))).collect();
         let first = first.finish(name, *mode, Flush::Now);
-        let join = |one: std::thread::ScopedJoinHandle<'_, Result<(), PersistError>>| {
-            one.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-        };
-        others.into_iter().map(join).fold(first, Result::and)
+        others.into_iter().map(|flushed| flushed()).fold(first, Result::and)
     })
+}
+
+/// Begins work beside this thread's own, and returns what waits for it; where no thread can be started, that
+/// does it.
+pub(crate) fn meanwhile<'scope, T: Send + 'scope>(
+    scope: &'scope std::thread::Scope<'scope, '_>,
+    work: impl Fn() -> T + Copy + Send + 'scope,
+) -> impl FnOnce() -> T {
+    /// Whatever the environment asks for (RUST_MIN_STACK).
+    const STACK_BYTES: usize = 256 << 10;
+    let begun = std::thread::Builder::new().stack_size(STACK_BYTES).spawn_scoped(scope, work);
+    move || match begun {
+        Ok(begun) => begun.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+        Err(_) => work(),
+    }
 }
 
 fn flush_folder(folder: BorrowedFd<'_>, name: &str) -> Result<(), PersistError> {

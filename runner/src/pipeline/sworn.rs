@@ -14,6 +14,7 @@ use crate::artifacts::Made;
 use crate::diagnostic::Diagnostic;
 use crate::evidence;
 use crate::export::{Batch, ExportError, OutFolder};
+use crate::persist;
 use crate::refusal;
 use crate::sign::{self, Attestor, Leaving, Signer};
 
@@ -73,13 +74,11 @@ pub fn sign_and_write(
     let refuse = |error: ExportError| vec![refusal::export(&error)];
     let (store, name) = (job.store, file_name(&inputs_name)?);
     let mut batch = Batch::new(out);
+    let prepare = || Batch::prepare(out, store, &name, &exported);
     let sworn = std::thread::scope(|scope| {
-        let ready = (!made.is_empty())
-            .then(|| scope.spawn(|| Batch::prepare(out, store, &name, &exported)));
+        let ready = (!made.is_empty()).then(|| persist::meanwhile(scope, prepare));
         let sworn = signer.map(|some| swear(job, out, &mut batch, some, (made, records, stale)));
-        let ready = ready.map(|ready| {
-            ready.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)).map_err(refuse)
-        });
+        let ready = ready.map(|ready| ready().map_err(refuse));
         let sworn = sworn.transpose()?;
         ready.transpose()?.into_iter().for_each(|ready| batch.add_ready(ready));
         Ok::<_, Vec<Diagnostic>>(sworn)
