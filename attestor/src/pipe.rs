@@ -408,6 +408,22 @@ impl Header {
 }
 
 impl Request {
+    /// Returns the Record that it is about, where it is about one.
+    pub(crate) fn record(&self) -> Option<&Record> {
+        match self {
+            Request::Sign(record) | Request::ClassicLink(record) => Some(record),
+            Request::State(state) => Some(&state.record),
+            Request::Attest(_)
+            | Request::Summarise(_)
+            | Request::Generate { .. }
+            | Request::Show
+            | Request::Import { .. }
+            | Request::Rotate { .. }
+            | Request::OpenOrder(_)
+            | Request::CheckOrders(_) => None,
+        }
+    }
+
     /// Returns header and JSON.
     ///
     /// # Errors

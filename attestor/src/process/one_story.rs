@@ -25,18 +25,7 @@ pub(super) struct OneStory<'a>(Option<&'a Record>);
 
 impl<'a> OneStory<'a> {
     pub(super) fn of(request: &'a Request) -> OneStory<'a> {
-        OneStory(match request {
-            Request::Sign(record) | Request::ClassicLink(record) => Some(record),
-            Request::State(state) => Some(&state.record),
-            Request::Attest(_)
-            | Request::Summarise(_)
-            | Request::Generate { .. }
-            | Request::Show
-            | Request::Import { .. }
-            | Request::Rotate { .. }
-            | Request::OpenOrder(_)
-            | Request::CheckOrders(_) => None,
-        })
+        OneStory(request.record())
     }
 
     /// Says whether everything that was signed under the Order was derived from this Record.

@@ -350,29 +350,13 @@ fn check_ordered(
     request: &Request,
     now: i64,
 ) -> Result<(), ServeError> {
-    let Some(record) = record(request) else { return Ok(()) };
+    let Some(record) = request.record() else { return Ok(()) };
     let Asker::User { uid, .. } = asker else {
         return check_reference(record, None).map_err(ServeError::Record);
     };
     let orders = Orders::open(&places.state).map_err(ServeError::Ordered)?;
     orders.check(&record.order, uid, now).map_err(ServeError::Ordered)?;
     check_reference(record, Some(&record.order.source.uri)).map_err(ServeError::Record)
-}
-
-/// Returns the Record that a request is about, where it is about one.
-fn record(request: &Request) -> Option<&Record> {
-    match request {
-        Request::Sign(record) | Request::ClassicLink(record) => Some(record),
-        Request::State(state) => Some(&state.record),
-        Request::Attest(_)
-        | Request::Summarise(_)
-        | Request::Generate { .. }
-        | Request::Show
-        | Request::Import { .. }
-        | Request::Rotate { .. }
-        | Request::OpenOrder(_)
-        | Request::CheckOrders(_) => None,
-    }
 }
 
 fn check_time(request: &Request, now: i64) -> Result<(), Refused> {
