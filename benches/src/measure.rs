@@ -21,9 +21,19 @@ impl Times {
 
 /// Runs each of `actions` `rounds` times, in turn, after one round that does not count.
 pub fn in_turn(rounds: usize, actions: &mut [&mut dyn FnMut()]) -> Vec<Times> {
+    alone(rounds, &mut || {}, actions)
+}
+
+/// The same, but before each it waits with `settle`.
+pub fn alone(
+    rounds: usize,
+    settle: &mut dyn FnMut(),
+    actions: &mut [&mut dyn FnMut()],
+) -> Vec<Times> {
     let mut times = vec![Vec::new(); actions.len()];
     for round in 0..=rounds {
         for (action, times) in actions.iter_mut().zip(&mut times) {
+            settle();
             let start = Instant::now();
             action();
             if round > 0 {

@@ -10,9 +10,15 @@ use model::limits::{Limits, Millis};
 use sandbox::{Cancel, Exit, Parts, Spec};
 
 use crate::engine::Engine;
-use crate::measure::{detail, faster, figure, in_blocks, in_turn, present, quietly, ratio, write};
+use crate::measure::{
+    alone, detail, faster, figure, in_blocks, in_turn, present, quietly, ratio, write,
+};
 
 const ROUNDS: usize = 60;
+/// Blocks and rounds in each, where steps follow each other without a rest.
+const ROW: (usize, usize) = (4, 30);
+/// How long what an action left to be done afterwards is waited for.
+const REST: Duration = Duration::from_millis(10);
 /// Blocks and rounds in each, against a container engine.
 pub const ENGINE_BLOCKS: (usize, usize) = (4, 10);
 
@@ -35,8 +41,12 @@ pub fn measure(scratch: &Path) {
         figure("sandbox::run of true against bwrap", "bwrap is absent", "");
         return;
     }
-    let times = in_turn(ROUNDS, &mut [&mut ours, &mut theirs]);
+    // Each alone: when it is over our next child is started, and the kernel takes namespaces down.
+    let mut rest = || std::thread::sleep(REST);
+    let times = alone(ROUNDS, &mut rest, &mut [&mut ours, &mut theirs]);
     ratio("sandbox::run of true", &times[0], "bwrap", &times[1], "<= 1.2");
+    let times = in_blocks(ROW, &mut rest, &mut [&mut ours, &mut theirs]);
+    ratio("the same, one right after the other", &times[0], "bwrap", &times[1], "-");
     inside.sort_unstable();
     let step: Duration = inside[inside.len() / 2];
     detail("of that, from exec to all dead", &format!("{step:.3?}"));

@@ -7,20 +7,26 @@
 //!
 //! The child gets no variable, no argument and no descriptor but its three standard ones.
 //!
-//! Starting a program takes about as long as making its namespaces, and needs to know nothing of the
-//! step. So one thread always has the next child started, which waits for its order; a step takes it
-//! and never waits for a start but the first. Each child still serves one step only. The thread ends only
-//! with the program: the kernel ties a child to the thread that started it (`PR_SET_PDEATHSIG`), and the
-//! threads that run steps come and go. However the build process ends, the child in waiting does too.
+//! Starting a program takes about as long as making its namespaces, and needs to know nothing of the step. So one
+//! thread always has the next child started, which waits for its order; a step takes it and waits for a start only
+//! if it is the first, or if steps are started side by side. Each child still serves one step only.
+//!
+//! A child is ready once it is in its control group. The kernel makes whoever moves a process wait until no
+//! processor can still see it where it was, often for milliseconds, and all who make or remove a group with it. So
+//! the next child is started beside the step that took the one before, but moved only when that step is over, or
+//! has run for a while.
+//!
+//! The thread ends only with the program: the kernel ties a child to the thread that started it
+//! (`PR_SET_PDEATHSIG`), and the threads that run steps come and go. However the build process ends, the child in
+//! waiting does too.
 
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, sync_channel};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
@@ -33,6 +39,9 @@ use super::child::MARK;
 use super::error::Doing;
 use super::sys;
 use crate::error::Error;
+
+/// How long a step runs before the next child is moved beside it: one that is over sooner is not held up.
+const SHORT_STEP: Duration = Duration::from_millis(100);
 
 /// A started child and our ends of its three standard descriptors.
 pub struct Launched {
@@ -53,32 +62,46 @@ pub struct Launched {
 /// Stack of the thread that starts children, in bytes.
 const STACK_BYTES: usize = 1 << 20;
 
-/// Children as they are started: one at a time, each waiting to be taken.
-type Row = Mutex<Receiver<Result<Launched, Error>>>;
-
 /// Sees to it that a child is started and waits, so that the first step finds it.
 pub fn warm_up() {
-    row();
+    prepare();
 }
 
-/// Takes the child that is started and waits; the next one is started meanwhile.
-pub fn take() -> Result<Launched, Error> {
-    let waiting = row().map(|row| row.lock().unwrap_or_else(PoisonError::into_inner).recv());
-    match waiting {
-        // One that was killed while it waited serves nobody.
-        Some(Ok(Ok(launched))) if lives(&launched) => Ok(launched),
-        Some(Ok(Err(cause))) => Err(cause),
-        Some(Ok(Ok(_)) | Err(_)) | None => launch(),
+/// Sees to it that the next child is started, and no more: called once a step has taken one.
+pub fn prepare_ahead() {
+    if let Some(row) = row() {
+        row.start_ahead();
     }
 }
 
-/// Ends the child that waits, if there is one, and starts no other ahead: for the end of the program.
+/// Sees to it that the next child waits before long: called once a step runs.
+pub fn prepare_soon() {
+    if let Some(row) = row() {
+        row.ask(&mut row.lock(), Instant::now() + SHORT_STEP);
+    }
+}
+
+/// Sees to it that the next child waits: called once a step is over.
+pub fn prepare() {
+    if let Some(row) = row() {
+        row.ask(&mut row.lock(), Instant::now());
+    }
+}
+
+/// Takes the child that waits, or that is started now.
+pub fn take() -> Result<Launched, Error> {
+    match row().and_then(Row::take) {
+        // One that was killed while it waited serves nobody.
+        Some(Ok(launched)) if lives(&launched) => Ok(launched),
+        Some(Err(cause)) => Err(cause),
+        Some(Ok(_)) | None => launch(),
+    }
+}
+
+/// Ends the children that wait, and starts no other ahead: for the end of the program.
 pub fn cool_down() {
-    ENDING.store(true, Ordering::Relaxed);
     let Some(Some(row)) = ROW.get() else { return };
-    // The thread stands at the hand-over or is about to; after it, it sees that this is the end.
-    let waiting = row.lock().unwrap_or_else(PoisonError::into_inner).recv();
-    if let Ok(Ok(launched)) = waiting {
+    for launched in row.end() {
         // Fails only if it is dead already. Its death is waited for, so that nothing is left.
         let _ = pidfd_send_signal(&launched.child, Signal::KILL);
         let _ = poll(&mut [PollFd::new(&launched.child, PollFlags::IN)], None);
@@ -86,24 +109,148 @@ pub fn cool_down() {
     }
 }
 
-static ROW: OnceLock<Option<Row>> = OnceLock::new();
-static ENDING: AtomicBool = AtomicBool::new(false);
+/// Where children wait.
+#[derive(Default)]
+struct Row {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+/// The children there are, and what is wanted.
+#[derive(Default)]
+struct State {
+    wanted: Wanted,
+    /// A child that is in no control group yet.
+    started: Option<Launched>,
+    /// The child to be taken, or why there is none.
+    ready: Option<Result<Launched, Error>>,
+    /// Whether one is being started or put into its group.
+    is_busy: bool,
+    is_over: bool,
+}
+
+/// What is wanted while no child waits.
+#[derive(Default, Clone, Copy)]
+enum Wanted {
+    #[default]
+    Nothing,
+    /// One that is started.
+    Started,
+    /// One that is ready, from this moment on.
+    Ready(Instant),
+}
+
+impl Row {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wait<'row>(&'row self, state: MutexGuard<'row, State>) -> MutexGuard<'row, State> {
+        self.changed.wait(state).unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn start_ahead(&self) {
+        let mut state = self.lock();
+        if let Wanted::Nothing = state.wanted {
+            state.wanted = Wanted::Started;
+            self.changed.notify_all();
+        }
+    }
+
+    fn ask(&self, state: &mut State, from: Instant) {
+        if state.ready.is_none() {
+            state.wanted = match state.wanted {
+                Wanted::Ready(earlier) => Wanted::Ready(earlier.min(from)),
+                Wanted::Nothing | Wanted::Started => Wanted::Ready(from),
+            };
+            self.changed.notify_all();
+        }
+    }
+
+    /// Returns the child that waits, once one does; none at the end.
+    fn take(&self) -> Option<Result<Launched, Error>> {
+        let mut state = self.lock();
+        loop {
+            if let Some(child) = state.ready.take() {
+                return Some(child);
+            }
+            if state.is_over {
+                return None;
+            }
+            self.ask(&mut state, Instant::now());
+            state = self.wait(state);
+        }
+    }
+
+    /// Starts no child any more; returns those that wait.
+    fn end(&self) -> impl Iterator<Item = Launched> + use<> {
+        let mut state = self.lock();
+        state.is_over = true;
+        self.changed.notify_all();
+        while state.is_busy {
+            state = self.wait(state);
+        }
+        state.started.take().into_iter().chain(state.ready.take().and_then(Result::ok))
+    }
+
+    /// Does what is wanted, until the end.
+    fn serve(&self) {
+        let mut state = self.lock();
+        while !state.is_over {
+            let now = Instant::now();
+            state = match state.wanted {
+                _ if state.ready.is_some() => self.wait(state),
+                Wanted::Started if state.started.is_none() => {
+                    let (mut state, started) = self.unlocked(state, apart);
+                    // Why it could not be started is told to whoever wants to take it.
+                    state.started = started.ok();
+                    if let (Wanted::Started, None) = (state.wanted, &state.started) {
+                        state.wanted = Wanted::Nothing;
+                    }
+                    state
+                }
+                Wanted::Ready(from) if from <= now => {
+                    let started = state.started.take();
+                    let (mut state, ready) =
+                        self.unlocked(state, || started.map_or_else(apart, Ok).map(admitted));
+                    (state.ready, state.wanted) = (Some(ready), Wanted::Nothing);
+                    state
+                }
+                Wanted::Ready(from) => {
+                    let waited = self.changed.wait_timeout(state, from.duration_since(now));
+                    waited.unwrap_or_else(PoisonError::into_inner).0
+                }
+                Wanted::Nothing | Wanted::Started => self.wait(state),
+            };
+        }
+    }
+
+    /// Does `work` while others may look at the row.
+    fn unlocked<'row, R>(
+        &'row self,
+        mut state: MutexGuard<'row, State>,
+        work: impl FnOnce() -> R,
+    ) -> (MutexGuard<'row, State>, R) {
+        state.is_busy = true;
+        drop(state);
+        let done = work();
+        let mut state = self.lock();
+        state.is_busy = false;
+        self.changed.notify_all();
+        (state, done)
+    }
+}
+
+static ROW: OnceLock<Option<&Row>> = OnceLock::new();
 
 fn row() -> Option<&'static Row> {
     let start = || {
-        // Nothing is kept in the channel: the thread holds one child until it is taken.
-        let (hand, taken) = sync_channel(0);
+        let row: &Row = Box::leak(Box::default());
         let thread =
             std::thread::Builder::new().name("sandbox launcher".to_owned()).stack_size(STACK_BYTES);
-        let keep_one_ready = move || {
-            let mut wanted = true;
-            while wanted && !ENDING.load(Ordering::Relaxed) {
-                wanted = hand.send(launch()).is_ok();
-            }
-        };
-        thread.spawn(keep_one_ready).ok().map(|_| Mutex::new(taken))
+        thread.spawn(|| row.serve()).ok().map(|_| row)
     };
-    ROW.get_or_init(start).as_ref()
+    *ROW.get_or_init(start)
 }
 
 fn lives(launched: &Launched) -> bool {
@@ -118,12 +265,16 @@ pub fn apart() -> Result<Launched, Error> {
 }
 
 fn launch() -> Result<Launched, Error> {
-    let mut launched = apart()?;
+    apart().map(admitted)
+}
+
+/// Puts a child into a control group of its own.
+fn admitted(mut launched: Launched) -> Launched {
     launched.group = cgroup::make(Host::get()).and_then(|group| {
         group.as_ref().map_or(Ok(()), |group| group.admit(launched.pid))?;
         Ok(group)
     });
-    Ok(launched)
+    launched
 }
 
 fn start(image: &OwnedFd) -> io::Result<Launched> {

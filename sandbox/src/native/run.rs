@@ -115,6 +115,7 @@ pub fn carry_out(
 ) -> Result<Done, Error> {
     // 2.
     let mut launched = launch::take()?;
+    launch::prepare_ahead();
     // 3. A child that is gone already says why, or shows by its silence that it is.
     let _ = wire::send(launched.socket.as_fd(), dispatch.word, dispatch.fds);
     // 4. It starts nothing before it is told to go on, so whatever it starts is limited.
@@ -153,6 +154,7 @@ pub fn carry_out(
     if let Some(group) = &mut group {
         group.remove().map_err(|pids| Error::StillAlive { pids })?;
     }
+    launch::prepare();
     Ok(Done { seen, killed_for_memory, refused_processes, memory_peak })
 }
 

@@ -19,7 +19,7 @@ use rustix::process::{Signal, pidfd_send_signal};
 
 use super::cgroup::Group;
 use super::error::{Doing, Failure};
-use super::launch::Launched;
+use super::launch::{self, Launched};
 use super::met::Met;
 use super::sys;
 use super::usage::{Full, Watcher};
@@ -357,6 +357,7 @@ impl Run<'_> {
             }
             Word::Places { .. } => {}
             Word::Sealed(facts) => {
+                launch::prepare_soon();
                 let now = Instant::now();
                 (self.started, self.last_output, self.deadline) =
                     (now, now, now + bounds.timeout.duration());
