@@ -168,21 +168,16 @@ impl<'dir> Pending<'dir> {
         }
     }
 
-    /// Flushes what was written to it so far.
+    /// Gives the file its mode, and flushes it if asked to.
     ///
     /// # Errors
-    /// The flush.
-    pub fn flush(&self, name: &str) -> Result<(), PersistError> {
-        rustix::fs::fsync(&self.file)
-            .map_err(|source| PersistError::Flush { name: shown(name), source })
-    }
-
-    /// Gives the file its mode, and flushes it if asked to.
-    fn finish(&self, name: &str, mode: u32, flush: Flush) -> Result<(), PersistError> {
+    /// Says which step failed.
+    pub fn finish(&self, name: &str, mode: u32, flush: Flush) -> Result<(), PersistError> {
         rustix::fs::fchmod(&self.file, Mode::from_raw_mode(mode))
             .map_err(|source| PersistError::Write { name: shown(name), source })?;
         match flush {
-            Flush::Now => self.flush(name),
+            Flush::Now => rustix::fs::fsync(&self.file)
+                .map_err(|source| PersistError::Flush { name: shown(name), source }),
             Flush::Later => Ok(()),
         }
     }
@@ -196,19 +191,22 @@ impl<'dir> Pending<'dir> {
 }
 
 /// Gives several files their modes and names, in this order, once all of them are flushed; then flushes their
-/// folder, once.
+/// folder, once. Those that are `finished` already come last.
 ///
 /// # Errors
 /// Says which step failed. What had a name before is untouched if a file could not be flushed.
-pub fn publish_all(
+pub fn publish_all<'dir>(
     folder: BorrowedFd<'_>,
-    mut files: Vec<(String, u32, Pending<'_>)>,
+    files: Vec<(String, u32, Pending<'dir>)>,
+    finished: Vec<(String, Pending<'dir>)>,
 ) -> Result<(), PersistError> {
     files.chunks(FLUSHED_AT_ONCE).try_for_each(finish_all)?;
-    for (name, _, file) in &mut files {
+    let mut all: Vec<(String, Pending<'dir>)> =
+        files.into_iter().map(|(name, _, file)| (name, file)).chain(finished).collect();
+    for (name, file) in &mut all {
         file.rename(folder, name)?;
     }
-    files.last().map_or(Ok(()), |(name, ..)| flush_folder(folder, name))
+    all.last().map_or(Ok(()), |(name, _)| flush_folder(folder, name))
 }
 
 /// Most files that are flushed side by side.
@@ -328,7 +326,7 @@ mod tests {
             ("a".to_owned(), 0o644, pending(b"one")),
             ("b".to_owned(), 0o600, pending(b"two")),
         ];
-        publish_all(fd.as_fd(), files).unwrap();
+        publish_all(fd.as_fd(), files, Vec::new()).unwrap();
         assert_eq!(std::fs::read(folder.path().join("a")).unwrap(), b"one");
         assert_eq!(std::fs::read(folder.path().join("b")).unwrap(), b"two");
         let mode = |name| std::fs::metadata(folder.path().join(name)).unwrap().permissions().mode();
@@ -339,7 +337,7 @@ mod tests {
         second.file = writer;
         let files =
             vec![("a".to_owned(), 0o644, pending(b"three")), ("b".to_owned(), 0o644, second)];
-        let refused = publish_all(fd.as_fd(), files).unwrap_err();
+        let refused = publish_all(fd.as_fd(), files, Vec::new()).unwrap_err();
         assert!(matches!(refused, PersistError::Flush { .. }), "{refused}");
         assert_eq!(std::fs::read(folder.path().join("a")).unwrap(), b"one");
         assert_eq!(std::fs::read(folder.path().join("b")).unwrap(), b"two");

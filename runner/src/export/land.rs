@@ -113,9 +113,7 @@ impl OutFolder {
         executable: bool,
         before: Option<&Digest>,
     ) -> Result<Landed, ExportError> {
-        let mode = if executable { EXECUTABLE } else { PLAIN };
-        let at = self.path_of(name);
-        self.land_with(name, blob, mode, before, &|file| copy(store, blob, file, &at))
+        self.land_ready(self.ready(store, name, blob, executable)?, before)
     }
 
     /// Lands bytes, with mode 0644.
@@ -128,9 +126,42 @@ impl OutFolder {
         bytes: &[u8],
         before: Option<&Digest>,
     ) -> Result<Landed, ExportError> {
+        self.land_ready(self.ready_bytes(name, bytes)?, before)
+    }
+
+    fn land_ready(&self, ready: Ready<'_>, before: Option<&Digest>) -> Result<Landed, ExportError> {
+        let landed = ready.landed(before);
+        let mut batch = Batch::new(self);
+        batch.add(ready);
+        batch.land()?;
+        Ok(landed)
+    }
+
+    /// Writes an object of the store and flushes it, so that it lacks nothing but its name: for a thread that has
+    /// time.
+    ///
+    /// # Errors
+    /// As [`OutFolder::land`].
+    pub fn ready(
+        &self,
+        store: &Store,
+        name: &Name,
+        blob: &Blob,
+        executable: bool,
+    ) -> Result<Ready<'_>, ExportError> {
+        let mode = if executable { EXECUTABLE } else { PLAIN };
+        let at = self.path_of(name);
+        self.ready_with(name, blob, mode, &|file| copy(store, blob, file, &at))
+    }
+
+    /// Does the same with bytes, with mode 0644.
+    ///
+    /// # Errors
+    /// As [`OutFolder::land`].
+    pub fn ready_bytes(&self, name: &Name, bytes: &[u8]) -> Result<Ready<'_>, ExportError> {
         let at = self.path_of(name);
         let fill = |file: BorrowedFd<'_>| write_bytes(name, bytes, file, &at);
-        self.land_with(name, &Blob::of(bytes), PLAIN, before, &fill)
+        self.ready_with(name, &Blob::of(bytes), PLAIN, &fill)
     }
 
     /// Says whether the file of that name holds exactly those bytes with that mode.
@@ -193,20 +224,19 @@ impl OutFolder {
         regular.then_some((file, stat.st_size.cast_unsigned()))
     }
 
-    fn land_with(
+    fn ready_with(
         &self,
         name: &Name,
         blob: &Blob,
         mode: u32,
-        before: Option<&Digest>,
         fill: &Fill<'_>,
-    ) -> Result<Landed, ExportError> {
-        let Some(pending) = self.prepare(name, blob, mode, fill)? else {
-            return Ok(Landed::Unchanged);
-        };
-        let write = |source| ExportError::Write { at: self.path_of(name), source };
-        pending.publish(self.fd.as_fd(), name.as_str(), mode, Flush::Now).map_err(write)?;
-        if before == Some(&blob.digest) { Ok(Landed::Restored) } else { Ok(Landed::Written) }
+    ) -> Result<Ready<'_>, ExportError> {
+        let pending = self.prepare(name, blob, mode, fill)?;
+        if let Some(pending) = &pending {
+            let write = |source| ExportError::Write { at: self.path_of(name), source };
+            pending.finish(name.as_str(), mode, Flush::Now).map_err(write)?;
+        }
+        Ok(Ready { name: name.to_string(), digest: blob.digest, pending })
     }
 
     /// Writes the file under a temporary name; none where it is there already.
@@ -227,72 +257,67 @@ impl OutFolder {
     }
 }
 
-/// Files of mode 0644 that land together: all of them are on the disk before the first has its name, and the
-/// folder is flushed once.
+/// Files that land together: all of them are on the disk before the first has its name, and the folder is flushed
+/// once.
 #[derive(Debug)]
 pub struct Batch<'a> {
     out: &'a OutFolder,
     waiting: Vec<(String, u32, Pending<'a>)>,
+    ready: Vec<(String, Pending<'a>)>,
 }
 
 impl<'a> Batch<'a> {
     /// Begins one.
     pub fn new(out: &'a OutFolder) -> Batch<'a> {
-        Batch { out, waiting: Vec::new() }
+        Batch { out, waiting: Vec::new(), ready: Vec::new() }
     }
 
-    /// Makes a file ready for a batch, already on the disk but for its name: for a thread that has time.
-    ///
-    /// # Errors
-    /// As [`OutFolder::land`].
-    pub fn prepare(
-        out: &'a OutFolder,
-        store: &Store,
-        name: &Name,
-        blob: &Blob,
-    ) -> Result<Ready<'a>, ExportError> {
-        let fill = |file: BorrowedFd<'_>| copy(store, blob, file, &out.path_of(name));
-        let pending = out.prepare(name, blob, PLAIN, &fill)?;
-        if let Some(pending) = &pending {
-            let write = |source| ExportError::Write { at: out.path_of(name), source };
-            pending.flush(name.as_str()).map_err(write)?;
-        }
-        Ok(Ready(pending.map(|pending| (name.to_string(), PLAIN, pending))))
+    /// Adds a file that is ready.
+    pub fn add(&mut self, ready: Ready<'a>) {
+        let Ready { name, pending, .. } = ready;
+        self.ready.extend(pending.map(|pending| (name, pending)));
     }
 
-    /// Adds what was made ready.
-    pub fn add_ready(&mut self, Ready(file): Ready<'a>) {
-        self.waiting.extend(file);
-    }
-
-    /// Adds bytes.
+    /// Adds bytes, with mode 0644, to be flushed side by side with the others.
     ///
     /// # Errors
     /// As [`OutFolder::land`]; nothing of the batch lands then.
     pub fn add_bytes(&mut self, name: &Name, bytes: &[u8]) -> Result<(), ExportError> {
         let at = self.out.path_of(name);
-        self.add_with(name, &Blob::of(bytes), &|file| write_bytes(name, bytes, file, &at))
-    }
-
-    fn add_with(&mut self, name: &Name, blob: &Blob, fill: &Fill<'_>) -> Result<(), ExportError> {
-        let pending = self.out.prepare(name, blob, PLAIN, fill)?;
+        let fill = |file: BorrowedFd<'_>| write_bytes(name, bytes, file, &at);
+        let pending = self.out.prepare(name, &Blob::of(bytes), PLAIN, &fill)?;
         self.waiting.extend(pending.map(|pending| (name.to_string(), PLAIN, pending)));
         Ok(())
     }
 
-    /// Lands them in the order in which they were added.
+    /// Lands them in the order in which they were added, those last that were ready.
     ///
     /// # Errors
     /// [`ExportError`]. Where a file could not be flushed, what was there before is untouched.
     pub fn land(self) -> Result<(), ExportError> {
         let write = |source| ExportError::Write { at: self.out.path.clone(), source };
-        persist::publish_all(self.out.fd.as_fd(), self.waiting).map_err(write)
+        persist::publish_all(self.out.fd.as_fd(), self.waiting, self.ready).map_err(write)
     }
 }
 
-/// A file of a batch that was made ready; nothing where it is there already.
+/// A file that is on the disk and lacks nothing but its name, or that is there already. Dropped, it is removed.
 #[derive(Debug)]
-pub struct Ready<'a>(Option<(String, u32, Pending<'a>)>);
+pub struct Ready<'a> {
+    name: String,
+    digest: Digest,
+    pending: Option<Pending<'a>>,
+}
+
+impl Ready<'_> {
+    /// Says what landing it does, where the last build landed `before` under its name.
+    pub fn landed(&self, before: Option<&Digest>) -> Landed {
+        match &self.pending {
+            None => Landed::Unchanged,
+            Some(_) if before == Some(&self.digest) => Landed::Restored,
+            Some(_) => Landed::Written,
+        }
+    }
+}
 
 /// Writes a file's content.
 type Fill<'a> = dyn Fn(BorrowedFd<'_>) -> Result<(), ExportError> + 'a;

@@ -19,5 +19,5 @@ mod sums;
 mod tests;
 
 pub use claim::{Claim, Claimed};
-pub use land::{Batch, ExportError, Landed, OutFolder};
+pub use land::{Batch, ExportError, Landed, OutFolder, Ready};
 pub use sums::{SUMS_NAME, sums_text};

@@ -22,7 +22,9 @@ use crate::artifacts::{self, Made};
 use crate::cli::{Session, lasting};
 use crate::diagnostic::{Code, Diagnostic, Exit, StepKey};
 use crate::evidence::{self, Built, RunFacts};
-use crate::export::{Claim, Claimed, Landed, OutFolder, SUMS_NAME, sums_text};
+use crate::export::{
+    Batch, Claim, Claimed, ExportError, Landed, OutFolder, Ready, SUMS_NAME, sums_text,
+};
 use crate::history::{self, ArtifactStory, Build};
 use crate::plan::Artifact;
 use crate::project::{BUILD_FILE, LOCK_FILE, OUTPUT_FOLDER, Project};
@@ -238,7 +240,7 @@ pub fn hand_over(job: &Job<'_>) -> Result<Handed, Vec<Diagnostic>> {
     let done = job.ends.ran.values().any(|ran| !ran.cached) || !stale.is_empty();
     // 3. Evidence.
     let mut notes = Vec::new();
-    let mut signed_now = None;
+    let (mut signed_now, mut readied_then) = (None, None);
     if done {
         // A further statement that is asked for now is no change of what was there.
         let changed = match job.wish.attest.is_empty() && !job.wish.classic_link {
@@ -246,12 +248,14 @@ pub fn hand_over(job: &Job<'_>) -> Result<Handed, Vec<Diagnostic>> {
             false => freshness::stale(&out, &made, &records, job.signing, job.wish, false),
         };
         notes.extend(signed_anew(job, &out, &records, &changed, &before));
-        signed_now = sworn::sign_and_write(job, &out, &made, &mut records, &stale, attestor)?;
+        (signed_now, readied_then) =
+            sworn::sign_and_write(job, &out, &made, &mut records, &stale, attestor)?;
     } else if let Some(record) = records.first() {
         notes.extend(restore_inputs(job, &out, record, &before)?);
     }
     // 4. Artifacts.
-    notes.extend(put(job, &out, &made, &before, done)?);
+    let ready = readied_then.map_or_else(|| readied(job.store, &out, &made), Ok)?;
+    notes.extend(put(job, &out, (&made, ready), &before, done)?);
     notes.extend(reduced(job));
     notes.extend(waived(job));
     let signed_by = match job.signing {
@@ -350,40 +354,69 @@ fn shown(out: &OutFolder, name: &Name) -> String {
     model::text::escape(folder.as_os_str().as_encoded_bytes())
 }
 
+/// The artifacts and the list of their digests, on the disk but for their names.
+#[derive(Debug)]
+pub struct Readied<'a> {
+    artifacts: Vec<Ready<'a>>,
+    sums: Option<Ready<'a>>,
+}
+
+/// Makes the artifacts and the list of their digests ready to land.
+pub(super) fn readied<'a>(
+    store: &Store,
+    out: &'a OutFolder,
+    made: &[Made],
+) -> Result<Readied<'a>, Vec<Diagnostic>> {
+    let refuse = |error: ExportError| vec![refusal::export(&error)];
+    let ready = |made: &Made| {
+        out.ready(store, &made.artifact.name, &made.blob, made.executable).map_err(refuse)
+    };
+    let artifacts = made.iter().map(ready).collect::<Result<_, _>>()?;
+    if made.is_empty() {
+        return Ok(Readied { artifacts, sums: None });
+    }
+    // Those of other targets stay listed while they are what their line says.
+    let other = |name: &Name| made.iter().all(|made| made.artifact.name != *name);
+    let mut sums: BTreeMap<Name, Digest> = out.listed(&other).into_iter().collect();
+    sums.extend(made.iter().map(|made| (made.artifact.name.clone(), made.blob.digest)));
+    let text = sums_text(&sums);
+    let sums = out.ready_bytes(&file_name(SUMS_NAME)?, text.as_bytes()).map_err(refuse)?;
+    Ok(Readied { artifacts, sums: Some(sums) })
+}
+
 /// Lands the artifacts and the list of their digests.
 fn put(
     job: &Job<'_>,
     out: &OutFolder,
-    made: &[Made],
+    (made, readied): (&[Made], Readied<'_>),
     before: &Before<'_>,
     done: bool,
 ) -> Result<Vec<String>, Vec<Diagnostic>> {
     let mut notes = Vec::new();
-    for made in made {
+    let mut written = Vec::new();
+    let mut batch = Batch::new(out);
+    for (made, ready) in made.iter().zip(readied.artifacts) {
         let name = &made.artifact.name;
-        let there = lies_in(out, name);
-        let landed = out
-            .land(job.store, name, &made.blob, made.executable, before.artifact(name))
-            .map_err(|error| vec![refusal::export(&error)])?;
-        if landed == Landed::Restored && there {
+        let landed = ready.landed(before.artifact(name));
+        if landed == Landed::Restored && lies_in(out, name) {
             notes.push(format!("{name} was changed in {} and is restored", shown(out, name)));
         }
         if landed == Landed::Written && matches!(job.signing, Decided::Without(_)) {
-            notes.extend(beside::forget_evidence(out, name));
+            written.push(name);
         }
+        batch.add(ready);
     }
-    if !made.is_empty() {
-        // Those of other targets stay listed while they are what their line says.
-        let other = |name: &Name| made.iter().all(|made| made.artifact.name != *name);
-        let mut sums: BTreeMap<Name, Digest> = out.listed(&other).into_iter().collect();
-        sums.extend(made.iter().map(|made| (made.artifact.name.clone(), made.blob.digest)));
-        let sums = sums_text(&sums);
+    let mut told = None;
+    if let Some(ready) = readied.sums {
         let there = Name::new(SUMS_NAME).is_ok_and(|name| lies_in(out, &name));
-        let landed = land_bytes(out, SUMS_NAME, sums.as_bytes())?;
-        if landed == Landed::Written && there && !done {
-            notes.push(format!("{SUMS_NAME} was changed and is restored"));
+        if ready.landed(None) == Landed::Written && there && !done {
+            told = Some(format!("{SUMS_NAME} was changed and is restored"));
         }
+        batch.add(ready);
     }
+    batch.land().map_err(|error| vec![refusal::export(&error)])?;
+    notes.extend(written.into_iter().flat_map(|name| beside::forget_evidence(out, name)));
+    notes.extend(told);
     Ok(notes)
 }
 
@@ -515,11 +548,6 @@ fn lies_in(out: &OutFolder, name: &Name) -> bool {
 pub(super) fn file_name(name: &str) -> Result<Name, Vec<Diagnostic>> {
     Name::new(name)
         .map_err(|error| vec![Diagnostic::new(Code::WrongValue, format!("`{name}` {error}"))])
-}
-
-fn land_bytes(out: &OutFolder, name: &str, bytes: &[u8]) -> Result<Landed, Vec<Diagnostic>> {
-    let name = file_name(name)?;
-    out.land_bytes(&name, bytes, None).map_err(|error| vec![refusal::export(&error)])
 }
 
 fn keep(

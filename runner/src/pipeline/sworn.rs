@@ -1,14 +1,15 @@
 //! Inputs exported, statements sworn to, and both written beside the artifacts.
 //!
 //! What takes long goes beside what else takes long: the attestor starts while the artifacts are made, this program
-//! is hashed while the inputs are packed and the disk is waited for, and the attestor ends while its statements are written. One
-//! after the other that was most of what a signature added to a build.
+//! is hashed while the inputs are packed and the disk is waited for, the artifacts are written and flushed while the
+//! attestor works, and it ends while its statements are written. One after the other that was most of what a
+//! signature added to a build.
 
 use model::record::Record;
 
 use super::beside;
 use super::further;
-use super::hand_over::{Job, export, file_name, inputs_name, stored};
+use super::hand_over::{Job, Readied, export, file_name, inputs_name, readied, stored};
 use super::signing::Decided;
 use crate::artifacts::Made;
 use crate::diagnostic::Diagnostic;
@@ -30,15 +31,16 @@ pub fn begin<'a>(job: &Job<'a>) -> Result<Option<Attestor<'a>>, Vec<Diagnostic>>
     }
 }
 
-/// Exports the inputs, signs what is stale, and writes the evidence. Returns who signed.
-pub fn sign_and_write(
+/// Exports the inputs, signs what is stale, and writes the evidence. Returns who signed, and the artifacts, which
+/// lack only their names: they get those once the evidence has its own.
+pub fn sign_and_write<'out>(
     job: &Job<'_>,
-    out: &OutFolder,
+    out: &'out OutFolder,
     made: &[Made],
     records: &mut [Record],
     stale: &[usize],
     begun: Option<Attestor<'_>>,
-) -> Result<Option<String>, Vec<Diagnostic>> {
+) -> Result<(Option<String>, Option<Readied<'out>>), Vec<Diagnostic>> {
     let one = |diagnostic: Diagnostic| vec![diagnostic];
     let signer = match (job.signing, begun) {
         (Decided::With(signer), Some(attestor)) if !stale.is_empty() => {
@@ -74,19 +76,24 @@ pub fn sign_and_write(
     let refuse = |error: ExportError| vec![refusal::export(&error)];
     let (store, name) = (job.store, file_name(&inputs_name)?);
     let mut batch = Batch::new(out);
-    let prepare = || Batch::prepare(out, store, &name, &exported);
-    let sworn = std::thread::scope(|scope| {
+    let prepare = || {
+        let inputs = out.ready(store, &name, &exported, false).map_err(refuse)?;
+        Ok::<_, Vec<Diagnostic>>((inputs, readied(store, out, made)?))
+    };
+    let (sworn, ready) = std::thread::scope(|scope| {
         let ready = (!made.is_empty()).then(|| persist::meanwhile(scope, prepare));
         let sworn = signer.map(|some| swear(job, out, &mut batch, some, (made, records, stale)));
-        let ready = ready.map(|ready| ready().map_err(refuse));
-        let sworn = sworn.transpose()?;
-        ready.transpose()?.into_iter().for_each(|ready| batch.add_ready(ready));
-        Ok::<_, Vec<Diagnostic>>(sworn)
+        let ready = ready.map(|ready| ready());
+        Ok::<_, Vec<Diagnostic>>((sworn.transpose()?, ready.transpose()?))
     })?;
+    let artifacts = ready.map(|(inputs, artifacts)| {
+        batch.add(inputs);
+        artifacts
+    });
     batch.land().map_err(refuse)?;
-    let Some((by, leaving)) = sworn else { return Ok(None) };
+    let Some((by, leaving)) = sworn else { return Ok((None, artifacts)) };
     leaving.wait().map_err(one)?;
-    Ok(by)
+    Ok((by, artifacts))
 }
 
 /// Has the attestor sign what is stale, and adds what came of it to the batch. Returns who signed, and the
