@@ -29,6 +29,7 @@ pub mod orders;
 pub mod persist;
 pub mod pipeline;
 pub mod plan;
+pub mod program;
 pub mod project;
 pub mod refusal;
 pub mod report;

@@ -28,7 +28,6 @@ use attestor::predicate::Further;
 use attestor::public_key::PublicKey;
 use attestor::trust::Trust;
 use attestor::verify::{Artifact, Evidence, Expected};
-use model::digest::Digest;
 use model::record::Record;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use serde::{Deserialize, Serialize};
@@ -548,35 +547,6 @@ fn of_the_run(statement: &serde_json::Value) -> Option<(&str, &str)> {
     let mut byproducts = details.get("byproducts")?.as_array()?.iter();
     let level = byproducts.find_map(|one| one.get("annotations")?.get("inputs")?.as_str())?;
     Some((details.get("kiln_backend")?.as_str()?, level))
-}
-
-/// Begins to hash this program beside other work; the result is waited for when it is asked for.
-///
-/// # Errors
-/// No thread can be started.
-pub fn program_digest_meanwhile<'scope>(
-    scope: &'scope std::thread::Scope<'scope, '_>,
-) -> Result<impl FnOnce() -> Result<Digest, Diagnostic>, Diagnostic> {
-    /// Whatever the environment asks for (RUST_MIN_STACK).
-    const STACK_BYTES: usize = 256 << 10;
-    let failed = |what: &str| Diagnostic::new(Code::Internal, what.to_owned());
-    let builder = std::thread::Builder::new().stack_size(STACK_BYTES);
-    let begun = builder
-        .spawn_scoped(scope, program_digest)
-        .map_err(|error| failed("no thread can be started").caused_by(&error))?;
-    Ok(move || begun.join().map_err(|_| failed("hashing this program was given up")).flatten())
-}
-
-/// Returns the digest of this program.
-///
-/// # Errors
-/// Gives up where its own file cannot be read.
-pub fn program_digest() -> Result<Digest, Diagnostic> {
-    let refuse = |error: &dyn std::error::Error| {
-        Diagnostic::new(Code::StoreUnusable, "cannot read this program's own file").caused_by(error)
-    };
-    let file = std::fs::File::open("/proc/self/exe").map_err(|error| refuse(&error))?;
-    store::hash_file(&file, &mut |_| ()).map(|blob| blob.digest).map_err(|error| refuse(&error))
 }
 
 /// Returns facts about the host, for the run's details.

@@ -16,6 +16,7 @@
 //!
 //! The caller holds the lock of the state folder while it looks and appends.
 
+use std::collections::BTreeMap;
 use std::os::unix::fs::DirEntryExt as _;
 use std::path::{Path, PathBuf};
 
@@ -87,18 +88,28 @@ impl Journal {
     /// Returns what a crash left behind: each temporary name, and the nonce of the entry that has it as well.
     pub(super) fn left(&self) -> Result<Vec<(PathBuf, Option<Nonce>)>, JournalError> {
         let failed = |source| JournalError::Sweep { path: self.folder.clone(), source };
-        let (mut left, mut entries) = (Vec::new(), Vec::new());
-        for entry in std::fs::read_dir(&self.folder).map_err(failed)? {
+        let list = || std::fs::read_dir(&self.folder).map_err(failed);
+        let mut left = Vec::new();
+        for entry in list()? {
             let entry = entry.map_err(failed)?;
-            let name = entry.file_name();
-            if name.as_encoded_bytes().starts_with(files::TEMPORARY_PREFIX.as_bytes()) {
+            if entry.file_name().as_encoded_bytes().starts_with(files::TEMPORARY_PREFIX.as_bytes())
+            {
                 left.push((entry.path(), entry.ino()));
-            } else if let Some(nonce) = name.to_str().and_then(|name| Nonce::parse(name).ok()) {
-                entries.push((entry.ino(), nonce));
             }
         }
-        let of = |ino| entries.iter().find(|(other, _)| *other == ino).map(|(_, it)| it.clone());
-        Ok(left.into_iter().map(|(path, ino)| (path, of(ino))).collect())
+        if left.is_empty() {
+            // As always but after a crash. The journal only grows: not a look more than one at each name.
+            return Ok(Vec::new());
+        }
+        let mut entries = BTreeMap::new();
+        for entry in list()? {
+            let entry = entry.map_err(failed)?;
+            let name = entry.file_name();
+            if let Some(nonce) = name.to_str().and_then(|name| Nonce::parse(name).ok()) {
+                entries.insert(entry.ino(), nonce);
+            }
+        }
+        Ok(left.into_iter().map(|(path, ino)| (path, entries.get(&ino).cloned())).collect())
     }
 
     /// Removes a temporary name: of an entry that has its line, or of none.

@@ -4,12 +4,12 @@ use serde_json::json;
 
 use super::{Ended, Session};
 use crate::diagnostic::Exit;
+use crate::program;
 use crate::report;
-use crate::sign;
 
 /// Prints what this program is.
 pub fn run(session: &Session) -> Ended {
-    let digest = sign::program_digest().map(|digest| digest.to_string()).unwrap_or_default();
+    let digest = program::digest().map(|digest| digest.to_string()).unwrap_or_default();
     let commit = env!("KILN_COMMIT");
     if session.global.json {
         report::document(

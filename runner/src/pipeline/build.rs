@@ -28,6 +28,7 @@ use crate::live::{self, LiveLog};
 use crate::orders::Orders;
 use crate::plan::Plan;
 use crate::plan::action::Known;
+use crate::program;
 use crate::project::Project;
 use crate::report::{Event, State, Talk};
 use crate::schedule::{self, Ends};
@@ -301,7 +302,10 @@ fn execute(
             let log = LiveLog::new(store, &step.id);
             local::execute(&shop, step, done, &|event| {
                 match &event {
-                    Event::Started { .. } => drop(log.start()),
+                    Event::Started { .. } => {
+                        program::begin();
+                        let _ = log.start();
+                    }
                     Event::Output { bytes, .. } => log.write(bytes),
                     _ => {}
                 }

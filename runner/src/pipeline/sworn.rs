@@ -1,9 +1,8 @@
 //! Inputs exported, statements sworn to, and both written beside the artifacts.
 //!
-//! What takes long goes beside what else takes long: the attestor starts while the artifacts are made, this program
-//! is hashed while the inputs are packed and the disk is waited for, the artifacts are written and flushed while the
-//! attestor works, and it ends while its statements are written. One after the other that was most of what a
-//! signature added to a build.
+//! What takes long goes beside what else takes long: this program is hashed while the steps run, the attestor starts
+//! while the artifacts are made, those are written and flushed while it works, and it ends while its statements are
+//! written. One after the other that was most of what a signature added to a build.
 
 use model::record::Record;
 
@@ -16,6 +15,7 @@ use crate::diagnostic::Diagnostic;
 use crate::evidence;
 use crate::export::{Batch, ExportError, OutFolder};
 use crate::persist;
+use crate::program;
 use crate::refusal;
 use crate::sign::{self, Attestor, Leaving, Signer};
 
@@ -54,14 +54,13 @@ pub fn sign_and_write<'out>(
             None
         }
     };
-    let (exported, kiln_digest) = std::thread::scope(|scope| {
-        let digest = sign::program_digest_meanwhile(scope).map_err(one)?;
-        stored(job)?;
-        let exported = export(job)?;
-        // The objects are on the disk before anything speaks of them.
-        job.store.sync().map_err(|error| vec![refusal::store(&error)])?;
-        Ok::<_, Vec<Diagnostic>>((exported, digest().map_err(one)?))
-    })?;
+    // Where no step ran it was not begun before.
+    program::begin();
+    stored(job)?;
+    let exported = export(job)?;
+    // The objects are on the disk before anything speaks of them.
+    job.store.sync().map_err(|error| vec![refusal::store(&error)])?;
+    let kiln_digest = program::begun().map_err(one)?;
     let inputs_name = inputs_name(job);
     for record in records.iter_mut() {
         let run = &mut record.observed.run;
