@@ -2,20 +2,7 @@
 
 use std::fs;
 
-use crate::support::{Who, World, build_file};
-
-/// A signed build of one file, by a world with a key of its own.
-fn built(who: Who) -> World {
-    let world = World::warm(who);
-    world.write("src/input", "who is meant\n");
-    let file = build_file("cp src/input out", "{out: out}", "[{file: attack.out}]");
-    world.write("kiln.yaml", &file.replace("{local: src}", "{local: .}"));
-    world.kiln(&["lock"]).exits(0);
-    world.commit();
-    world.key();
-    world.kiln(&["build", "--sign"]).exits(0);
-    world
-}
+use crate::support::{Who, World};
 
 fn fingerprint(world: &World) -> String {
     let shown = world.kiln(&["key", "show"]).exits(0).stdout;
@@ -25,7 +12,7 @@ fn fingerprint(world: &World) -> String {
 /// After a rotation both keys' entries have one name, and revoking the old one must not cost the new one.
 #[test]
 fn a_name_of_two_keys_takes_neither_and_lists_both() {
-    let world = built(Who::all()[0]);
+    let world = World::signed(Who::all()[0]);
     let old = fingerprint(&world);
     world.kiln(&["key", "rotate"]).exits(0);
     let new = fingerprint(&world);
@@ -51,7 +38,7 @@ fn a_name_of_two_keys_takes_neither_and_lists_both() {
 #[test]
 fn a_revoked_key_signs_no_build_and_no_step_is_run_to_find_out() {
     for who in Who::all() {
-        let world = built(who);
+        let world = World::signed(who);
         let key = fingerprint(&world);
         world.kiln(&["trust", "remove", &key, "--revoked", "now"]).exits(0);
         world.write("src/input", "something new\n");
@@ -79,7 +66,7 @@ fn a_revoked_key_signs_no_build_and_no_step_is_run_to_find_out() {
 /// The line that `inspect` prints for sha256sum is run as it stands, from where kiln was.
 #[test]
 fn the_line_for_sha256sum_works_as_it_stands() {
-    let world = built(Who::all()[0]);
+    let world = World::signed(Who::all()[0]);
     let run = |arguments: &[&str], place: &str| {
         let told = world.kiln(arguments).exits(0).stdout;
         let line = told.lines().find(|line| line.contains("| sha256sum -c")).expect("the line");
@@ -97,7 +84,7 @@ fn the_line_for_sha256sum_works_as_it_stands() {
 /// A summary tells its verdict, by whom, by which policy, of what and for where.
 #[test]
 fn inspect_tells_what_a_summary_says() {
-    let world = built(Who::all()[0]);
+    let world = World::signed(Who::all()[0]);
     let uri = "https://policies.example.org/out";
     for (level, result, levels, exit) in
         [(1, "PASSED", "SLSA_BUILD_LEVEL_1", 0), (3, "FAILED", "FAILED", 4)]

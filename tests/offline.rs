@@ -2,25 +2,12 @@
 
 use std::fs;
 
-use crate::support::{Who, World, build_file};
-
-/// Returns a world with a signed artifact, `kiln-out/out`.
-fn signed(who: Who) -> World {
-    let world = World::warm(who);
-    world.write("src/input", "x\n");
-    let file = build_file("cp input out", "{out: out}", "[{file: attack.out}]");
-    world.write("kiln.yaml", &file);
-    world.kiln(&["lock"]).exits(0);
-    world.commit();
-    world.key();
-    world.kiln(&["build", "--sign"]).exits(0);
-    world
-}
+use crate::support::{Who, World};
 
 #[test]
 fn verify_opens_no_socket() {
     for who in Who::all() {
-        let world = signed(who);
+        let world = World::signed(who);
         let kiln = world.path("bin/kiln");
         let kiln = kiln.to_str().expect("UTF-8");
         let trace = world.path("tmp/trace");
@@ -44,7 +31,7 @@ fn verify_opens_no_socket() {
 #[test]
 fn a_policy_is_checked_without_any_network() {
     for who in Who::all() {
-        let world = signed(who);
+        let world = World::signed(who);
         let policy = "policy: 1\nuri: https://policies.example.org/out\nhermetic: true\nmax-age: 1d\nrules: [{name: few, expr: \"size(dependencies) > 0\"}]\n";
         world.write("policy.yaml", policy);
         let deps = world.path("project/deps");

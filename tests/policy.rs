@@ -12,19 +12,6 @@ use crate::support::{Ran, Who, World, build_file};
 const BUILDER: &str = "https://kiln.build/builders/local/v1";
 const ADDRESS: &str = "https://dl.example.org/out";
 
-/// A signed build of one file, by a world with a key of its own.
-fn built(who: Who) -> World {
-    let world = World::warm(who);
-    world.write("src/input", "x\n");
-    let file = build_file("cp src/input out", "{out: out}", "[{file: attack.out}]");
-    world.write("kiln.yaml", &file.replace("{local: src}", "{local: .}"));
-    world.kiln(&["lock"]).exits(0);
-    world.commit();
-    world.key();
-    world.kiln(&["build", "--sign"]).exits(0);
-    world
-}
-
 /// Somebody else, who has the file, its evidence and the builder's public key.
 fn receiver(builder: &World) -> World {
     let world = World::cold(builder.who);
@@ -42,7 +29,7 @@ fn document(ran: &Ran) -> Value {
 #[test]
 fn a_receiver_trusts_revokes_and_forgets() {
     for who in Who::all() {
-        let builder = built(who);
+        let builder = World::signed(who);
         let world = receiver(&builder);
         world.kiln(&["verify", "out"]).exits(4);
         let pin = ["trust", "pin", "out", "--key", "builder.pem"];
@@ -103,7 +90,7 @@ fn a_receiver_trusts_revokes_and_forgets() {
 /// Trust never comes from the bundle: a key that did not sign learns nothing.
 #[test]
 fn another_key_pins_nothing() {
-    let builder = built(Who::all()[0]);
+    let builder = World::signed(Who::all()[0]);
     let world = receiver(&builder);
     world.key();
     let own = world.kiln(&["key", "export"]).exits(0).stdout;
@@ -117,7 +104,7 @@ fn another_key_pins_nothing() {
 #[test]
 fn a_trust_file_that_others_can_write_is_not_believed() {
     for who in Who::all() {
-        let builder = built(who);
+        let builder = World::signed(who);
         builder.kiln(&["verify", "kiln-out/out"]).exits(0);
         let trust = builder.path("config/kiln/trust.toml");
         for (path, mode) in
@@ -165,7 +152,7 @@ fn a_trust_file_that_others_can_write_is_not_believed() {
 #[test]
 fn rotation_keeps_old_artifacts_verifiable() {
     for who in Who::all() {
-        let world = built(who);
+        let world = World::signed(who);
         for name in ["out", "out.sigstore.json"] {
             world.write(&format!("old/{name}"), &world.read(&format!("kiln-out/{name}")));
         }
@@ -187,7 +174,7 @@ fn rotation_keeps_old_artifacts_verifiable() {
 
 #[test]
 fn a_policy_is_learned_met_and_broken_with_place_and_remedy() {
-    let world = built(Who::all()[0]);
+    let world = World::signed(Who::all()[0]);
     world.kiln(&["policy", "init", "kiln-out/out", "-o", "policy.yaml"]).exits(0);
     world.kiln(&["policy", "init", "kiln-out/out", "-o", "policy.yaml"]).exits(2);
     world.kiln(&["policy", "check", "policy.yaml"]).exits(0);
@@ -305,7 +292,7 @@ fn a_policy_is_learned_from_evidence_with_a_certificate_and_tried_on_it() {
 
 #[test]
 fn cases_fail_where_another_rule_refuses_than_the_one_that_is_named() {
-    let world = built(Who::all()[0]);
+    let world = World::signed(Who::all()[0]);
     for name in ["out", "out.sigstore.json"] {
         world.write(&format!("cases/{name}"), &world.read(&format!("kiln-out/{name}")));
     }
@@ -338,7 +325,7 @@ fn cases_fail_where_another_rule_refuses_than_the_one_that_is_named() {
 #[test]
 fn a_verdict_is_signed_and_believed_only_from_a_trusted_verifier() {
     for who in Who::all() {
-        let world = built(who);
+        let world = World::signed(who);
         world.write(
             "policy.yaml",
             "policy: 1\nuri: https://policies.example.org/out\nhermetic: true\n",
@@ -424,7 +411,7 @@ fn a_verdict_is_signed_and_believed_only_from_a_trusted_verifier() {
 /// Not reproduced by two builders: no such property is signed, and a policy that asks for it refuses.
 #[test]
 fn one_builder_is_no_two() {
-    let world = built(Who::all()[0]);
+    let world = World::signed(Who::all()[0]);
     world.write(
         "policy.yaml",
         "policy: 1\nuri: https://policies.example.org/out\nreproduced-by: 2\n",
@@ -441,7 +428,7 @@ fn one_builder_is_no_two() {
 /// property is signed in a summary of its own.
 #[test]
 fn two_builders_that_agree_reproduce() {
-    let world = built(Who::all()[0]);
+    let world = World::signed(Who::all()[0]);
     let other = World::warm(world.who);
     fs::create_dir_all(other.path("config/kiln")).expect("a folder");
     fs::set_permissions(other.path("config/kiln"), fs::Permissions::from_mode(0o700))
@@ -493,7 +480,7 @@ fn two_builders_that_agree_reproduce() {
 
 #[test]
 fn dependencies_with_attestations_are_told_and_a_bad_one_refuses() {
-    let world = built(Who::all()[0]);
+    let world = World::signed(Who::all()[0]);
     fs::create_dir(world.path("project/deps")).expect("a folder");
     world.who.give(&world.path("project/deps"));
     let told = world.kiln(&["verify", "kiln-out/out", "--deps", "deps"]).exits(0);
@@ -528,7 +515,7 @@ fn dependencies_with_attestations_are_told_and_a_bad_one_refuses() {
 /// A required attestation lies beside the file and is found there.
 #[test]
 fn a_required_attestation_is_found_beside_the_file() {
-    let world = built(Who::all()[0]);
+    let world = World::signed(Who::all()[0]);
     world.write("policy.yaml", "policy: 1\nrequire:\n  - {type: \"https://spdx.dev/Document\", where: predicate.name == \"out\"}\n");
     let verify = ["verify", "kiln-out/out", "--policy", "policy.yaml"];
     assert!(world.kiln(&verify).exits(4).says("require https://spdx.dev/Document"));

@@ -8,23 +8,9 @@ use serde_json::Value;
 
 use crate::support::{Who, World, build_file, build_file_with};
 
-/// A signed build of one file.
-fn built(who: Who) -> World {
-    let world = World::warm(who);
-    world.write("src/input", "the input\n");
-    let script = "cat src/input src/input > out";
-    let file = build_file(script, "{out: out}", "[{file: attack.out}]");
-    world.write("kiln.yaml", &file.replace("{local: src}", "{local: .}"));
-    world.kiln(&["lock"]).exits(0);
-    world.commit();
-    world.key();
-    world.kiln(&["build", "--sign"]).exits(0);
-    world
-}
-
 #[test]
 fn statement_names_every_input_with_its_role() {
-    let world = built(Who::all()[0]);
+    let world = World::signed(Who::all()[0]);
     let statement = world.statement("out");
     assert_eq!(statement["_type"], "https://in-toto.io/Statement/v1");
     assert_eq!(statement["predicateType"], "https://slsa.dev/provenance/v1");
@@ -63,7 +49,7 @@ fn statement_names_every_input_with_its_role() {
 #[test]
 fn changed_byte_is_refused() {
     for who in Who::all() {
-        let world = built(who);
+        let world = World::signed(who);
         world.kiln(&["verify", "kiln-out/out"]).exits(0);
         let sound = world.read("kiln-out/out");
         world.write("kiln-out/out", &sound.replacen('t', "T", 1));
@@ -80,7 +66,7 @@ fn changed_byte_is_refused() {
 
 #[test]
 fn another_key_is_refused() {
-    let world = built(Who::all()[0]);
+    let world = World::signed(Who::all()[0]);
     let other = World::cold(Who::all()[0]);
     other.key();
     let public = other.kiln(&["key", "export"]).exits(0).stdout;
@@ -109,7 +95,7 @@ fn key_is_never_overwritten_and_closed_to_others() {
 /// Traces a whole signed build: only processes that were started as `kiln attestor` open the key.
 #[test]
 fn build_process_never_opens_the_key() {
-    let world = built(Who::all()[0]);
+    let world = World::signed(Who::all()[0]);
     fs::remove_dir_all(world.path("project/kiln-out")).expect("it was built");
     let trace = world.path("tmp/trace");
     let kiln = world.path("bin/kiln");
@@ -161,7 +147,7 @@ fn build_process_never_opens_the_key() {
 #[test]
 fn lock_written_by_the_build_counts_as_changed() {
     for who in Who::all() {
-        let world = built(who);
+        let world = World::signed(who);
         world.run(&["rm", "kiln.lock"], &[]).exits(0);
         world.commit();
         let refused = world.kiln(&["build", "--sign"]).exits(2);
@@ -178,7 +164,7 @@ fn lock_written_by_the_build_counts_as_changed() {
 fn hidden_changes_are_seen_and_foreign_programs_are_not_run() {
     for who in Who::all() {
         for flag in ["--assume-unchanged", "--skip-worktree"] {
-            let world = built(who);
+            let world = World::signed(who);
             world.git(&["update-index", flag, "src/input"]);
             world.write("src/input", "the INPUT\n");
             assert_eq!(world.git(&["status", "-uno", "--porcelain"]), "", "git must be deceived");
@@ -190,7 +176,7 @@ fn hidden_changes_are_seen_and_foreign_programs_are_not_run() {
             let parameters = &statement["predicate"]["buildDefinition"]["externalParameters"];
             assert_eq!(parameters["dirty"], "true");
         }
-        let world = built(who);
+        let world = World::signed(who);
         let program = world.path("tmp/program");
         let marker = world.path("tmp/marker");
         let text = format!("#!/bin/sh\ntouch {}\n", marker.display());
@@ -214,7 +200,7 @@ fn hidden_changes_are_seen_and_foreign_programs_are_not_run() {
 #[test]
 fn variables_and_grafts_that_deceive_git_are_not_believed() {
     for who in Who::all() {
-        let world = built(who);
+        let world = World::signed(who);
         let head = world.git(&["rev-parse", "HEAD"]);
         // Another repository, in which what lies in the work tree is what was committed.
         let other = world.path("other");

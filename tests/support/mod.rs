@@ -257,6 +257,20 @@ impl World {
         self.kiln(&["key", "generate"]).exits(0);
     }
 
+    /// Makes a warm world with a key of its own and a signed build of one file, `kiln-out/out`.
+    pub fn signed(who: Who) -> World {
+        let world = World::warm(who);
+        world.write("src/input", "the input\n");
+        let script = "cat src/input src/input > out";
+        let file = build_file(script, "{out: out}", "[{file: attack.out}]");
+        world.write("kiln.yaml", &file.replace("{local: src}", "{local: .}"));
+        world.kiln(&["lock"]).exits(0);
+        world.commit();
+        world.key();
+        world.kiln(&["build", "--sign"]).exits(0);
+        world
+    }
+
     /// Returns the statement beside an artifact, decoded and not verified.
     #[track_caller]
     pub fn statement(&self, artifact: &str) -> serde_json::Value {

@@ -343,15 +343,12 @@ pub struct VerifyArgs {
     /// A public key to trust, at L1 at most
     #[arg(long, value_name = "F")]
     pub key: Option<PathBuf>,
-    /// Who must have signed: the subject of a certificate, exactly
-    #[arg(long, value_name = "ID", requires = "issuer", conflicts_with = "key")]
-    pub identity: Option<String>,
-    /// Who must vouch for the identity: the address of its OIDC issuer, exactly
-    #[arg(long, value_name = "URL", requires = "identity")]
-    pub issuer: Option<String>,
-    /// Whose certificates, logs and timestamps are believed, instead of Sigstore's public instance
-    #[arg(long, value_name = "F")]
-    pub trusted_root: Option<PathBuf>,
+    /// Whom the certificate names.
+    #[command(flatten)]
+    pub by: IdentityArgs,
+    /// By what it is judged.
+    #[command(flatten)]
+    pub root: RootArgs,
     /// The source it must come from
     #[arg(long, value_name = "URI")]
     pub source: Option<String>,

@@ -116,7 +116,7 @@ fn init(session: &Session, args: &PolicyInit) -> Ended {
     let bundles: Vec<_> = args.bundle.iter().cloned().collect();
     let found = verify::gather(session, &bundles, &path, &name, false).map_err(stop)?;
     let trust = trust::read(session)?;
-    let root = verify::root::read(session, args.trusted_root.as_deref(), false, &trust)?;
+    let root = verify::root::read(session, args.root.trusted_root.as_deref(), false, &trust)?;
     let expected =
         Expected { trust: &trust, key: None, identity: None, root: root.as_ref(), source: None };
     let artifact = Artifact { name: &name, digest };

@@ -84,8 +84,8 @@ fn add(session: &Session, args: &TrustAdd) -> Ended {
     let id = args.builder_id.as_ref().or(args.verifier_id.as_ref());
     let id = BuilderId::new(id.map_or("", String::as_str))
         .map_err(|error| vec![wrong_usage("the id is no URI of a builder").caused_by(&error)])?;
-    let (key, identity) = (args.key.as_deref(), args.identity.as_deref());
-    let mut who = signer(session, key, identity, args.issuer.as_deref())?;
+    let (key, identity) = (args.key.as_deref(), args.by.identity.as_deref());
+    let mut who = signer(session, key, identity, args.by.issuer.as_deref())?;
     if let Who::Identity(one) = &mut who {
         one.source_repository.clone_from(&args.source_repository);
     }
@@ -246,8 +246,8 @@ fn one_signer(
 /// Learns a builder from a verified statement. Key or identity was given, so the bundle vouches for nothing:
 /// it says for which builder their holder signed.
 fn pin(session: &Session, args: &TrustPin) -> Ended {
-    let (key, identity) = (args.key.as_deref(), args.identity.as_deref());
-    let who = signer(session, key, identity, args.issuer.as_deref())?;
+    let (key, identity) = (args.key.as_deref(), args.by.identity.as_deref());
+    let who = signer(session, key, identity, args.by.issuer.as_deref())?;
     let path = session.context.folder.join(&args.file);
     let name = escape(args.file.as_os_str().as_encoded_bytes());
     let stop = |diagnostic: Diagnostic| vec![diagnostic];
@@ -261,7 +261,7 @@ fn pin(session: &Session, args: &TrustPin) -> Ended {
             Some(sigstore::Identity { subject: one.identity.clone(), issuer: one.issuer.clone() })
         }
     };
-    let root = match (&named, &args.trusted_root) {
+    let root = match (&named, &args.root.trusted_root) {
         (None, None) => None,
         (_, root) => verify::root::read(session, root.as_deref(), named.is_some(), &trust)?,
     };
@@ -295,7 +295,7 @@ fn pin(session: &Session, args: &TrustPin) -> Ended {
     };
     if args.yes {
         let ended = write_entry(session, entry)?;
-        if args.trusted_root.is_some() && session.speaks() {
+        if args.root.trusted_root.is_some() && session.speaks() {
             report::line(
                 " note: name that root again for each check, or lay it as trusted_root.json beside trust.toml",
             );

@@ -57,13 +57,14 @@ pub fn run(session: &Session, args: &VerifyArgs) -> Ended {
     let trust = trust::read(session)?;
     let key = args.key.as_deref().map(|path| trust::key(session, path)).transpose()?;
     let source = args.source.as_deref().map(ExpectedSource::parse);
-    let identity = match (&args.identity, &args.issuer) {
+    let identity = match (&args.by.identity, &args.by.issuer) {
         (Some(subject), Some(issuer)) => {
             Some(Identity { subject: subject.clone(), issuer: issuer.clone() })
         }
         _ => None,
     };
-    let root = root::read(session, args.trusted_root.as_deref(), args.identity.is_some(), &trust)?;
+    let root =
+        root::read(session, args.root.trusted_root.as_deref(), args.by.identity.is_some(), &trust)?;
     let expected = Expected {
         trust: &trust,
         key: key.as_ref(),

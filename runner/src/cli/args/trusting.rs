@@ -18,18 +18,34 @@ pub enum TrustCommand {
     Pin(TrustPin),
 }
 
+/// Whom a certificate names, where it is not a key that signs.
+#[derive(Debug, Args)]
+pub struct IdentityArgs {
+    /// Who must have signed, instead of a key: the subject of a certificate, exactly
+    #[arg(long, value_name = "ID", requires = "issuer", conflicts_with = "key")]
+    pub identity: Option<String>,
+    /// Who must vouch for the identity: the address of its OIDC issuer, exactly
+    #[arg(long, value_name = "URL", requires = "identity")]
+    pub issuer: Option<String>,
+}
+
+/// By what a certificate is judged.
+#[derive(Debug, Args)]
+pub struct RootArgs {
+    /// Whose certificates, logs and timestamps are believed, instead of Sigstore's public instance
+    #[arg(long, value_name = "F")]
+    pub trusted_root: Option<PathBuf>,
+}
+
 /// `kiln trust add`.
 #[derive(Debug, Args)]
 pub struct TrustAdd {
     /// The public key, PEM, as kiln key export prints it
     #[arg(value_name = "KEYFILE", required_unless_present = "identity")]
     pub key: Option<PathBuf>,
-    /// Instead: the subject of a certificate, exactly
-    #[arg(long, value_name = "ID", requires = "issuer", conflicts_with = "key")]
-    pub identity: Option<String>,
-    /// Who must vouch for the identity: the address of its OIDC issuer, exactly
-    #[arg(long, value_name = "URL", requires = "identity")]
-    pub issuer: Option<String>,
+    /// Whom the certificate names.
+    #[command(flatten)]
+    pub by: IdentityArgs,
     /// The source repository that the certificate must claim
     #[arg(long, value_name = "URL", requires = "identity")]
     pub source_repository: Option<String>,
@@ -72,15 +88,12 @@ pub struct TrustPin {
     /// The builder's public key, had by another road: a bundle is never believed about its own signer
     #[arg(long, value_name = "KEYFILE", required_unless_present = "identity")]
     pub key: Option<PathBuf>,
-    /// Instead: whom the certificate must name, exactly, told by another road as well
-    #[arg(long, value_name = "ID", requires = "issuer", conflicts_with = "key")]
-    pub identity: Option<String>,
-    /// Who must vouch for the identity: the address of its OIDC issuer, exactly
-    #[arg(long, value_name = "URL", requires = "identity")]
-    pub issuer: Option<String>,
-    /// Whose certificates, logs and timestamps are believed, instead of Sigstore's public instance
-    #[arg(long, value_name = "F")]
-    pub trusted_root: Option<PathBuf>,
+    /// Whom the certificate names.
+    #[command(flatten)]
+    pub by: IdentityArgs,
+    /// By what it is judged.
+    #[command(flatten)]
+    pub root: RootArgs,
     /// The evidence, instead of what lies beside the file
     #[arg(long, value_name = "F")]
     pub bundle: Option<PathBuf>,
@@ -129,9 +142,9 @@ pub struct PolicyInit {
     /// The evidence, instead of what lies beside the file
     #[arg(long, value_name = "F")]
     pub bundle: Option<PathBuf>,
-    /// Whose certificates, logs and timestamps are believed, instead of Sigstore's public instance
-    #[arg(long, value_name = "F")]
-    pub trusted_root: Option<PathBuf>,
+    /// By what it is judged.
+    #[command(flatten)]
+    pub root: RootArgs,
     /// Write it there instead of to stdout; never over a file
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
