@@ -4,6 +4,8 @@
 //! compiler, and the native and the confined build have the same inputs. Where no engine can be had the
 //! tests say so and pass.
 
+use std::path::Path;
+
 use crate::support::container::Container;
 use crate::support::{PACKAGES, Who, World, build_file, skipped};
 
@@ -199,6 +201,39 @@ fn doctor_names_the_kernel_setting_that_forbids_namespaces() {
         assert!(ran.says("KILN-0503"), "{}", ran.stderr);
     }
     assert!(PACKAGES.contains("python3"), "the container's attacks need it");
+}
+
+/// What an image left behind makes no container of a machine, and a namespace of its own makes one.
+#[test]
+fn doctor_calls_nothing_a_container_for_a_mere_file() {
+    // Where a machine starts: linux/proc_ns.h.
+    let first = [("pid", 4_026_531_836_u32), ("uts", 4_026_531_838), ("ipc", 4_026_531_839)];
+    let is_machine = first.iter().chain(&[("cgroup", 4_026_531_835)]).all(|(kind, number)| {
+        let ours = std::fs::read_link(format!("/proc/self/ns/{kind}"));
+        ours.is_ok_and(|ours| ours == Path::new(&format!("{kind}:[{number}]")))
+    });
+    if !is_machine {
+        return skipped("a mere file", "these tests are not in the namespaces of the machine");
+    }
+    for who in Who::all() {
+        let world = World::warm(who);
+        let kiln = world.path("bin/kiln");
+        let kiln = kiln.display();
+        let script = format!(
+            "mount -t tmpfs none /run && : > /run/.containerenv && exec {kiln} doctor --json"
+        );
+        let told = |own: &[&str]| {
+            let command = [&["unshare", "-r", "-m"], own, &["sh", "-c", &script]].concat();
+            let ran = world.run(&command, &[]);
+            let told: serde_json::Value = serde_json::from_str(&ran.stdout)
+                .unwrap_or_else(|error| panic!("{error}: {}{}", ran.stdout, ran.stderr));
+            told["host"]["container"].clone()
+        };
+        assert!(told(&[]).is_null(), "{who:?}: {}", told(&[]));
+        for own in ["-u", "-i", "-C"] {
+            assert!(told(&[own]).is_string(), "{who:?} {own}");
+        }
+    }
 }
 
 #[test]
