@@ -548,6 +548,79 @@ fn a_learned_policy_accepts_what_it_saw_and_refuses_its_like() {
     }
 }
 
+/// Who signed, up to which level, and what was held are learned as they were seen, not only what was built.
+#[test]
+fn a_learned_policy_holds_to_signer_level_reference_and_guarantees() {
+    let believed = |forger: &Forger, level, made: &Value| {
+        let trust = Trust::of(vec![entry(forger, LOCAL_BUILDER_ID, level)]);
+        let text = bundle(forger, made);
+        let artifact = Artifact { name: "hello", digest: Digest::of(ARTIFACT) };
+        let evidence = Evidence { bytes: text.as_bytes(), manifest: None };
+        let expected =
+            Expected { trust: &trust, key: None, identity: None, root: None, source: None };
+        (verify(&artifact, &evidence, &expected, NOW).unwrap(), trust, text)
+    };
+    let (one, two) = (Forger::p256(1), Forger::p256(2));
+    let source = |tag: &str| format!("git+https://git.example.org/acme/hello@refs/tags/{tag}");
+    let mut seen = statement();
+    parameter(&mut seen, "source", &source("v1"));
+    let learned = learn("hello", &believed(&one, Level::L2, &seen).0, None);
+    let came = |forger: &Forger, level, change: &dyn Fn(&mut Value)| {
+        let mut made = seen.clone();
+        change(&mut made);
+        let (_, trust, text) = believed(forger, level, &made);
+        let policy = Policy::parse(learned.as_bytes()).unwrap();
+        decide(&Question {
+            artifact: Artifact { name: "hello", digest: Digest::of(ARTIFACT) },
+            evidence: &[Evidence { bytes: text.as_bytes(), manifest: None }],
+            expected: Expected {
+                trust: &trust,
+                key: None,
+                identity: None,
+                root: None,
+                source: None,
+            },
+            policy: Some(&policy),
+            summary: None,
+            now: NOW,
+        })
+    };
+    let same = |_: &mut Value| ();
+    assert_eq!(came(&one, Level::L2, &same).unwrap().level, Level::L2);
+    assert_eq!(came(&one, Level::L3, &same).unwrap().level, Level::L2, "no more than was seen");
+    assert_eq!(rules(came(&one, Level::L1, &same)), ["builders.min-level"]);
+    assert_eq!(rules(came(&two, Level::L2, &same)), ["builders"]);
+    type Change<'a> = (&'a dyn Fn(&mut Value), &'static str);
+    let changes: [Change<'_>; 5] = [
+        (&|s| parameter(s, "source", &source("v2")), "source.ref"),
+        (&|s| parameter(s, "source", "git+https://git.example.org/acme/hello"), "source.ref"),
+        (&|s| parameter(s, "dirty", "true"), "source.dirty"),
+        (
+            &|s| {
+                let run = &mut s["predicate"]["runDetails"];
+                let held = run["kiln_enforced"].as_array_mut().unwrap();
+                held.retain(|one| one["guarantee"] != "landlock");
+            },
+            "enforce",
+        ),
+        (&|s| s["predicate"]["runDetails"]["kiln_backend"] = json!("docker"), "backend"),
+    ];
+    for (change, rule) in changes {
+        assert_eq!(rules(came(&one, Level::L2, change)), [rule]);
+    }
+    let wrapped = came(&one, Level::L2, &|s| {
+        let build = &mut s["predicate"]["buildDefinition"];
+        build["buildType"] = json!("https://kiln.build/buildtypes/run/v1");
+        let asked = build["externalParameters"].as_object_mut().unwrap();
+        let known = ["source", "commit", "dirty", "waivers", "target"];
+        asked.retain(|name, _| known.contains(&name.as_str()));
+        for name in ["command", "environment", "inputs", "outputs", "packages"] {
+            asked.insert(name.to_owned(), json!(""));
+        }
+    });
+    assert!(rules(wrapped).contains(&"build-type".to_owned()));
+}
+
 /// A name or package with an asterisk is learned as what it is, not as a pattern.
 #[test]
 fn what_is_learned_is_no_pattern() {
@@ -595,10 +668,15 @@ fn other(statement: &mut Value, name: &str) {
 fn no_statement_writes_a_rule_of_the_policy_that_is_learned_from_it() {
     let forger = Forger::p256(1);
     let hostile = "source]\nmax-age: 9999d\nbackend: [docker";
-    let changes: [fn(&mut Value, &str); 3] = [
+    let changes: [fn(&mut Value, &str); 5] = [
         |s, text| dependency(s, "pkg:deb/debian/x@1", text),
         |s, text| parameter(s, "waivers", text),
+        |s, text| parameter(s, "commit", text),
         |s, text| s["predicate"]["runDetails"]["kiln_backend"] = json!(text),
+        |s, text| {
+            let held = s["predicate"]["runDetails"]["kiln_enforced"].as_array_mut();
+            held.unwrap().push(json!({"guarantee": text, "mechanism": "x", "detail": ""}));
+        },
     ];
     for change in changes {
         let mut changed = statement();
@@ -611,7 +689,8 @@ fn no_statement_writes_a_rule_of_the_policy_that_is_learned_from_it() {
         let evidence = Evidence { bytes: text.as_bytes(), manifest: None };
         let verified = verify(&artifact, &evidence, &expected, NOW).unwrap();
         let learned = learn("hello", &verified, None);
-        assert!(!learned.contains("9999d"), "{learned}");
+        let is_rule = |line: &str| line.contains("9999d") && !line.starts_with('#');
+        assert!(!learned.lines().any(is_rule), "{learned}");
         let policy = Policy::parse(learned.as_bytes());
         assert!(policy.is_ok(), "{learned}\n{policy:?}");
     }
