@@ -2,9 +2,12 @@
 
 use attestor::builder::{BuilderId, LOCAL_BUILDER_ID, LOCAL_VERIFIER_ID};
 use attestor::bundle;
+use attestor::claims::SUBJECTS_MAX;
 use attestor::dsse::PAYLOAD_TYPE;
 use attestor::pipe::{Answer, EvidenceText, RefusedKind, Request, Signed, Summarise};
-use attestor::policy::{Accepted, Decision, Dependencies, Outcome, Policy, Question, decide};
+use attestor::policy::{
+    Accepted, Decision, Dependencies, DependenciesError, Outcome, Policy, Question, decide,
+};
 use attestor::public_key::Algorithm;
 use attestor::trust::{Entry, Level, SpeaksFor, Trust, Who};
 use attestor::verdict::{Code, Refusal};
@@ -582,6 +585,35 @@ fn dependencies_of_a_list_that_moved_are_verified_or_it_is_missed() {
     let by_nobody = text(&Forger::p256(9), &built("b", &[]));
     let found = bad(walk(Some(&list), &[&below, &below_list, &by_nobody])).expect("two below");
     assert_eq!(found.0, "pkg:generic/b@1");
+}
+
+/// Nobody is believed yet when they are added, so what they may take is bounded, one and all together.
+#[test]
+fn attestations_of_dependencies_are_bounded_before_one_is_verified() {
+    let forger = Forger::p256(9);
+    let about = |subjects: usize| {
+        let said = json!({"subject": vec![json!({}); subjects]}).to_string();
+        forger.bundle(PAYLOAD_TYPE, said.as_bytes()).to_string()
+    };
+    let mut given = Dependencies::default();
+    given.add(about(SUBJECTS_MAX).as_bytes()).unwrap();
+    let refused = given.add(about(SUBJECTS_MAX + 1).as_bytes());
+    assert!(matches!(refused, Err(DependenciesError::Subjects { got }) if got > SUBJECTS_MAX));
+    let text = about(SUBJECTS_MAX);
+    for _ in 1..(256 << 10) / SUBJECTS_MAX {
+        given.add(text.as_bytes()).unwrap();
+    }
+    let refused = given.add(about(1).as_bytes());
+    assert!(matches!(refused, Err(DependenciesError::AllSubjects)), "{refused:?}");
+    // Whatever they are, also what is no evidence.
+    let mut given = Dependencies::default();
+    let half = vec![b' '; (64 << 20) / 2];
+    for _ in 0..2 {
+        let refused = given.add(&half);
+        assert!(matches!(refused, Err(DependenciesError::Evidence(_))), "{refused:?}");
+    }
+    let refused = given.add(about(1).as_bytes());
+    assert!(matches!(refused, Err(DependenciesError::Bytes)), "{refused:?}");
 }
 
 #[test]
