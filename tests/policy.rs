@@ -2,7 +2,7 @@
 //! use them.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::Path;
 
 use serde_json::{Value, json};
@@ -133,6 +133,16 @@ fn a_trust_file_that_others_can_write_is_not_believed() {
             let refused = builder.kiln(&named).exits(2);
             assert!(refused.says("others can write"), "{}", refused.stderr);
             fs::set_permissions(path, before).expect("ours");
+        }
+        // What belongs to another is theirs to open.
+        for path in [&trust, &root, &builder.path("config/kiln")] {
+            if who != Who::Root {
+                continue;
+            }
+            chown(path, Some(Who::User.uid()), None).expect("we are root");
+            let refused = builder.kiln(&named).exits(2);
+            assert!(refused.says("others can write"), "{}", refused.stderr);
+            chown(path, Some(Who::Root.uid()), None).expect("we are root");
         }
         // Where a link leads to counts like what is there.
         for (file, asked) in [(&trust, &named[..2]), (&root, &named[..])] {
