@@ -1,5 +1,7 @@
 //! What is read of a token, and what is not told of it.
 
+use std::io::{Read as _, Write as _};
+
 use super::*;
 
 const NOW: i64 = 1_800_000_000;
@@ -91,6 +93,39 @@ fn a_secret_for_a_token_goes_nowhere_in_cleartext() {
     ];
     let said = told(obtain(&TokenPlace::Ci(Ci::Buildkite), &buildkite));
     assert!(said.contains("neither https nor of this host"), "{said}");
+}
+
+/// Answers one request with a body of 64 MiB; says how much of it was taken, in MiB.
+#[expect(clippy::disallowed_types, reason = "a service on this host, for this test")]
+fn long_answer() -> (String, std::thread::JoinHandle<usize>) {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    let serving = std::thread::spawn(move || {
+        let (mut peer, _) = listener.accept().unwrap();
+        let mut asked = Vec::new();
+        while !asked.ends_with(b"\r\n\r\n") {
+            let mut piece = [0; 4096];
+            let read = peer.read(&mut piece).unwrap();
+            asked.extend_from_slice(&piece[..read]);
+        }
+        peer.write_all(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n").unwrap();
+        let piece = vec![b' '; 1 << 20];
+        (0..64).take_while(|_| peer.write_all(&piece).is_ok()).count()
+    });
+    (url, serving)
+}
+
+#[test]
+fn an_answer_that_is_longer_than_a_token_is_not_read_to_its_end() {
+    let (url, serving) = long_answer();
+    let github = [
+        ("ACTIONS_ID_TOKEN_REQUEST_URL", url.as_str()),
+        ("ACTIONS_ID_TOKEN_REQUEST_TOKEN", "s3cret"),
+    ];
+    let said = told(obtain(&TokenPlace::Ci(Ci::Github), &github));
+    assert!(said.contains("its answer holds no token"), "{said}");
+    let taken = serving.join().unwrap();
+    assert!(taken < 64, "all {taken} MiB were taken");
 }
 
 #[test]
