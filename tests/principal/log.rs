@@ -32,10 +32,18 @@ fn a_torn_line_is_mended_and_a_changed_log_is_found() {
         let bytes = format!("{} bytes of an unfinished line", part.len());
         assert_eq!(told.says(&bytes), !part.is_empty(), "{}", told.stdout);
     }
-    // What no crash leaves, though the second name is there.
-    for odd in ["{\"previous\":\"sha256:00", "x", &"x".repeat(5000)] {
-        fs::write(&path, format!("{first}\n{odd}")).expect("we are root");
-        assert_eq!(host.check_log().code, 4, "{odd}");
+    // What no crash leaves, though the second name is there; what follows an unfinished line is not passed over.
+    let (odd, endless) = ("are no line that a crash left", "has no end within");
+    let more = format!("{}{}", &second[..second.len() - 1], " ".repeat(5000));
+    for (text, words) in [
+        ("{\"previous\":\"sha256:00", odd),
+        ("x", odd),
+        (&"x".repeat(5000), endless),
+        (&more, endless),
+    ] {
+        fs::write(&path, format!("{first}\n{text}")).expect("we are root");
+        let told = host.check_log().exits(4);
+        assert!(told.says(words), "{text}: {}", told.stderr);
     }
     // Nor is a line that was taken off the end a crash.
     fs::remove_file(&mark).expect("we are root");
@@ -45,9 +53,12 @@ fn a_torn_line_is_mended_and_a_changed_log_is_found() {
     fs::write(&path, &whole).expect("we are root");
     assert!(host.check_log().exits(0).says("2 lines, the chain holds"));
     // Letters before the log, so many that no line is, or after it, when every envelope has its line.
-    for text in [format!("{}{whole}", "x".repeat(9000)), format!("{whole}{{\"previous\"")] {
+    for (text, words) in
+        [(format!("{}{whole}", "x".repeat(9000)), endless), (format!("{whole}{{\"previous\""), odd)]
+    {
         fs::write(&path, text).expect("we are root");
-        assert_eq!(host.check_log().code, 4);
+        let told = host.check_log().exits(4);
+        assert!(told.says(words), "{}", told.stderr);
     }
     // The crash again: what was unfinished is cut off, and the envelope keeps its second name.
     fs::hard_link(journal.join(nonce), &mark).expect("we are root");
@@ -110,4 +121,29 @@ fn a_torn_line_is_mended_and_a_changed_log_is_found() {
     // A line taken off the end is an envelope without one.
     fs::write(&path, [lines[0], lines[1], ""].join("\n")).expect("we are root");
     host.check_log().exits(4);
+}
+
+/// What a crash leaves is cut off; whatever else somebody wrote there is kept, and nothing is signed after it.
+#[test]
+fn what_is_no_unfinished_line_is_not_cut_off() {
+    if !can_be_others() {
+        return;
+    }
+    let host = Host::new();
+    host.build(&host.order("out", BUILDER)).exits(0);
+    let path = host.world.path("attestor/state/signed.log");
+    let whole = fs::read_to_string(&path).expect("it is there");
+    for (number, more) in ["{\"previous\"".to_owned(), "x".repeat(9000)].iter().enumerate() {
+        let text = format!("{whole}{more}");
+        fs::write(&path, &text).expect("we are root");
+        host.world.write("src/input", &format!("another input {number}\n"));
+        host.world.commit();
+        let ran = host.build(&host.order("out", BUILDER));
+        let left = fs::read_to_string(&path).expect("it is there");
+        if number == 0 {
+            assert!(ran.code == 0 && left.lines().count() == 2, "control: {}", ran.stderr);
+        } else {
+            assert!(ran.code != 0 && left == text, "{}", ran.stderr);
+        }
+    }
 }
