@@ -115,6 +115,43 @@ fn a_step_above_its_disk_limit_does_not_pass_whatever_its_command_says() {
     }
 }
 
+/// More room would change nothing, so nobody is sent to ask for it.
+#[test]
+fn a_tree_that_is_too_deep_is_told_as_that_and_not_as_a_full_disk() {
+    // Confined steps have no limit on disk.
+    for backend in Backend::here().iter().filter(|one| **one != Backend::Confined) {
+        let world = World::warm(backend.who());
+        let reach = Reach::of(*backend, &world);
+        world.write("src/input", "x\n");
+        let told = |run: &str, more: &str| {
+            let file = build_file_with(run, "{out: out}", "[{file: attack.out}]", more);
+            world.write("kiln.yaml", &file);
+            reach.kiln(&world, &["build", "--no-sign"]).exits(1)
+        };
+        // Found while it runs, and at its end.
+        for end in ["sleep 600", "cp input out"] {
+            // Below what an engine's container is measured to, and below what is walked.
+            let depth = if *backend == Backend::Docker { 300 } else { 4200 };
+            let deep =
+                format!("perl -e 'for (1..{depth}) {{ mkdir q(d); chdir q(d) or die }}'; {end}");
+            let ran = told(&deep, "");
+            for words in [
+                "KILN-0406",
+                "folders that lie too deep inside one another",
+                "fewer folders inside",
+            ] {
+                assert!(ran.says(words), "{backend:?}, {end}: {words}\n{}", ran.stderr);
+            }
+            assert!(!ran.says("filled its writable") && !ran.says("raise `"), "{}", ran.stderr);
+        }
+        // Control: a full one is told with the key that gives it more.
+        let full = "head -c 4M /dev/zero > more || true; cp input out";
+        let ran = told(full, "    resources: {disk: 1Mi}\n");
+        assert!(ran.says("filled its writable") && ran.says("raise `"), "{}", ran.stderr);
+        assert!(!ran.says("too deep"), "{backend:?}: {}", ran.stderr);
+    }
+}
+
 #[test]
 fn a_result_holds_under_its_limit_of_open_files() {
     for who in Who::all() {
