@@ -88,6 +88,13 @@ fn the_build_user_gets_no_signature_that_was_not_ordered() {
     host.world.write("kiln-out/forged", "forged\n");
     let forged = host.world.path("project/kiln-out/forged").display().to_string();
     host.refuses(BUILDER, &open, &[&forged], "subject");
+    // A reference in an input's address, which the order does not name.
+    let inputs = open["sign"]["observed"]["dependencies"].as_array().expect("inputs");
+    let source = inputs.iter().position(|one| one["role"] == "source").expect("a source");
+    let tagged = json!("git+https://example.org/other@refs/tags/v9");
+    let named = with(&open, &["observed"], &format!("/dependencies/{source}/uri"), &tagged);
+    let told = host.ask(BUILDER, &named, &[&artifact]).to_string();
+    assert!(told.contains("names a reference"), "{told}");
     // A file whose reads never end, or end when its server likes.
     let told = host.ask(BUILDER, &open, &["/proc/self/status"]).to_string();
     assert!(told.contains("on a file system that a user serves"), "{told}");
