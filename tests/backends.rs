@@ -6,6 +6,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 use serde_json::Value;
 
@@ -511,6 +512,28 @@ fn evidence_names_the_backend_and_its_own_builder() {
     assert!(native.says("attack: passed"), "{}", native.stderr);
     let again = place.kiln(&["build", "--explain"]).exits(0);
     assert!(again.says("attack: cached"), "control: {}", again.stderr);
+}
+
+/// As root a container's user is the host's user 1000, who looks into it by `/proc/PID/root`.
+#[test]
+fn an_account_that_is_the_same_user_as_the_steps_is_told() {
+    for who in Who::all() {
+        let Some(place) = Place::new("an account that is the steps' user", who) else { return };
+        place.world.write("src/data", "x\n");
+        place
+            .world
+            .write("kiln.yaml", &build_file("echo a > out", "{out: out}", "[{file: attack.out}]"));
+        place.kiln(&["lock"]).exits(0);
+        let account = Command::new("getent").args(["passwd", "1000"]).output().expect("it starts");
+        let account = String::from_utf8(account.stdout).expect("UTF-8");
+        let name = account.split(':').next().filter(|name| !name.is_empty() && who == Who::Root);
+        for (backend, name) in [("docker", name), ("native", None)] {
+            let ran = place.build(backend).exits(0);
+            let told = name.map(|name| format!("the steps have the number of {name}"));
+            assert!(ran.says(told.as_deref().unwrap_or_default()), "{}", ran.stderr);
+            assert_eq!(ran.says("have the number of"), told.is_some(), "{backend}: {}", ran.stderr);
+        }
+    }
 }
 
 #[test]

@@ -80,6 +80,16 @@ impl Backend {
         }
     }
 
+    /// Returns the account of this host that is the same user as the steps, and so can read and change what they
+    /// do while they run.
+    pub fn shared_account(&self) -> Option<String> {
+        match self {
+            Backend::Docker(_) => docker::shared_account(),
+            // A user that nobody has, or the caller's own.
+            Backend::Native | Backend::Confined(_) => None,
+        }
+    }
+
     /// Starts what a step can find started. Costs nothing where there is no such thing.
     pub fn warm_up(&self) {
         match self {

@@ -57,7 +57,7 @@ pub struct Workshop<'a> {
     /// Where the clock is read.
     pub context: &'a Context,
     /// Whether it was said that a filter is around kiln.
-    pub filter_told: Once,
+    pub host_told: Once,
     /// Brings a source's files into the store; called before a step needs them, and cheap when they
     /// are there.
     pub bring: &'a (dyn Fn(&Known) -> Result<(), Vec<Diagnostic>> + Sync),
@@ -107,9 +107,8 @@ pub fn execute(
     let spec = Spec::check(parts(step, environment, &laid, scratch.as_ref()))
         .map_err(|error| refusal::spec(step, &error))?;
     // 4. Run it in the sandbox.
-    if shop.backend.is_filtered() {
-        shop.filter_told.call_once(|| tell(Event::Note(FILTERED.to_owned())));
-    }
+    shop.host_told
+        .call_once(|| told_of_host(shop.backend).for_each(|note| tell(Event::Note(note))));
     tell(Event::Started { step: step.id.clone() });
     let started = shop.context.now();
     let mut kept = StepLog::new(shop.store);
@@ -478,6 +477,19 @@ pub fn foresee(store: &Store, plan: &crate::plan::Plan, backend: &Backend) -> BT
 /// What is said once where a filter is around kiln.
 const FILTERED: &str = "a seccomp filter around kiln may refuse steps more than kiln does: their results are used again \
     only under such a filter, and say so";
+
+/// Returns what is said once of the host.
+fn told_of_host(backend: &sandbox::Backend) -> impl Iterator<Item = String> {
+    let shared = |name: String| {
+        format!(
+            "the steps have the number of {}, a user of this host, who can read and change what they do: \
+             the backend native has a user that nobody is",
+            model::text::escape(name.as_bytes())
+        )
+    };
+    let filtered = backend.is_filtered().then(|| FILTERED.to_owned());
+    filtered.into_iter().chain(backend.shared_account().map(shared))
+}
 
 /// Says which limits a step met that passed all the same.
 fn hit(outcome: &Outcome) -> String {

@@ -284,7 +284,7 @@ fn execute(
         run: run.to_owned(),
         use_cache: wish.use_cache,
         context: &session.context,
-        filter_told: std::sync::Once::new(),
+        host_told: std::sync::Once::new(),
         bring: &bring,
         scanned: &scanned,
     };

@@ -38,6 +38,13 @@ pub use sweep::sweep_up;
 /// The user and group that every step is, inside.
 const USER: u32 = 1000;
 
+/// Returns the account of this host that has the steps' number, where kiln is root and so somebody else.
+pub fn shared_account() -> Option<String> {
+    let is_root = rustix::process::geteuid().is_root();
+    let account = || nix::unistd::User::from_uid(nix::unistd::Uid::from_raw(USER)).ok().flatten();
+    is_root.then(account).flatten().map(|account| account.name)
+}
+
 /// A container engine, and where kiln keeps what it shares with it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Engine {
