@@ -30,12 +30,12 @@ pub const HEADER_BYTES: usize = 8;
 /// Largest predicate of `kiln attest`, in bytes.
 pub const PREDICATE_BYTES_MAX: usize = 8 << 20;
 
-/// Caps of a request by users who share the attestor: as large as any Record that is made, and small
-/// enough that a few at once fit into memory.
-const SHARED_REQUEST_CAPS: Caps = Caps { bytes: 16 << 20, depth: 32, values: 1 << 20 };
+/// Caps of a request by a user who builds, of several who share the attestor: a Record with a dozen thousand inputs,
+/// and so little that all workers at once fit into memory.
+pub(crate) const BUILD_CAPS: Caps = Caps { bytes: 4 << 20, depth: 32, values: 1 << 17 };
+/// Caps of a request by another of those: the largest predicate, within a JSON text, has all its bytes in one value.
+pub(crate) const SHARED_CAPS: Caps = Caps { bytes: 16 << 20, depth: 32, values: 1 << 17 };
 const REQUEST_CAPS: Caps = Caps { bytes: REQUEST_BYTES_MAX, depth: 32, values: 16 << 20 };
-/// Largest request by users who share the attestor, in bytes.
-pub(crate) const SHARED_REQUEST_BYTES_MAX: usize = SHARED_REQUEST_CAPS.bytes;
 const ANSWER_CAPS: Caps = Caps { bytes: ANSWER_BYTES_MAX, depth: 8, values: 4096 };
 
 /// A further statement about the artifact of a Record.
@@ -437,12 +437,12 @@ impl Request {
     /// # Errors
     /// Refuses a member that stands twice and every other shape.
     pub fn decode(json: &[u8]) -> Result<Request, PipeError> {
-        strict_json::parse_as(json, &REQUEST_CAPS).map_err(PipeError::Json)
+        strict_json::read_as(json, &REQUEST_CAPS).map_err(PipeError::Json)
     }
 
     /// Reads the JSON of somebody who shares the attestor with others.
-    pub(crate) fn decode_shared(json: &[u8]) -> Result<Request, PipeError> {
-        strict_json::parse_as(json, &SHARED_REQUEST_CAPS).map_err(PipeError::Json)
+    pub(crate) fn decode_within(json: &[u8], caps: &Caps) -> Result<Request, PipeError> {
+        strict_json::read_as(json, caps).map_err(PipeError::Json)
     }
 
     /// Returns the nonce of the envelope that the request asks for, if it asks for one.

@@ -7,9 +7,10 @@
 //! Does no I/O. Source: RFC 8259, section 4 ("names within an object SHOULD be unique").
 
 use std::cell::Cell;
+use std::collections::BTreeSet;
 use std::fmt;
 
-use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
 /// What is refused before it can cost time or memory.
@@ -76,6 +77,35 @@ pub(crate) fn parse_as<T: serde::de::DeserializeOwned>(
     serde_json::from_value(parse(bytes, caps)?).map_err(JsonError::Shape)
 }
 
+/// Checks one document and builds nothing of it: a value costs no memory but the names of the objects around it.
+///
+/// # Errors
+/// As [`parse`].
+pub(crate) fn check(bytes: &[u8], caps: &Caps) -> Result<(), JsonError> {
+    if bytes.len() > caps.bytes {
+        return Err(JsonError::TooLarge { got: bytes.len(), most: caps.bytes });
+    }
+    let left = Cell::new(caps.values);
+    let mut reader = serde_json::Deserializer::from_slice(bytes);
+    Checked(Strict { depth: caps.depth, left: &left })
+        .deserialize(&mut reader)
+        .map_err(JsonError::Malformed)?;
+    reader.end().map_err(JsonError::Malformed)
+}
+
+/// Reads one document of somebody who is not trusted with memory into a wire struct: it is checked whole, then read
+/// straight into its members, so that one of another shape costs nothing where it begins to differ.
+///
+/// # Errors
+/// As [`parse_as`].
+pub(crate) fn read_as<T: serde::de::DeserializeOwned>(
+    bytes: &[u8],
+    caps: &Caps,
+) -> Result<T, JsonError> {
+    check(bytes, caps)?;
+    serde_json::from_slice(bytes).map_err(JsonError::Shape)
+}
+
 /// Largest whole number that every reader has the same of: 2^53 - 1.
 const WHOLE_MAX: u64 = (1 << 53) - 1;
 
@@ -108,6 +138,12 @@ struct Strict<'a> {
 }
 
 impl Strict<'_> {
+    fn count<E: serde::de::Error>(self) -> Result<(), E> {
+        let left = self.left.get().checked_sub(1).ok_or_else(|| E::custom("too many values"))?;
+        self.left.set(left);
+        Ok(())
+    }
+
     fn inner<E: serde::de::Error>(self) -> Result<Self, E> {
         let depth = self.depth.checked_sub(1).ok_or_else(|| E::custom("nested too deep"))?;
         Ok(Strict { depth, left: self.left })
@@ -118,9 +154,7 @@ impl<'de> DeserializeSeed<'de> for Strict<'_> {
     type Value = Value;
 
     fn deserialize<D: Deserializer<'de>>(self, reader: D) -> Result<Value, D::Error> {
-        let left =
-            self.left.get().checked_sub(1).ok_or_else(|| D::Error::custom("too many values"))?;
-        self.left.set(left);
+        self.count()?;
         reader.deserialize_any(self)
     }
 }
@@ -174,13 +208,80 @@ impl<'de> Visitor<'de> for Strict<'_> {
         let mut object = Map::new();
         while let Some(name) = members.next_key::<String>()? {
             if object.contains_key(&name) {
-                let name = model::text::escape(name.as_bytes());
-                return Err(A::Error::custom(format_args!("member `{name}` stands twice")));
+                return Err(twice(&name));
             }
             let value = members.next_value_seed(inner)?;
             object.insert(name, value);
         }
         Ok(Value::Object(object))
+    }
+}
+
+fn twice<E: serde::de::Error>(name: &str) -> E {
+    let name = model::text::escape(name.as_bytes());
+    E::custom(format_args!("member `{name}` stands twice"))
+}
+
+/// As [`Strict`], and keeps nothing of what it reads.
+#[derive(Clone, Copy)]
+struct Checked<'a>(Strict<'a>);
+
+impl<'de> DeserializeSeed<'de> for Checked<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, reader: D) -> Result<(), D::Error> {
+        self.0.count()?;
+        reader.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Checked<'_> {
+    type Value = ();
+
+    fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.expecting(out)
+    }
+
+    fn visit_unit<E>(self) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<(), E> {
+        self.0.visit_f64(value).map(drop)
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {
+        let inner = Checked(self.0.inner()?);
+        while items.next_element_seed(inner)?.is_some() {}
+        Ok(())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<(), A::Error> {
+        let inner = Checked(self.0.inner()?);
+        let mut names = BTreeSet::new();
+        while let Some(name) = members.next_key::<String>()? {
+            members.next_value_seed(inner)?;
+            if let Some(name) = names.replace(name) {
+                return Err(twice(&name));
+            }
+        }
+        Ok(())
     }
 }
 
@@ -197,7 +298,12 @@ mod tests {
                 matches!(parse(text.as_bytes(), &CAPS), Err(JsonError::Malformed(_))),
                 "{text}"
             );
+            assert!(
+                matches!(check(text.as_bytes(), &CAPS), Err(JsonError::Malformed(_))),
+                "{text}"
+            );
         }
+        assert!(check(br#"{"a":{"a":1},"b":[1,-2,0.5,null,true,"x"]}"#, &CAPS).is_ok());
         assert!(parse(br#"{"a":{"a":1},"b":[1,-2,0.5,null,true,"x"]}"#, &CAPS).is_ok());
     }
 
@@ -218,6 +324,7 @@ mod tests {
             &very_deep[..4000],
         ] {
             assert!(parse(text.as_bytes(), &CAPS).is_err(), "{text:.20}");
+            assert!(check(text.as_bytes(), &CAPS).is_err(), "{text:.20}");
         }
         assert!(matches!(parse(&[b' '; 5000], &CAPS), Err(JsonError::TooLarge { .. })));
         assert!(matches!(parse(b"\"\xff\"", &CAPS), Err(JsonError::Malformed(_))));

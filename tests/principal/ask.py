@@ -3,6 +3,7 @@
     ask.py ask SOCKET REQUEST [FILE…]     sends the JSON in REQUEST with the files' descriptors; prints the answer
     ask.py between SOCKET OURS SAVED      stands between a build and the attestor, keeps the request in SAVED
     ask.py stall SOCKET COUNT READY       opens COUNT connections, sends half a header, waits to be killed
+    ask.py many SOCKET COUNT REQUEST      sends it COUNT times, each by a connection of its own; prints the answers
     ask.py raw SOCKET HEX                 sends these bytes; prints what comes
     ask.py start listen|stdin PATH CMD…   binds PATH and starts CMD with the socket, as a service manager does
 """
@@ -88,6 +89,15 @@ def stall(path, count, ready):
     signal.pause()
 
 
+def many(path, count, request):
+    body = open(request, "rb").read()
+    for _ in range(int(count)):
+        peer = connect(path)
+        send(peer, body, [])
+        print((receive(peer) or b"no answer").decode())
+        peer.close()
+
+
 def raw(path, text):
     peer = connect(path)
     peer.sendall(bytes.fromhex(text))
@@ -112,4 +122,4 @@ def start(how, path, *command):
 
 
 if __name__ == "__main__":
-    {"ask": ask, "between": between, "stall": stall, "raw": raw, "start": start}[sys.argv[1]](*sys.argv[2:])
+    {"ask": ask, "between": between, "stall": stall, "many": many, "raw": raw, "start": start}[sys.argv[1]](*sys.argv[2:])

@@ -7,6 +7,7 @@
 mod attacks;
 mod closed;
 mod early;
+mod hoard;
 mod log;
 mod references;
 mod verdicts;

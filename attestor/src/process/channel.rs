@@ -19,8 +19,8 @@ use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFl
 use crate::client;
 use crate::pipe::{
     Answer, DESCRIPTORS_MAX, HEADER_BYTES, Header, PipeError, REQUEST_BYTES_MAX, Request,
-    SHARED_REQUEST_BYTES_MAX,
 };
+use crate::strict_json::Caps;
 
 /// One request as it came: the JSON may still be refused, then that is the answer.
 pub(super) struct Received {
@@ -31,7 +31,16 @@ pub(super) struct Received {
 /// The socket.
 pub(super) struct Channel<'a> {
     socket: BorrowedFd<'a>,
-    patience: Option<Duration>,
+    patience: Option<Patience>,
+}
+
+/// What a peer on a socket may take.
+#[derive(Clone, Copy)]
+struct Patience {
+    /// Time for a whole message.
+    time: Duration,
+    /// Size of a request.
+    caps: Caps,
 }
 
 /// Why the pipe is given up.
@@ -59,9 +68,9 @@ impl<'a> Channel<'a> {
         Channel { socket, patience: None }
     }
 
-    /// Returns the channel of a peer that has `patience` for each message.
-    pub(super) fn impatient(socket: BorrowedFd<'a>, patience: Duration) -> Channel<'a> {
-        Channel { socket, patience: Some(patience) }
+    /// Returns the channel of a peer that has `time` for each message, and requests within `caps`.
+    pub(super) fn impatient(socket: BorrowedFd<'a>, time: Duration, caps: Caps) -> Channel<'a> {
+        Channel { socket, patience: Some(Patience { time, caps }) }
     }
 
     /// Says whether a request, or the end of them, is there already.
@@ -83,8 +92,7 @@ impl<'a> Channel<'a> {
         }
         let mut reader = Waiting { channel: self, deadline };
         reader.read_exact(&mut header[got..]).map_err(ChannelError::Body)?;
-        let shared = self.patience.is_some();
-        let most = if shared { SHARED_REQUEST_BYTES_MAX } else { REQUEST_BYTES_MAX };
+        let most = self.patience.map_or(REQUEST_BYTES_MAX, |patience| patience.caps.bytes);
         let header = Header::read(header, most).map_err(ChannelError::Header)?;
         if header.descriptors != descriptors.len() {
             return Err(ChannelError::Descriptors {
@@ -93,7 +101,10 @@ impl<'a> Channel<'a> {
             });
         }
         let json = client::read_body(&mut reader, header.length).map_err(ChannelError::Body)?;
-        let request = if shared { Request::decode_shared(&json) } else { Request::decode(&json) };
+        let request = match self.patience {
+            Some(patience) => Request::decode_within(&json, &patience.caps),
+            None => Request::decode(&json),
+        };
         Ok(Some(Received { request, descriptors }))
     }
 
@@ -106,7 +117,7 @@ impl<'a> Channel<'a> {
     }
 
     fn deadline(&self) -> Option<Instant> {
-        self.patience.map(|patience| Instant::now() + patience)
+        self.patience.map(|patience| Instant::now() + patience.time)
     }
 
     fn send(&self, mut bytes: &[u8], deadline: Option<Instant>) -> Result<(), Errno> {
@@ -196,7 +207,7 @@ mod tests {
     fn a_peer_that_sends_or_takes_too_slowly_is_given_up() {
         let patience = Duration::from_millis(20);
         let (ours, theirs) = UnixStream::pair().unwrap();
-        let mut channel = Channel::impatient(ours.as_fd(), patience);
+        let mut channel = Channel::impatient(ours.as_fd(), patience, crate::pipe::BUILD_CAPS);
         // Nothing, half a header, and a body that never ends.
         assert!(matches!(channel.receive(), Err(ChannelError::Receive(Errno::TIMEDOUT))));
         for sent in [&b"\0\0\0\x01"[..], b"\0\0\0\0{"] {

@@ -29,7 +29,7 @@ use super::rate::{Spending, TooMuch};
 use super::serve::{Asker, Places, answer};
 use super::{enter, environment, refusal};
 use crate::access::{Access, Peer};
-use crate::pipe::{Answer, RefusedAnswer, RefusedKind};
+use crate::pipe::{Answer, BUILD_CAPS, RefusedAnswer, RefusedKind};
 
 /// Connections that are served at once.
 const WORKERS: usize = 8;
@@ -219,7 +219,7 @@ fn serve(host: &Host, connection: &OwnedFd) {
         return refuse(connection, RefusedKind::Busy, &error);
     }
     let _counted = Counted { host, uid };
-    let mut channel = Channel::impatient(connection.as_fd(), MESSAGE_PATIENCE);
+    let mut channel = Channel::impatient(connection.as_fd(), MESSAGE_PATIENCE, asker.caps());
     for _ in 0..REQUESTS_MAX {
         // A peer that breaks off, drips or does not keep to the protocol is not answered.
         let Ok(Some(request)) = channel.receive() else { return };
@@ -262,6 +262,6 @@ fn told(kind: RefusedKind, error: &dyn std::error::Error) -> Answer {
 
 /// Tells somebody who is not heard why; who does not take it goes without.
 fn refuse(connection: &OwnedFd, kind: RefusedKind, error: &dyn std::error::Error) {
-    let mut channel = Channel::impatient(connection.as_fd(), REFUSAL_PATIENCE);
+    let mut channel = Channel::impatient(connection.as_fd(), REFUSAL_PATIENCE, BUILD_CAPS);
     let _ = channel.reply(&told(kind, error));
 }

@@ -35,8 +35,8 @@ use crate::access::{Access, NoRole, Peer, Role};
 use crate::builder::BuilderConfig;
 use crate::order::{Refused, check_clock, check_deadline, check_name, check_reference};
 use crate::pipe::{
-    Answer, Attest, ManifestFile, OpenOrder, OpenedOrder, PREDICATE_BYTES_MAX, PipeError, Request,
-    Signed, Summarise,
+    Answer, Attest, BUILD_CAPS, ManifestFile, OpenOrder, OpenedOrder, PREDICATE_BYTES_MAX,
+    PipeError, Request, SHARED_CAPS, Signed, Summarise,
 };
 use crate::predicate;
 use crate::public_key::PublicKey;
@@ -66,6 +66,14 @@ impl Asker {
     pub(super) fn user(access: &Access, peer: Peer) -> Result<Asker, NoRole> {
         let role = access.role(peer, own_uid())?;
         Ok(Asker::User { uid: peer.uid, role })
+    }
+
+    /// Returns how large a request may be: of a build, only a Record is.
+    pub(super) fn caps(self) -> Caps {
+        match self {
+            Asker::User { role: Role::Build | Role::Admin, .. } => BUILD_CAPS,
+            Asker::User { role: Role::Control, .. } | Asker::Starter => SHARED_CAPS,
+        }
     }
 
     fn uid(self) -> u32 {
@@ -456,12 +464,13 @@ fn foreign(attest: &Attest) -> Result<Vec<u8>, ServeError> {
     if !is_plain {
         return Err(ServeError::PredicateType { got: got() });
     }
-    let value = strict_json::parse(attest.predicate.as_bytes(), &PREDICATE_CAPS)
+    strict_json::check(attest.predicate.as_bytes(), &PREDICATE_CAPS)
         .map_err(ServeError::PredicateJson)?;
-    let raw: &RawValue = match value.is_object() {
-        true => serde_json::from_str(&attest.predicate).map_err(|_| ServeError::Predicate)?,
-        false => return Err(ServeError::Predicate),
-    };
+    let raw: &RawValue =
+        serde_json::from_str(&attest.predicate).map_err(|_| ServeError::Predicate)?;
+    if !raw.get().starts_with('{') {
+        return Err(ServeError::Predicate);
+    }
     let mut names = std::collections::BTreeSet::new();
     let good = |name: &str| check_name(name).is_ok();
     let named = attest.subjects.iter().all(|one| good(&one.name) && names.insert(&one.name));
