@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::process::Stdio;
 
 use crate::support::{Ran, Who, World};
@@ -143,4 +144,61 @@ fn what_is_wrong_in_the_attestors_configuration_is_told_with_its_line() {
         assert!(told.says("KILN-0703") && flat.contains(words), "{text}: {}", told.stderr);
         assert!(flat.contains(line) && flat.contains("attestor.toml"), "{text}: {}", told.stderr);
     }
+}
+
+/// What `verify` does not believe, no key command makes a file of one's own out of.
+#[test]
+fn a_trust_file_that_others_can_write_is_not_taken_over() {
+    let world = World::cold(Who::all()[0]);
+    world.kiln(&["key", "generate"]).exits(0);
+    let trust = world.path("config/kiln/trust.toml");
+    let key = world.path("config/kiln/key.pem");
+    let folder = world.path("config/kiln");
+    let set = |path: &std::path::Path, mode| {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("it is ours");
+    };
+    let text = fs::read(&trust).expect("it was written");
+    let first = fs::read(&key).expect("it was made");
+    world.write("spare.pem", std::str::from_utf8(&first).expect("PEM"));
+    set(&world.path("project/spare.pem"), 0o600);
+    let elsewhere = world.path("project/trust.toml");
+    fs::write(&elsewhere, &text).expect("a file");
+    let flat = |ran: &Ran| ran.stderr.split_whitespace().collect::<Vec<_>>().join(" ");
+    for what in ["file", "folder", "link"] {
+        match what {
+            "file" => set(&trust, 0o666),
+            "folder" => set(&folder, 0o777),
+            _ => {
+                fs::remove_file(&trust).expect("it is ours");
+                std::os::unix::fs::symlink(&elsewhere, &trust).expect("it is ours");
+            }
+        }
+        let words = match what {
+            "file" => "with mode 666",
+            "folder" => "with mode 777",
+            _ => "is a link; give its place to a plain file",
+        };
+        let refused = |arguments: &[&str]| {
+            let told = world.kiln(arguments).exits(2);
+            assert!(told.says("KILN-0105"), "{what}, {arguments:?}: {}", told.stderr);
+            assert!(flat(&told).contains(words), "{what}, {arguments:?}: {}", told.stderr);
+        };
+        refused(&["key", "rotate"]);
+        assert_eq!(fs::read(&key).expect("it is kept"), first, "{what}");
+        fs::remove_file(&key).expect("it is ours");
+        refused(&["key", "generate"]);
+        refused(&["key", "import", "spare.pem"]);
+        assert!(!key.exists(), "{what}: a key was made");
+        fs::write(&key, &first).expect("it is ours");
+        set(&key, 0o600);
+        assert_eq!(fs::read(&trust).expect("it is there"), text, "{what}");
+        set(&folder, 0o700);
+        if what != "link" {
+            let mode = fs::metadata(&trust).expect("it is there").permissions().mode() & 0o777;
+            assert_eq!(mode, if what == "file" { 0o666 } else { 0o600 }, "{what}");
+            set(&trust, 0o600);
+        }
+    }
+    fs::remove_file(&trust).expect("it is ours");
+    world.kiln(&["key", "rotate"]).exits(0);
 }

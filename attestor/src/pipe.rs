@@ -336,6 +336,8 @@ pub enum RefusedKind {
     Predicate,
     /// The attestor's own configuration is wrong.
     Configuration,
+    /// Somebody else could have written who is believed here.
+    Trust,
     /// Reading or writing the attestor's own files failed.
     Files,
     /// A verdict that can not be signed: the policy or the address is wrong, or it does not hold.

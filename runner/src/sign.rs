@@ -246,6 +246,7 @@ fn headline(kind: RefusedKind) -> &'static str {
         RefusedKind::NoKey => "there is no key to sign with",
         RefusedKind::KeyUnreadable => "the signing key cannot be used",
         RefusedKind::Configuration => "the attestor's configuration cannot be used",
+        RefusedKind::Trust => "what says who is believed cannot be used",
         RefusedKind::Files => "the attestor's own files cannot be used",
         RefusedKind::KeyExists => "a key is there already, and none is ever overwritten",
         RefusedKind::Nonce => "the attestor signed something else under this order already",
@@ -277,7 +278,7 @@ fn code(kind: RefusedKind) -> Code {
         | RefusedKind::Configuration
         | RefusedKind::Files => Code::KeyUnreadable,
         RefusedKind::KeyExists => Code::KeyExists,
-        RefusedKind::SignerKept => Code::WrongValue,
+        RefusedKind::SignerKept | RefusedKind::Trust => Code::WrongValue,
         RefusedKind::ServiceUnreachable => Code::SigningUnreachable,
         RefusedKind::ServiceRefused => Code::SigningRefused,
         RefusedKind::Record
@@ -305,7 +306,7 @@ fn remedy(diagnostic: Diagnostic, kind: RefusedKind) -> Diagnostic {
         RefusedKind::KeyUnreadable => diagnostic
             .help("make it a private key in PKCS#8 PEM that you alone may read:  chmod 600 KEY")
             .help("or move it away and make a new one:  kiln key generate"),
-        RefusedKind::Configuration => {
+        RefusedKind::Configuration | RefusedKind::Trust => {
             diagnostic.help("mend the file that the cause names, or move it away")
         }
         RefusedKind::Files => {

@@ -9,6 +9,7 @@ mod closed;
 mod early;
 mod hoard;
 mod log;
+mod places;
 mod references;
 mod verdicts;
 

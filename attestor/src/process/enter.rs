@@ -165,6 +165,13 @@ fn listening(error: &ListenError) -> (FailureKind, Option<String>) {
         ListenError::Taken { .. } => {
             (FailureKind::Files, "stop that one, or name another --socket")
         }
+        ListenError::NoSocketThere { .. } => {
+            (FailureKind::Files, "name another --socket, or move that file away yourself")
+        }
+        ListenError::State(_) => (
+            FailureKind::Files,
+            "give it a --state-dir of its own user, mode 0700: docs/signing.md",
+        ),
         ListenError::Bind { .. } => (
             FailureKind::Files,
             "name a --socket in a folder that the attestor's user may write to",

@@ -9,7 +9,7 @@ use std::io::{Read as _, Write as _};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, FileType, FlockOperation, Mode, OFlags};
+use rustix::fs::{AtFlags, CWD, FileType, FlockOperation, Mode, OFlags, Stat};
 use rustix::io::Errno;
 use zeroize::Zeroizing;
 
@@ -45,6 +45,13 @@ pub(super) enum FileError {
     NotPrivate { path: PathBuf },
     #[error("{} can be written by others, and says how to sign; run: chmod 644", path.display())]
     Writable { path: PathBuf },
+    #[error(
+        "{} belongs to user {uid} with mode {mode:03o}; it has to be root's or that of user {own}, and nobody else may write there",
+        path.display()
+    )]
+    Strange { path: PathBuf, uid: u32, mode: u32, own: u32 },
+    #[error("{} is a link; give its place to a plain file", path.display())]
+    Link { path: PathBuf },
     #[error("write {}", path.display())]
     Write {
         path: PathBuf,
@@ -76,6 +83,44 @@ pub(super) fn private_folder(path: &Path) -> Result<(), FileError> {
         return Err(FileError::OpenFolder { path: path.to_owned() });
     }
     Ok(())
+}
+
+/// Checks that only root and this user can have put anything into a folder. One that is not there is nobody's.
+pub(super) fn owned_folder(path: &Path) -> Result<(), FileError> {
+    match rustix::fs::stat(path) {
+        Ok(stat) => check_owner(path, &stat),
+        Err(Errno::NOENT) => Ok(()),
+        Err(source) => Err(FileError::Open { path: path.to_owned(), source }),
+    }
+}
+
+fn check_owner(path: &Path, stat: &Stat) -> Result<(), FileError> {
+    let (uid, own) = (stat.st_uid, rustix::process::geteuid().as_raw());
+    let others = Mode::from_raw_mode(stat.st_mode).intersects(Mode::WGRP | Mode::WOTH);
+    if others || ![0, own].contains(&uid) {
+        let mode = stat.st_mode & 0o777;
+        return Err(FileError::Strange { path: path.to_owned(), uid, mode, own });
+    }
+    Ok(())
+}
+
+/// Reads a file that says whom to believe or whom to hear, and refuses it where anybody but root and this user could
+/// have written it, or put it there.
+pub(super) fn read_believed(path: &Path, most: usize) -> Result<Option<Vec<u8>>, FileError> {
+    owned_folder(path.parent().unwrap_or(Path::new("/")))?;
+    let file = match open(path, most) {
+        Ok(Some(file)) => file,
+        Ok(None) => return Ok(None),
+        Err(FileError::Open { path, source: Errno::LOOP }) => {
+            return Err(FileError::Link { path });
+        }
+        Err(error) => return Err(error),
+    };
+    let stat = rustix::fs::fstat(&file)
+        .map_err(|source| FileError::Open { path: path.to_owned(), source })?;
+    check_owner(path, &stat)?;
+    let mut bytes = read_whole(path, &file, most)?;
+    Ok(Some(std::mem::take(&mut *bytes)))
 }
 
 /// Reads a file of at most `most` bytes; none if there is none.

@@ -42,6 +42,8 @@ pub const TRUST_LOCK: &str = "trust.lock";
 /// The configuration folder.
 pub(super) struct Keyring {
     config: PathBuf,
+    /// Whether users of the host are heard, so that nobody but root and this user may say how.
+    shared: bool,
 }
 
 /// Why a key can not be used or made.
@@ -99,6 +101,8 @@ pub(super) enum KeyringError {
         #[source]
         source: RootError,
     },
+    #[error("believe the trust file")]
+    Believed(#[source] FileError),
     #[error("the trust file {}", path.display())]
     Trust {
         path: PathBuf,
@@ -110,7 +114,12 @@ pub(super) enum KeyringError {
 impl Keyring {
     /// Returns the keyring of a configuration folder.
     pub(super) fn new(config: &Path) -> Keyring {
-        Keyring { config: config.to_owned() }
+        Keyring { config: config.to_owned(), shared: false }
+    }
+
+    /// Returns that of an attestor that hears users of the host.
+    pub(super) fn shared(config: &Path) -> Keyring {
+        Keyring { config: config.to_owned(), shared: true }
     }
 
     fn key_path(&self) -> PathBuf {
@@ -129,7 +138,11 @@ impl Keyring {
             let said = AttestorConfig::parse(bytes);
             said.is_ok_and(|said| said.signer == SignerConfig::File && said.access.is_none())
         };
-        match files::read_owned(&path, CONFIG_BYTES_MAX, plain)? {
+        let read = match self.shared {
+            true => files::read_believed(&path, CONFIG_BYTES_MAX)?,
+            false => files::read_owned(&path, CONFIG_BYTES_MAX, plain)?,
+        };
+        match read {
             None => Ok(AttestorConfig::local()),
             Some(bytes) => AttestorConfig::parse(&bytes)
                 .map_err(|source| KeyringError::Config { path, source }),
@@ -279,6 +292,7 @@ impl Keyring {
     pub(super) fn rotate(&self, algorithm: Algorithm, now: i64) -> Result<KeyInfo, KeyringError> {
         self.only_files()?;
         let old = self.signer()?;
+        self.trust()?;
         let retired = self.config.join("retired");
         files::private_folder(&retired)?;
         let path = retired.join(format!("{}.pem", old.public().id().hex()));
@@ -325,7 +339,8 @@ impl Keyring {
     /// Reads the trust file: its text as it stands, and what it says.
     pub(super) fn trust(&self) -> Result<(String, Trust), KeyringError> {
         let path = self.config.join("trust.toml");
-        let bytes = files::read(&path, TRUST_BYTES_MAX)?.unwrap_or_default();
+        let read = files::read_believed(&path, TRUST_BYTES_MAX).map_err(KeyringError::Believed)?;
+        let bytes = read.unwrap_or_default();
         let refuse = |source| KeyringError::Trust { path: path.clone(), source };
         let trust = Trust::parse(&bytes).map_err(refuse)?;
         let text = String::from_utf8(bytes).map_err(|_| refuse(TrustError::Text))?;
@@ -339,7 +354,8 @@ impl Keyring {
             return Ok(None);
         }
         let path = self.config.join("trusted_root.json");
-        let root = match files::read(&path, ROOT_BYTES_MAX)? {
+        let read = files::read_believed(&path, ROOT_BYTES_MAX).map_err(KeyringError::Believed)?;
+        let root = match read {
             Some(bytes) => Root::parse(&bytes),
             None => Root::public(),
         };

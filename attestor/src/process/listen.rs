@@ -19,11 +19,13 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
+use rustix::fs::FileType;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, sockopt};
 use rustix::process::{PidfdFlags, PidfdGetfdFlags};
 
 use super::channel::Channel;
+use super::files::{self, FileError};
 use super::keyring::{Keyring, KeyringError};
 use super::rate::{Spending, TooMuch};
 use super::serve::{Asker, Places, answer};
@@ -55,12 +57,16 @@ pub(super) enum ListenError {
     OwnUser { uid: u32 },
     #[error("use the configuration and the key")]
     Key(#[source] KeyringError),
+    #[error("use the state folder")]
+    State(#[source] FileError),
     #[error("no listening Unix socket was handed over, and no --socket PATH is given")]
     NoSocket,
     #[error("take the descriptor that was handed over")]
     Handed(#[source] Errno),
     #[error("somebody listens at {} already", path.display())]
     Taken { path: PathBuf },
+    #[error("{} is there already, and is no socket", path.display())]
+    NoSocketThere { path: PathBuf },
     #[error("bind {}", path.display())]
     Bind {
         path: PathBuf,
@@ -98,7 +104,9 @@ fn check_key(keyring: &Keyring) -> Result<(), ListenError> {
 /// Listens until a worker ends, which none does by itself.
 pub(super) fn listen(places: &Places, path: Option<PathBuf>) -> Result<(), ListenError> {
     // 1. Who is heard, and the key.
-    let keyring = Keyring::new(&places.config);
+    files::owned_folder(&places.config).map_err(|error| ListenError::Key(error.into()))?;
+    files::owned_folder(&places.state).map_err(ListenError::State)?;
+    let keyring = Keyring::shared(&places.config);
     let access = keyring.config().map_err(ListenError::Key)?.access.ok_or(ListenError::NoTable)?;
     let own = rustix::process::geteuid().as_raw();
     if access.builds(own) {
@@ -144,7 +152,14 @@ fn bind(path: &Path) -> Result<OwnedFd, ListenError> {
     };
     match rustix::net::connect(&socket()?, &address) {
         Ok(()) => return Err(ListenError::Taken { path: path.to_owned() }),
-        Err(Errno::CONNREFUSED) => rustix::fs::unlink(path).map_err(failed)?,
+        // A file of any other kind refuses as well.
+        Err(Errno::CONNREFUSED) => {
+            let found = rustix::fs::lstat(path).map_err(failed)?;
+            if FileType::from_raw_mode(found.st_mode) != FileType::Socket {
+                return Err(ListenError::NoSocketThere { path: path.to_owned() });
+            }
+            rustix::fs::unlink(path).map_err(failed)?;
+        }
         Err(Errno::NOENT) => {}
         Err(source) => return Err(failed(source)),
     }

@@ -133,6 +133,11 @@ fn key(error: &KeyringError) -> (RefusedKind, Option<&'static str>) {
             | FileError::Read { .. },
         ) => (RefusedKind::KeyUnreadable, None),
         KeyringError::File(FileError::Writable { .. }) => (RefusedKind::Configuration, None),
+        KeyringError::File(FileError::Strange { .. } | FileError::Link { .. }) => {
+            (RefusedKind::Configuration, Some(NOT_OURS))
+        }
+        KeyringError::Believed(FileError::Strange { .. }) => (RefusedKind::Trust, Some(NOT_OURS)),
+        KeyringError::Believed(_) => (RefusedKind::Trust, None),
         KeyringError::File(_) | KeyringError::Random(_) => (RefusedKind::Files, None),
         #[cfg(feature = "pkcs11")]
         KeyringError::Token(error) => token(error),
@@ -155,6 +160,10 @@ fn key(error: &KeyringError) -> (RefusedKind, Option<&'static str>) {
         ),
     }
 }
+
+/// What to do about a file or folder that others could have written.
+const NOT_OURS: &str =
+    "look at what it says, then give it to the attestor's user, with mode 644, a folder 700";
 
 /// What needs a key, where there is none.
 const WITH_A_KEY: &str = "use an attestor that signs with a key: docs/signing.md";

@@ -160,8 +160,14 @@ fn serve(
 ) -> Result<Answer, ServeError> {
     // 1. Who may ask for what.
     check_role(asker, &request)?;
+    let keyring = match asker {
+        Asker::User { .. } => {
+            files::owned_folder(&places.state).map_err(ServeError::Lock)?;
+            Keyring::shared(&places.config)
+        }
+        Asker::Starter => Keyring::new(&places.config),
+    };
     files::private_folder(&places.state).map_err(ServeError::Lock)?;
-    let keyring = Keyring::new(&places.config);
     if request.blobs().len() != descriptors.len() {
         let (claimed, came) = (request.blobs().len(), descriptors.len());
         return Err(ServeError::Subject(SubjectError::Count { claimed, came }));

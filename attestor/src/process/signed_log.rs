@@ -25,6 +25,7 @@ use std::path::{Path, PathBuf};
 
 use model::Digest;
 use model::record::Nonce;
+use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 
 use super::journal::{Journal, JournalError};
@@ -127,14 +128,9 @@ impl SignedLog {
         signed: &Signed,
     ) -> Result<(), LogError> {
         let failed = |source| LogError::File { path: self.path.clone(), source };
-        let mut file = std::fs::OpenOptions::new()
-            .read(true)
-            .append(true)
-            .create(true)
-            .mode(0o600)
-            .custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed())
-            .open(&self.path)
-            .map_err(failed)?;
+        let mut options = std::fs::OpenOptions::new();
+        let mut file =
+            self.open(options.read(true).append(true).create(true).mode(0o600)).map_err(failed)?;
         let (whole, last) = tail(&mut file).map_err(failed)?;
         file.set_len(whole).map_err(failed)?;
         let (statement, envelope) = digests(signed)?;
@@ -192,10 +188,21 @@ impl SignedLog {
         Ok(Checked { lines: seen.len() as u64, head, torn: torn.len(), without_line })
     }
 
+    /// Opens the file, and waits for nobody: what is no regular file is no log.
+    fn open(&self, options: &mut std::fs::OpenOptions) -> std::io::Result<std::fs::File> {
+        let flags = OFlags::NOFOLLOW.union(OFlags::NONBLOCK).union(OFlags::NOCTTY);
+        let file = options.custom_flags(flags.bits().cast_signed()).open(&self.path)?;
+        if file.metadata()?.is_file() {
+            Ok(file)
+        } else {
+            Err(std::io::Error::other("it is no regular file"))
+        }
+    }
+
     /// Calls `look` with every whole line; returns the bytes of an unfinished one.
     fn each(&self, look: &mut Look<'_>) -> Result<Vec<u8>, LogError> {
         let failed = |source| LogError::File { path: self.path.clone(), source };
-        let file = match std::fs::File::open(&self.path) {
+        let file = match self.open(std::fs::OpenOptions::new().read(true)) {
             Ok(file) => file,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
             Err(error) => return Err(failed(error)),
