@@ -442,6 +442,22 @@ impl Request {
         strict_json::read_as(json, &REQUEST_CAPS).map_err(PipeError::Json)
     }
 
+    /// Returns until when it may be signed, where it asks for that. Source: seconds since 1970.
+    pub(crate) fn deadline(&self) -> Option<i64> {
+        match self {
+            Request::Sign(record) | Request::ClassicLink(record) => Some(record.order.deadline),
+            Request::State(state) => Some(state.record.order.deadline),
+            Request::Attest(attest) => Some(attest.deadline),
+            Request::Summarise(summarise) => Some(summarise.deadline),
+            Request::Generate { .. }
+            | Request::Show
+            | Request::Import { .. }
+            | Request::Rotate { .. }
+            | Request::OpenOrder(_)
+            | Request::CheckOrders(_) => None,
+        }
+    }
+
     /// Reads the JSON of somebody who shares the attestor with others.
     pub(crate) fn decode_within(json: &[u8], caps: &Caps) -> Result<Request, PipeError> {
         strict_json::read_as(json, caps).map_err(PipeError::Json)

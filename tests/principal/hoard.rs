@@ -2,7 +2,9 @@
 
 use std::fs;
 
-use super::{ASK, BUILDER, CONTROL, Host, can_be_others};
+use serde_json::{Value, json};
+
+use super::{ASK, BUILDER, CONTROL, Host, Running, can_be_others, command_as};
 
 /// Most that the attestor may come to hold because of what is asked, in KiB.
 const GROWTH_MAX: u64 = 96 << 10;
@@ -58,4 +60,54 @@ fn requests_cost_no_memory_that_stays() {
     }
     // The control: what anybody else asks is answered.
     host.kiln_as(CONTROL, &["key", "show"]).exits(0);
+}
+
+/// More than anybody reads while a test runs: most of it is a hole.
+const VAST: u64 = 8 << 40;
+
+fn about_a_vast_file(nonce: &str, size: u64, deadline: i64) -> Value {
+    json!({"attest": {"predicate_type": "https://example.org/p/v1", "predicate": "{}",
+        "subjects": [{"name": "vast", "blob": {"digest": model::Digest::of(b""), "size": size}}],
+        "nonce": nonce.repeat(16), "deadline": deadline}})
+}
+
+#[test]
+fn a_file_is_read_only_while_somebody_waits_and_in_time() {
+    if !can_be_others() {
+        return;
+    }
+    let host = Host::without_key("requests-per-minute = 100000");
+    let vast = host.world.path("project/vast");
+    fs::File::create(&vast).and_then(|file| file.set_len(VAST)).expect("a file with a hole");
+    let vast = vast.display().to_string();
+    let far = 4_000_000_000;
+    // A size that is not the file's own is refused before a byte is read.
+    for size in [VAST - 1, VAST + 1, 0] {
+        let told = host.ask(CONTROL, &about_a_vast_file("01", size, far), &[&vast]).to_string();
+        assert!(told.contains(&format!("its file has {VAST}")), "{told}");
+    }
+    // Reading ends with the time that there is for it.
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let soon = i64::try_from(since.expect("after 1970").as_secs()).expect("a time") + 2;
+    let told = host.ask(CONTROL, &about_a_vast_file("02", VAST, soon), &[&vast]).to_string();
+    assert!(told.contains("its time is over") || told.contains("late"), "{told}");
+    // And with whoever asked for it: all connections of a user, each reading for ever.
+    let (socket, path) = (host.socket(), host.world.path("tmp/vast.json"));
+    fs::write(&path, about_a_vast_file("03", VAST, far).to_string()).expect("a file");
+    let path = path.display().to_string();
+    let arguments = ["python3", ASK, "ask", &socket, &path, &vast];
+    let mut reading: Vec<Running> =
+        (0..2).map(|_| Running::start(&mut command_as(CONTROL, &arguments))).collect();
+    let busy =
+        || host.ask(CONTROL, &json!("show"), &[]).to_string().contains("connections already");
+    while !busy() {
+        for one in &mut reading {
+            assert!(one.0.try_wait().expect("it is our child").is_none(), "it was answered");
+        }
+        std::thread::yield_now();
+    }
+    drop(reading);
+    assert!((0..200).any(|_| !busy()), "a file is read on for somebody who is gone");
+    let again = about_a_vast_file("04", 0, far);
+    assert!(host.ask(CONTROL, &again, &[&vast]).to_string().contains("its file has"));
 }

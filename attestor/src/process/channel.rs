@@ -23,9 +23,16 @@ use crate::pipe::{
 use crate::strict_json::Caps;
 
 /// One request as it came: the JSON may still be refused, then that is the answer.
-pub(super) struct Received {
+pub(super) struct Received<'a> {
     pub(super) request: Result<Request, PipeError>,
+    pub(super) files: Files<'a>,
+}
+
+/// What came with a request.
+pub(super) struct Files<'a> {
     pub(super) descriptors: Vec<OwnedFd>,
+    /// Who waits for the answer, where that is a user who shares this attestor with others.
+    pub(super) peer: Option<BorrowedFd<'a>>,
 }
 
 /// The socket.
@@ -81,7 +88,7 @@ impl<'a> Channel<'a> {
     }
 
     /// Waits for the next request; none once the other side has closed.
-    pub(super) fn receive(&mut self) -> Result<Option<Received>, ChannelError> {
+    pub(super) fn receive(&mut self) -> Result<Option<Received<'a>>, ChannelError> {
         let deadline = self.deadline();
         let mut descriptors = Vec::new();
         let mut header = [0_u8; HEADER_BYTES];
@@ -105,7 +112,8 @@ impl<'a> Channel<'a> {
             Some(patience) => Request::decode_within(&json, &patience.caps),
             None => Request::decode(&json),
         };
-        Ok(Some(Received { request, descriptors }))
+        let peer = self.patience.map(|_| self.socket);
+        Ok(Some(Received { request, files: Files { descriptors, peer } }))
     }
 
     pub(super) fn reply(&mut self, answer: &Answer) -> Result<(), ChannelError> {

@@ -20,7 +20,7 @@ use model::Digest;
 use model::record::{Nonce, Order, Record};
 use serde_json::value::RawValue;
 
-use super::channel::Received;
+use super::channel::{Files, Received};
 use super::files::{self, FileError};
 use super::journal::{Journal, JournalError, Known};
 use super::keyring::{Keyring, KeyringError};
@@ -28,7 +28,7 @@ use super::one_story::OneStory;
 use super::orders::{OrderError, Orders};
 use super::refusal::refused;
 use super::signed_log::{LogError, SignedLog};
-use super::subjects::{self, SubjectError};
+use super::subjects::{self, SubjectError, Wait};
 use super::summarise::{self, Believed, Passed, SummariseError};
 use super::swear::{self, SwearError};
 use crate::access::{Access, NoRole, Peer, Role};
@@ -143,9 +143,9 @@ pub(super) enum ServeError {
 }
 
 /// Serves one request. `now` is in seconds since 1970.
-pub(super) fn answer(places: &Places, asker: Asker, received: Received, now: i64) -> Answer {
+pub(super) fn answer(places: &Places, asker: Asker, received: Received<'_>, now: i64) -> Answer {
     let result = match received.request {
-        Ok(request) => serve(places, asker, request, &received.descriptors, now),
+        Ok(request) => serve(places, asker, request, &received.files, now),
         Err(error) => Err(ServeError::Protocol(error)),
     };
     result.unwrap_or_else(|error| Answer::Refused(refused(&error)))
@@ -155,7 +155,7 @@ fn serve(
     places: &Places,
     asker: Asker,
     request: Request,
-    descriptors: &[OwnedFd],
+    files: &Files<'_>,
     now: i64,
 ) -> Result<Answer, ServeError> {
     // 1. Who may ask for what.
@@ -168,8 +168,8 @@ fn serve(
         Asker::Starter => Keyring::new(&places.config),
     };
     files::private_folder(&places.state).map_err(ServeError::Lock)?;
-    if request.blobs().len() != descriptors.len() {
-        let (claimed, came) = (request.blobs().len(), descriptors.len());
+    let (claimed, came) = (request.blobs().len(), files.descriptors.len());
+    if claimed != came {
         return Err(ServeError::Subject(SubjectError::Count { claimed, came }));
     }
     if let Request::Sign(_)
@@ -178,7 +178,7 @@ fn serve(
     | Request::Attest(_)
     | Request::Summarise(_) = request
     {
-        return sign(places, asker, &keyring, &request, descriptors, now).map(Answer::Signed);
+        return sign(places, asker, &keyring, &request, files, now).map(Answer::Signed);
     }
     let _lock = places.lock()?;
     let key = |result: Result<_, KeyringError>| result.map(Answer::Key).map_err(ServeError::Key);
@@ -261,7 +261,7 @@ fn sign(
     asker: Asker,
     keyring: &Keyring,
     request: &Request,
-    descriptors: &[OwnedFd],
+    files: &Files<'_>,
     now: i64,
 ) -> Result<Signed, ServeError> {
     let Some(nonce) = request.nonce() else { return Err(ServeError::Nonce) };
@@ -281,9 +281,12 @@ fn sign(
     drop(lock);
     // 4. The bytes themselves, and a verdict about them.
     if let Asker::User { .. } = asker {
-        subjects::check_places(descriptors).map_err(ServeError::Subject)?;
+        subjects::check_places(&files.descriptors).map_err(ServeError::Subject)?;
     }
-    subjects::check(&request.blobs(), descriptors).map_err(ServeError::Subject)?;
+    let left = request.deadline().map_or(0, |deadline| deadline.saturating_sub(now));
+    let wait = files.peer.map(|peer| Wait::new(peer, left));
+    subjects::check(&request.blobs(), &files.descriptors, wait.as_ref())
+        .map_err(ServeError::Subject)?;
     let verdict = judge.map(|(asked, judge)| judge.statement(asked, now)).transpose()?;
     // 5. One at a time; another one may have come first.
     let _lock = places.lock()?;
