@@ -7,11 +7,24 @@
 use std::io::{IoSlice, Read};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Duration;
 
 use rustix::io::Errno;
-use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
+use rustix::net::sockopt::{self, Timeout};
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, Shutdown};
 
-use crate::pipe::{ANSWER_BYTES_MAX, Answer, HEADER_BYTES, Header, PipeError, Request};
+use crate::pipe::{
+    ANSWER_BYTES_MAX, Answer, HEADER_BYTES, Header, PipeError, RefusedKind, Request,
+};
+
+/// How long it is tried again with an attestor that has heard too much of this user.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// The first pause; each later one is twice as long.
+const PAUSE: Duration = Duration::from_millis(50);
+/// The longest.
+const PAUSE_MAX: Duration = Duration::from_secs(3);
+/// How long an attestor that listens is waited for when nothing more is asked.
+const LEAVE: Duration = Duration::from_secs(5);
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
@@ -28,6 +41,48 @@ pub enum ClientError {
     /// An answer never brings descriptors.
     #[error("the attestor announced descriptors with its answer")]
     Descriptors,
+}
+
+/// What is left of the time in which an attestor may be busy: other builds of this user end as well.
+#[derive(Debug)]
+pub struct Patience {
+    left: Duration,
+    pause: Duration,
+}
+
+impl Patience {
+    /// Returns all of it.
+    #[expect(
+        clippy::new_without_default,
+        reason = "patience begins, it is not the default of anything"
+    )]
+    pub fn new() -> Patience {
+        Patience { left: PATIENCE, pause: PAUSE }
+    }
+
+    /// Says whether to ask again, by another connection; waits a while before it says so.
+    pub fn again(&mut self, answer: &Answer) -> bool {
+        let busy = matches!(answer, Answer::Refused(refused) if refused.kind == RefusedKind::Busy);
+        if !busy || self.left.is_zero() {
+            return false;
+        }
+        let pause = self.pause.min(self.left);
+        std::thread::sleep(pause);
+        self.left -= pause;
+        self.pause = (self.pause * 2).min(PAUSE_MAX);
+        true
+    }
+}
+
+/// Ends a connection to an attestor that listens, and waits until that one no longer counts it: what this user asks
+/// next would be one too many otherwise.
+pub fn leave(socket: BorrowedFd<'_>) {
+    // An attestor that is gone counts nothing, and one that hangs is not waited for.
+    let ended = rustix::net::shutdown(socket, Shutdown::Write)
+        .and_then(|()| sockopt::set_socket_timeout(socket, Timeout::Recv, Some(LEAVE)));
+    if ended.is_ok() {
+        let _ = rustix::io::read(socket, &mut [0_u8; 1]);
+    }
 }
 
 /// Sends one request with its descriptors and waits for the answer.

@@ -21,7 +21,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use attestor::builder::BuilderConfig;
-use attestor::client::{self, ClientError};
+use attestor::client::{self, ClientError, Patience};
 use attestor::links::classic;
 use attestor::pipe::{self, Answer, KeyInfo, RefusedAnswer, RefusedKind, Request, State};
 use attestor::predicate::Further;
@@ -385,11 +385,27 @@ impl<'a> Attestor<'a> {
         Ok(Attestor { context, process })
     }
 
-    /// Asks one thing.
+    /// Asks one thing; waits for a while where an attestor that listens has heard too much of this user.
     ///
     /// # Errors
     /// Why it could not be asked; a refusal is an answer.
     pub fn ask(
+        &mut self,
+        request: &Request,
+        files: &[std::os::fd::BorrowedFd<'_>],
+    ) -> Result<Answer, Diagnostic> {
+        let mut patience = Patience::new();
+        loop {
+            let answer = self.ask_once(request, files)?;
+            if !patience.again(&answer) {
+                return Ok(answer);
+            }
+            tracing::debug!("the attestor is busy with this user; asked again");
+            self.process = None;
+        }
+    }
+
+    fn ask_once(
         &mut self,
         request: &Request,
         files: &[std::os::fd::BorrowedFd<'_>],
@@ -420,7 +436,12 @@ impl<'a> Attestor<'a> {
     /// Says that nothing more is asked.
     pub fn leave(self) -> Leaving {
         // With its socket closed it ends, while others go on.
-        Leaving(self.process.and_then(|process| process.child))
+        Leaving(self.process.and_then(|process| {
+            if process.child.is_none() {
+                client::leave(process.socket.as_fd());
+            }
+            process.child
+        }))
     }
 }
 

@@ -1,7 +1,9 @@
 """Speaks with a listening attestor as a program that keeps to no rule of kiln's.
 
     ask.py ask SOCKET REQUEST [FILE…]     sends the JSON in REQUEST with the files' descriptors; prints the answer
-    ask.py between SOCKET OURS SAVED      stands between a build and the attestor, keeps the request in SAVED
+    ask.py between SOCKET OURS SAVED      stands between a build and the attestor, keeps the request in SAVED,
+                                          makes SAVED.busy when the user has too many connections, and
+                                          SAVED.gone when a build does not wait for the attestor's end
     ask.py stall SOCKET COUNT READY       opens COUNT connections, sends half a header, waits to be killed
     ask.py many SOCKET COUNT REQUEST      sends it COUNT times, each by a connection of its own; prints the answers
     ask.py raw SOCKET HEX                 sends these bytes; prints what comes
@@ -10,6 +12,7 @@
 
 import array
 import os
+import select
 import signal
 import socket
 import struct
@@ -71,13 +74,25 @@ def between(path, ours, saved):
         while True:
             header, descriptors, _, _ = socket.recv_fds(build, 8, 64)
             if not header:
+                ends = select.poll()
+                ends.register(build, 0)
+                if ends.poll(0):
+                    open(saved + ".gone", "w").close()
                 break
             body = whole(build, struct.unpack(">II", header)[0])
             if b'"sign"' in body[:16]:
                 open(saved, "wb").write(body)
             send(attestor, body, descriptors)
             answer = receive(attestor)
+            if b"connections already" in answer:
+                open(saved + ".busy", "w").close()
             build.sendall(struct.pack(">II", len(answer), 0) + answer)
+        try:
+            attestor.shutdown(socket.SHUT_WR)
+            attestor.recv(1)
+        except OSError:
+            pass  # it was refused, and closed by the other end
+        attestor.close()
         build.close()
 
 

@@ -10,6 +10,7 @@ mod early;
 mod hoard;
 mod log;
 mod places;
+mod queue;
 mod references;
 mod verdicts;
 

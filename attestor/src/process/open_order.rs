@@ -14,7 +14,7 @@ use model::isolation::Guarantee;
 use model::record::{Asked, Nonce, Order, SourceRef};
 use serde::Deserialize;
 
-use crate::client::{self, ClientError};
+use crate::client::{self, ClientError, Patience};
 use crate::order::{Refused, check_address};
 use crate::pipe::{Answer, OpenOrder, RefusedAnswer, Request};
 
@@ -101,13 +101,24 @@ pub(super) fn ask(
             deadline,
         });
     }
-    let connection = UnixStream::connect(socket)
-        .map_err(|source| AskError::Reach { socket: socket.to_owned(), source })?;
+    let connect = || {
+        UnixStream::connect(socket)
+            .map_err(|source| AskError::Reach { socket: socket.to_owned(), source })
+    };
+    let mut connection = connect()?;
+    let mut patience = Patience::new();
     let mut lines = String::new();
     for order in orders {
         let line = serde_json::to_string(&order).map_err(AskError::Write)?;
         let request = Request::OpenOrder(OpenOrder { order, builder });
-        match client::ask(connection.as_fd(), &request, &[]).map_err(AskError::Ask)? {
+        let answer = loop {
+            let answer = client::ask(connection.as_fd(), &request, &[]).map_err(AskError::Ask)?;
+            if !patience.again(&answer) {
+                break answer;
+            }
+            connection = connect()?;
+        };
+        match answer {
             Answer::Opened(_) => {
                 lines.push_str(&line);
                 lines.push('\n');
@@ -118,5 +129,6 @@ pub(super) fn ask(
             }
         }
     }
+    client::leave(connection.as_fd());
     Ok(lines)
 }
