@@ -57,7 +57,19 @@ fn a_revoked_key_signs_no_build_and_no_step_is_run_to_find_out() {
             unsigned.stderr
         );
         assert!(!world.path("project/kiln-out/out.sigstore.json").exists());
+        // Nor is a predicate signed.
+        world.write("checked.json", "{}");
+        let attest = ["attest", "kiln-out/out", "--predicate", "checked.json", "--type"];
+        let attest = [&attest[..], &["https://example.org/checked/v1"]].concat();
+        let refused = world.kiln(&attest).exits(4);
+        assert!(refused.says("KILN-0802") && refused.says("kiln key rotate"), "{}", refused.stderr);
+        assert!(refused.says(&format!("trust.toml:{line}")), "{}", refused.stderr);
+        let bundle = world.path("project/kiln-out/out.checked.sigstore.json");
+        assert!(!bundle.exists());
         world.kiln(&["key", "rotate"]).exits(0);
+        world.kiln(&attest).exits(0);
+        fs::remove_file(bundle).expect("it is signed with another key");
+        fs::remove_file(world.path("project/checked.json")).expect("it is there");
         world.kiln(&["build", "--sign"]).exits(0);
         world.kiln(&["verify", "kiln-out/out"]).exits(0);
     }

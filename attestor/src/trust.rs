@@ -358,6 +358,11 @@ impl Trust {
         of_signer.find_map(|entry| Some((self.place_of(entry), entry.revoked?)))
     }
 
+    /// Says whether any signer is revoked.
+    pub fn revokes_anybody(&self) -> bool {
+        self.entries.iter().any(|entry| entry.revoked.is_some())
+    }
+
     /// Says whether an entry names an identity, so that a certificate may be believed at all.
     pub fn names_identities(&self) -> bool {
         self.entries.iter().any(|one| matches!(one.who, Who::Identity(_)))

@@ -120,11 +120,7 @@ pub fn signer(context: &Context, store: &Store) -> Result<Option<Signer>, Diagno
             info
         }
     };
-    let key = PublicKey::from_pem(&info.pem).map_err(|error| {
-        Diagnostic::new(Code::KeyUnreadable, "the attestor's public key cannot be read")
-            .caused_by(&error)
-    })?;
-    Ok(Some(Signer::Key { id: info.fingerprint, key }))
+    signer::key(info).map(Some)
 }
 
 /// Returns the numbers that change when the key or the attestor's configuration does; none where

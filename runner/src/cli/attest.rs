@@ -11,7 +11,7 @@ use super::{Ended, Session, files, lasting, wrong_usage};
 use crate::diagnostic::{Code, Diagnostic, Exit, FileText, Place, Span};
 use crate::sign::Attestor;
 use crate::store::hash_file;
-use crate::{context, report, sign};
+use crate::{context, pipeline, report, sign};
 
 /// Seconds that the attestor has.
 const SIGNING_SECONDS: i64 = 60;
@@ -63,6 +63,7 @@ pub fn run(session: &Session, args: &AttestArgs) -> Ended {
     let descriptors: Vec<_> = files.iter().map(|file| file.as_fd()).collect();
     let (target, name) = target(session, args);
     is_free(&target, &args.predicate_type)?;
+    pipeline::check_revoked(session, &mut attestor)?;
     let signed = match attestor.ask(&request, &descriptors).map_err(one)? {
         Answer::Signed(signed) => signed,
         other => return Err(vec![sign::unexpected(other)]),

@@ -29,5 +29,5 @@ pub use pins::{GENERATED_BY, lock};
 pub use prepare::Prepared;
 pub use ready::{Readiness, asked_of_any, not_kept};
 pub use select::present;
-pub use signing::Signing;
+pub use signing::{Signing, check_revoked};
 pub use survey::{Source, read_manifest, sketch};

@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 
 use attestor::pipe::{Answer, Request};
+use attestor::trust::Trust;
 use model::record::{Nonce, Order, SourceRef};
 
 use super::build::Wish;
@@ -16,7 +17,7 @@ use crate::cli::{Session, trust};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::execute::local;
 use crate::plan::Plan;
-use crate::sign::{self, Signer};
+use crate::sign::{self, Attestor, Signer};
 use crate::store::Store;
 
 /// What the caller wants.
@@ -110,6 +111,28 @@ fn revoked(session: &Session, signer: &Signer) -> Option<Vec<Diagnostic>> {
         Ok(trust) => trust,
         Err(found) => return Some(found),
     };
+    revoked_by(session, &trust, signer)
+}
+
+/// Checks that this user's own trust does not revoke whom an attestor signs as; that one is asked only where somebody
+/// is revoked at all.
+///
+/// # Errors
+/// KILN-0802 for one that is revoked, KILN-0105 for a trust file that cannot be read.
+pub fn check_revoked(
+    session: &Session,
+    attestor: &mut Attestor<'_>,
+) -> Result<(), Vec<Diagnostic>> {
+    let trust = trust::read(session)?;
+    if !trust.revokes_anybody() {
+        return Ok(());
+    }
+    let answer = attestor.ask(&Request::Show, &[]).map_err(|one| vec![one])?;
+    let signer = Signer::told(answer).map_err(|one| vec![one])?;
+    revoked_by(session, &trust, &signer).map_or(Ok(()), Err)
+}
+
+fn revoked_by(session: &Session, trust: &Trust, signer: &Signer) -> Option<Vec<Diagnostic>> {
     let (entry, since) = trust.revoked(&signer.signed_by()?)?;
     let who = if signer.key().is_some() { "key" } else { "identity" };
     let since = trust::moment(since);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use attestor::bundle;
-use attestor::pipe::{IdentityInfo, SignerInfo};
+use attestor::pipe::{Answer, IdentityInfo, KeyInfo, SignerInfo};
 use attestor::public_key::PublicKey;
 use attestor::sigstore::{Identity, Root, Signed as Subject, Wanted};
 use attestor::verify::SignedBy;
@@ -33,6 +33,18 @@ pub enum Signer {
 }
 
 impl Signer {
+    /// Returns the signer that an attestor tells of.
+    ///
+    /// # Errors
+    /// What it answered in its place, or a key that cannot be read.
+    pub fn told(answer: Answer) -> Result<Signer, Diagnostic> {
+        match answer {
+            Answer::Key(info) => key(info),
+            Answer::Identity(info) => identity(info),
+            other => Err(super::unexpected(other)),
+        }
+    }
+
     /// Returns the key, where one signs.
     pub fn key(&self) -> Option<&PublicKey> {
         match self {
@@ -81,6 +93,15 @@ impl Signer {
             (Signer::Identity { .. }, None) => false,
         }
     }
+}
+
+/// Returns the signer with this key.
+pub(super) fn key(info: KeyInfo) -> Result<Signer, Diagnostic> {
+    let key = PublicKey::from_pem(&info.pem).map_err(|error| {
+        Diagnostic::new(Code::KeyUnreadable, "the attestor's public key cannot be read")
+            .caused_by(&error)
+    })?;
+    Ok(Signer::Key { id: info.fingerprint, key })
 }
 
 /// Names the holder of a certificate.
