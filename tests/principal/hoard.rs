@@ -6,8 +6,9 @@ use serde_json::{Value, json};
 
 use super::{ASK, BUILDER, CONTROL, Host, Running, can_be_others, command_as};
 
-/// Most that the attestor may come to hold because of what is asked, in KiB.
-const GROWTH_MAX: u64 = 96 << 10;
+/// Most that the attestor may come to hold because of what is asked, in KiB: each of its eight workers may keep what its
+/// largest request took, some 12 MiB.
+const GROWTH_MAX: u64 = 128 << 10;
 
 /// Returns the most memory that the attestor ever held, in KiB.
 fn peak(host: &Host) -> u64 {
