@@ -423,7 +423,9 @@ fn means(rule: &DependencyRule, one: &Dependency, if_unsure: bool) -> bool {
             match (range, &package.version) {
                 (None, _) => true,
                 (Some(_), None) => if_unsure,
-                (Some(range), Some(version)) => range.holds(version).unwrap_or(if_unsure),
+                (Some(range), Some(version)) => {
+                    range.holds(version, package.order()).unwrap_or(if_unsure)
+                }
             }
         }
     }

@@ -69,6 +69,11 @@ impl Purl {
         out
     }
 
+    /// Returns how its versions are ordered.
+    pub fn order(&self) -> Order {
+        order_of(&self.path)
+    }
+
     fn with_stars(text: &str, star: char) -> Option<Purl> {
         // What is no graphic ASCII has to be encoded.
         let rest =
@@ -119,7 +124,7 @@ impl Pattern {
         matches(self.path.as_bytes(), purl.path.as_bytes())
     }
 
-    /// Returns how versions of the packages are ordered.
+    /// Returns how versions of the packages are ordered, as far as the type is written out.
     pub fn order(&self) -> Order {
         order_of(&self.path)
     }
@@ -131,7 +136,11 @@ impl Pattern {
 }
 
 fn order_of(path: &str) -> Order {
-    if path.starts_with("deb/") { Order::Deb } else { Order::Plain }
+    match path.split('/').next() {
+        Some("deb") => Order::Deb,
+        Some("cargo" | "golang" | "npm") => Order::SemVer,
+        Some(_) | None => Order::Numbers,
+    }
 }
 
 /// Types whose names are the same in any case.

@@ -18,7 +18,7 @@ use super::rules::{
     Accept, BuilderRule, DependencyRule, DependencyRules, Named, Policy, Required, Rule, Signers,
     SourceRule, Which,
 };
-use super::version::Range;
+use super::version::{Order, Range};
 use crate::builder::BuilderId;
 use crate::predicate::provenance::{
     BUILD_PARAMETERS, BUILD_TYPE_BUILD, BUILD_TYPE_RUN, RUN_PARAMETERS,
@@ -398,7 +398,11 @@ fn package(fields: &Fields<'_>, purl: &Node, problems: &mut Problems) -> Option<
         }
         Some(range) => Some(Which::Package(pattern, Some(range))),
         None => {
-            problems.wrong_value(node, label, "comparisons such as \">=1.2, <2\"");
+            let expected = match pattern.order() {
+                Order::Deb | Order::SemVer => "comparisons such as \">=1.2, <2\"",
+                Order::Numbers => "comparisons with dotted numbers such as \">=1.2, <2\"",
+            };
+            problems.wrong_value(node, label, expected);
             None
         }
     }

@@ -1,9 +1,10 @@
 //! Versions and ranges of them.
 //!
 //! `deb` versions compare as dpkg does: epoch, upstream version, revision, with `~` before everything.
-//! All others compare number by number and word by word, a pre-release (`1.0-rc1`) before its release,
-//! and what follows `+` does not count; that is SemVer's order for versions of SemVer's form, and a
-//! sensible one for others. A range is a conjunction, `>=1.2, <2`.
+//! Those of `cargo`, `npm` and `golang` compare as SemVer does, a pre-release (`1.0.0-rc.1`) before its release,
+//! and what follows `+` does not count. Of all other types only dotted numbers are compared: what a letter
+//! or another sign means there differs from type to type, so such a version can not be compared. Numbers
+//! that are missing count as 0, but for `deb`. A range is a conjunction, `>=1.2, <2`.
 //!
 //! Source: deb-version(7); SemVer 2.0.0, section 11.
 
@@ -20,7 +21,9 @@ pub(super) enum Order {
     /// As dpkg does.
     Deb,
     /// As SemVer does.
-    Plain,
+    SemVer,
+    /// Dotted numbers; all else is in doubt.
+    Numbers,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,18 +45,20 @@ pub(super) struct Range {
 }
 
 impl Range {
-    /// Reads `>=1.2, <2`; none if it is no range.
+    /// Reads `>=1.2, <2`; none if it is no range, or has a bound that can not be compared in this order.
     pub fn parse(text: &str, order: Order) -> Option<Range> {
         let all: Option<Vec<_>> = text.split(',').map(|part| comparison(part.trim())).collect();
         let all = all.filter(|all| all.len() <= COMPARISONS_MAX)?;
-        Some(Range { order, all, written: text.to_owned() })
+        let good = all.iter().all(|(_, bound)| is_comparable(bound, order));
+        good.then(|| Range { order, all, written: text.to_owned() })
     }
 
-    /// Says whether a version lies in it; nothing for what is no version that could be compared.
-    pub fn holds(&self, version: &str) -> Option<bool> {
+    /// Says whether a version of a package that is ordered so lies in it; nothing for what is no version that
+    /// could be compared.
+    pub fn holds(&self, version: &str, order: Order) -> Option<bool> {
         let all = |version: &str| {
             self.all.iter().all(|(operator, bound)| {
-                let order = compare(version, bound, self.order);
+                let order = compare(version, bound, order);
                 match operator {
                     Operator::Less => order.is_lt(),
                     Operator::AtMost => order.is_le(),
@@ -64,7 +69,7 @@ impl Range {
                 }
             })
         };
-        is_comparable(version, self.order).then(|| all(version))
+        is_comparable(version, order).then(|| all(version))
     }
 
     /// Says whether no version at all can lie in it, as far as its bounds show.
@@ -110,27 +115,37 @@ fn comparison(text: &str) -> Option<(Operator, String)> {
 /// Says whether a text has the form of a version: it begins with a number, has no foreign letter, and an epoch
 /// of a size that there is.
 fn is_comparable(version: &str, order: Order) -> bool {
-    let bare = match order {
-        Order::Deb => match version.split_once(':') {
-            Some((epoch, _)) if epoch.parse::<u32>().is_err() => return false,
-            Some((_, rest)) => rest,
-            None => version,
-        },
-        Order::Plain => version.strip_prefix('v').unwrap_or(version),
+    let signs = |text: &str, signs: &[u8]| {
+        text.bytes().all(|byte| byte.is_ascii_alphanumeric() || signs.contains(&byte))
     };
-    let plain = |byte: u8| {
-        byte.is_ascii_alphanumeric()
-            || b".+-~_".contains(&byte) && (byte != b'_' || order == Order::Plain)
+    let good = match order {
+        Order::Deb => {
+            let (epoch, bare) = version.split_once(':').unwrap_or(("0", version));
+            epoch.parse::<u32>().is_ok()
+                && bare.starts_with(|first: char| first.is_ascii_digit())
+                && signs(bare, b".+-~")
+        }
+        Order::SemVer => {
+            let (release, pre, build) = semver_parts(version);
+            let identifiers =
+                |text: &str| text.split('.').all(|one| !one.is_empty() && signs(one, b"-"));
+            is_dotted(release) && pre.is_none_or(identifiers) && build.is_none_or(identifiers)
+        }
+        Order::Numbers => is_dotted(version),
     };
-    version.len() <= VERSION_BYTES_MAX
-        && bare.starts_with(|first: char| first.is_ascii_digit())
-        && bare.bytes().all(plain)
+    version.len() <= VERSION_BYTES_MAX && good
+}
+
+/// Says whether a text is numbers with single dots between.
+fn is_dotted(text: &str) -> bool {
+    text.split('.').all(|one| !one.is_empty() && one.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 fn compare(left: &str, right: &str, order: Order) -> Ordering {
     match order {
         Order::Deb => deb(left, right),
-        Order::Plain => plain(left, right),
+        Order::SemVer => semver(left, right),
+        Order::Numbers => dotted(left, right),
     }
 }
 
@@ -144,22 +159,64 @@ fn deb(left: &str, right: &str) -> Ordering {
     left.0.cmp(&right.0).then(pieces(&left.1, &right.1)).then(pieces(&left.2, &right.2))
 }
 
-fn plain(left: &str, right: &str) -> Ordering {
-    let parts = |version: &str| -> (String, Option<String>) {
-        let version = version.trim_start_matches('v');
-        let version = version.split('+').next().unwrap_or_default();
-        match version.split_once('-') {
-            Some((release, pre)) => (release.to_owned(), Some(pre.to_owned())),
-            None => (version.to_owned(), None),
-        }
-    };
-    let (left, right) = (parts(left), parts(right));
-    pieces(&left.0, &right.0).then_with(|| match (&left.1, &right.1) {
+/// Returns release, pre-release and build of a version. Modules of Go begin with `v`.
+fn semver_parts(version: &str) -> (&str, Option<&str>, Option<&str>) {
+    let version = version.strip_prefix('v').unwrap_or(version);
+    let (version, build) = halves(version, '+');
+    let (release, pre) = halves(version, '-');
+    (release, pre, build)
+}
+
+fn halves(text: &str, sign: char) -> (&str, Option<&str>) {
+    text.split_once(sign).map_or((text, None), |(left, right)| (left, Some(right)))
+}
+
+fn semver(left: &str, right: &str) -> Ordering {
+    let ((left, left_pre, _), (right, right_pre, _)) = (semver_parts(left), semver_parts(right));
+    dotted(left, right).then_with(|| match (left_pre, right_pre) {
         (None, None) => Ordering::Equal,
         (None, Some(_)) => Ordering::Greater,
         (Some(_), None) => Ordering::Less,
-        (Some(left), Some(right)) => pieces(left, right),
+        (Some(left), Some(right)) => pre_release(left, right),
     })
+}
+
+/// Compares dotted numbers; those that are missing are 0.
+fn dotted(left: &str, right: &str) -> Ordering {
+    let (mut left, mut right) = (left.split('.'), right.split('.'));
+    loop {
+        let order = match (left.next(), right.next()) {
+            (None, None) => return Ordering::Equal,
+            (one, other) => {
+                numbers(one.unwrap_or_default().as_bytes(), other.unwrap_or_default().as_bytes())
+            }
+        };
+        if order.is_ne() {
+            return order;
+        }
+    }
+}
+
+/// Compares identifier by identifier: numbers before words, and what ends first is less.
+fn pre_release(left: &str, right: &str) -> Ordering {
+    let is_number = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    let (mut left, mut right) = (left.split('.'), right.split('.'));
+    loop {
+        let order = match (left.next(), right.next()) {
+            (None, None) => return Ordering::Equal,
+            (None, Some(_)) => Ordering::Less,
+            (Some(_), None) => Ordering::Greater,
+            (Some(one), Some(other)) => match (is_number(one), is_number(other)) {
+                (true, true) => numbers(one.as_bytes(), other.as_bytes()),
+                (true, false) => Ordering::Less,
+                (false, true) => Ordering::Greater,
+                (false, false) => one.cmp(other),
+            },
+        };
+        if order.is_ne() {
+            return order;
+        }
+    }
 }
 
 /// Compares runs of digits as numbers and what stands between letter by letter: `~` before the end,
@@ -220,60 +277,88 @@ mod tests {
             ),
             (Order::Deb, &["5.6.0-0.2", "5.6.1+really5.4.5-1"]),
             (
-                Order::Plain,
+                Order::SemVer,
                 &[
+                    "1.0.0-1",
                     "1.0.0-alpha",
                     "1.0.0-alpha.1",
+                    "1.0.0-alpha.beta",
+                    "1.0.0-beta",
                     "1.0.0-beta.2",
                     "1.0.0-beta.11",
                     "1.0.0",
                     "1.0.1",
                     "1.9",
                     "1.10",
+                    "2-0",
                     "2",
                 ],
             ),
+            (Order::Numbers, &["0", "0.1", "1.0", "1.0.1", "1.9", "1.10", "2", "2024.1"]),
         ] {
             for pair in ascending.windows(2) {
                 assert_eq!(compare(pair[0], pair[1], order), Ordering::Less, "{pair:?}");
                 assert_eq!(compare(pair[1], pair[0], order), Ordering::Greater, "{pair:?}");
             }
         }
-        for (left, right) in [("1.0", "1.0+x"), ("v1.0", "1.0"), ("01", "1")] {
-            assert_eq!(compare(left, right, Order::Plain), Ordering::Equal, "{left}");
+        for (left, right) in [("1.0", "1.0+x"), ("v1.0", "1.0"), ("01", "1"), ("1-a", "1.0.0-a")] {
+            assert_eq!(compare(left, right, Order::SemVer), Ordering::Equal, "{left}");
+        }
+        for (left, right) in [("1.2", "1.2.0"), ("2", "2.0.0.0"), ("0.0", "0")] {
+            for order in [Order::SemVer, Order::Numbers] {
+                assert_eq!(compare(left, right, order), Ordering::Equal, "{left}");
+            }
         }
     }
 
     #[test]
     fn ranges_hold_where_all_their_comparisons_hold() {
-        let range = Range::parse(">=5.6.0, <5.6.2", Order::Plain).unwrap();
-        for (version, holds) in
-            [("5.6.0", true), ("5.6.1", true), ("5.6.2", false), ("5.5.9", false)]
-        {
-            assert_eq!(range.holds(version), Some(holds), "{version}");
+        let range = Range::parse(">=5.6.0, <5.6.2", Order::Numbers).unwrap();
+        for (version, holds) in [
+            ("5.6", true),
+            ("5.6.0", true),
+            ("5.6.1", true),
+            ("5.6.2", false),
+            ("5.6.2.0", false),
+            ("5.5.9", false),
+        ] {
+            for order in [Order::SemVer, Order::Numbers] {
+                assert_eq!(range.holds(version, order), Some(holds), "{version}");
+            }
         }
+        for version in ["5.6.1rc1", "5.6.2-rc1", "v5.6.1", "5.6.1+x", "5.6.1_1", "1!5.6", "5.6."] {
+            assert_eq!(range.holds(version, Order::Numbers), None, "{version}");
+        }
+        for version in ["5.6.1rc1", "5.6.2-", "5.6.2-a..b", "5.6.1~1", "5.6.1_1", "5.6.1+x+y"] {
+            assert_eq!(range.holds(version, Order::SemVer), None, "{version}");
+        }
+        assert_eq!(range.holds("5.6.2-rc.1", Order::SemVer), Some(true));
+        assert_eq!(range.holds("5.6.0-rc.1", Order::SemVer), Some(false));
         let long = "9".repeat(VERSION_BYTES_MAX + 1);
         for version in
             [&long, "", "latest", "V5.6.0", "vv5", "5.6.0 ", "5,6", "1:5.6", "5.6.0@1", "é"]
         {
-            assert_eq!(range.holds(version), None, "{version}");
+            assert_eq!(range.holds(version, Order::SemVer), None, "{version}");
         }
         let range = Range::parse(">=5.6.0, <5.6.2", Order::Deb).unwrap();
         for version in ["v5.6.0", "99999999999:5.6.0", ":5.6.0", "0:", "5_6", "0:0:5"] {
-            assert_eq!(range.holds(version), None, "{version}");
+            assert_eq!(range.holds(version, Order::Deb), None, "{version}");
         }
-        assert_eq!(range.holds("0:5.6.1+really5.4.5-1"), Some(true));
-        for bad in ["", "1.0", "~>1", ">=", ">=1,", ">= 1 2", "^1", ">=$(x)"] {
-            assert!(Range::parse(bad, Order::Plain).is_none(), "{bad}");
+        assert_eq!(range.holds("0:5.6.1+really5.4.5-1", Order::Deb), Some(true));
+        for bad in ["", "1.0", "~>1", ">=", ">=1,", ">= 1 2", "^1", ">=$(x)", "<vv2", "<2rc1"] {
+            assert!(Range::parse(bad, Order::SemVer).is_none(), "{bad}");
         }
+        assert!(Range::parse("<2-rc1", Order::SemVer).is_some());
+        assert!(Range::parse("<2-rc1", Order::Numbers).is_none());
         for (text, empty) in [
             (">=2, <1", true),
             (">1, <1", true),
             (">=1, <=1", false),
             ("=1, >1", true),
+            (">=1.0, <1", true),
             ("<1", false),
         ] {
-            assert_eq!(Range::parse(text, Order::Plain).unwrap().is_empty(), empty, "{text}");
+            assert_eq!(Range::parse(text, Order::Numbers).unwrap().is_empty(), empty, "{text}");
         }
     }
 }

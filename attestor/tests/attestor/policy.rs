@@ -318,6 +318,49 @@ fn what_may_be_a_denied_package_is_denied_in_doubt() {
     assert!(came(allow, "pkg:deb/debian/x@1").is_empty());
 }
 
+/// A version that is written otherwise, or whose order nobody here knows, is no way around a range: `1.2` is `1.2.0`
+/// to every installer, and `2.0.0rc1` comes before `2.0.0` for some and after it for others.
+#[test]
+fn a_version_in_doubt_is_denied_and_not_allowed() {
+    let forger = Forger::p256(1);
+    let came = |policy: &str, uri: &str| {
+        let mut changed = statement();
+        dependency(&mut changed, uri, "environment");
+        let policy = format!("policy: 1\ndependencies: {policy}\n");
+        rules(ask(&policy, &[bundle(&forger, &changed)]))
+    };
+    for kind in ["pypi", "gem", "cargo", "npm", "golang/host", "*"] {
+        let name = kind.replace('*', "nuget");
+        let deny =
+            format!("{{deny: [{{purl: \"pkg:{kind}/evil\", version: \">=1.2.0, <2.0.0\"}}]}}");
+        let allow = format!(
+            "{{allow: [{{name: \"*\"}}, {{purl: \"pkg:deb/debian/*\"}}, {{purl: \"pkg:{kind}/evil\", version: \"<2.0.0\"}}]}}"
+        );
+        for version in ["1.2", "1.2.0.0", "1.2.0", "1.9", "1.2.0rc1", "2.0.0rc1", "2.0.0_1"] {
+            let uri = format!("pkg:{name}/evil@{version}");
+            assert_eq!(came(&deny, &uri), ["dependencies.deny"], "{uri}");
+        }
+        for version in ["2", "2.0", "2.0.0.0", "2.0.0rc1", "1.0_1", "1.0~x"] {
+            let uri = format!("pkg:{name}/evil@{version}");
+            assert_eq!(came(&allow, &uri), ["dependencies.allow"], "{uri}");
+        }
+        for (policy, version) in [(&deny, "1.1"), (&deny, "2.0"), (&allow, "1.9"), (&allow, "0")] {
+            let uri = format!("pkg:{name}/evil@{version}");
+            assert!(came(policy, &uri).is_empty(), "{uri}");
+        }
+    }
+    // Where the order is known exactly, a pre-release is in no doubt.
+    let deny = "{deny: [{purl: \"pkg:npm/evil\", version: \">=1.2.0, <2.0.0\"}]}";
+    assert_eq!(came(deny, "pkg:npm/evil@2.0.0-rc.1"), ["dependencies.deny"]);
+    assert!(came(deny, "pkg:npm/evil@1.2.0-rc.1").is_empty());
+    let deny = deny.replace("npm", "pypi");
+    assert_eq!(came(&deny, "pkg:pypi/evil@1.2.0-rc.1"), ["dependencies.deny"]);
+    // A deb package keeps dpkg's order under a pattern of any type.
+    let deny = "{deny: [{purl: \"pkg:*/debian/evil\", version: \"<1.2\"}]}";
+    assert_eq!(came(deny, "pkg:deb/debian/evil@1.2~rc1-1"), ["dependencies.deny"]);
+    assert!(came(deny, "pkg:deb/debian/evil@1.3~rc1-1").is_empty());
+}
+
 /// A19: one attestation from the right source and another by the right builder are not one of both.
 #[test]
 fn halves_of_two_attestations_make_no_whole() {
