@@ -412,6 +412,13 @@ fn a_build_that_waived_a_guarantee_says_what_becomes_of_its_statement() {
     assert!(ran.says("made without limits") && ran.says("kiln trust add"), "{}", ran.stderr);
     let ran = world.kiln_with(&["verify", "kiln-out/out"], &[("COLUMNS", "200")]).exits(4);
     assert!(ran.says("kiln trust add KEYFILE --builder-id URI"), "{}", ran.stderr);
+    // Who names the key believes it for any builder: what was waived is told with the verdict, everywhere.
+    world.write("key.pem", &world.kiln(&["key", "export"]).exits(0).stdout);
+    let by_key = ["verify", "kiln-out/out", "--key", "key.pem"];
+    let ran = world.kiln(&by_key).exits(0);
+    assert!(ran.stdout.lines().any(|line| line == " waived: limits"), "{}", ran.stdout);
+    let ran = world.kiln(&[&["--json"], &by_key[..]].concat()).exits(0);
+    assert!(ran.stdout.contains("\"waivers\": [\n") && ran.says("\"limits\""), "{}", ran.stdout);
 }
 
 /// The example of docs/backends.md, as it stands there.

@@ -250,6 +250,28 @@ impl Statement {
         self.external_parameters.get(name).and_then(Option::as_deref).unwrap_or_default()
     }
 
+    /// Returns the guarantees that were waived, each as it stands. Any text but an empty one names some: what is odd
+    /// or not known here is told and judged like a guarantee that was waived, never as none.
+    pub fn waivers(&self) -> Vec<&str> {
+        match self.external_parameters.get("waivers") {
+            None => Vec::new(),
+            Some(None) => vec!["(no text)"],
+            Some(Some(text)) if text.is_empty() => Vec::new(),
+            Some(Some(text)) => text.split(',').collect(),
+        }
+    }
+
+    /// Says whether files differed from the commit: so does anything but the word that denies it.
+    pub fn is_dirty(&self) -> bool {
+        self.external_parameters.get("dirty").is_some_and(|told| told.as_deref() != Some("false"))
+    }
+
+    /// Returns what the statement says of files that differ, where that is neither yes nor no; not escaped.
+    pub fn odd_dirty(&self) -> Option<&str> {
+        let told = self.external_parameters.get("dirty")?.as_deref().unwrap_or("(no text)");
+        (!["true", "false"].contains(&told)).then_some(told)
+    }
+
     /// Returns what steps widened or pinned, `step.option` to value. A value that is no text is told as it
     /// stands, so that nothing is hidden by being odd.
     pub fn options(&self) -> BTreeMap<String, String> {

@@ -63,7 +63,11 @@ impl ExpectedSource {
 
 /// Returns source, commit and state, escaped.
 pub(crate) fn describe(statement: &Statement) -> String {
-    let state = if statement.parameter("dirty") == "true" { ", dirty" } else { "" };
+    let state = match statement.odd_dirty() {
+        Some(odd) => format!(", dirty: {}", if odd.is_empty() { "\"\"" } else { odd }),
+        None if statement.is_dirty() => ", dirty".to_owned(),
+        None => String::new(),
+    };
     let (source, commit) = (statement.parameter("source"), statement.parameter("commit"));
     let source = without_credentials(source);
     escape(format!("{source}@{commit}{state}").as_bytes())

@@ -272,7 +272,6 @@ fn story(
     let absent = more.remove("kiln_absent").and_then(|value| serde_json::from_value(value).ok());
     let backend = more.remove("kiln_backend").and_then(|value| value.as_str().map(str::to_owned));
     let rebuild = more.remove("kiln_rebuild").and_then(|value| value.as_str().map(str::to_owned));
-    let waivers = statement.parameter("waivers").split(',').filter(|word| !word.is_empty());
     let listed_steps = steps.get("listed").and_then(Value::as_array).cloned().unwrap_or_default();
     Ok(Story {
         subjects: subjects(&statement),
@@ -280,7 +279,7 @@ fn story(
         options: statement.options(),
         inputs: inputs(&statement, all, listed.is_some()),
         tools: tools(all),
-        waivers: waivers.map(str::to_owned).collect(),
+        waivers: statement.waivers().into_iter().map(str::to_owned).collect(),
         network_off: statement.enforced.iter().any(|one| one.guarantee == "network"),
         steps_total: steps
             .get("total")
@@ -339,7 +338,7 @@ fn source(statement: &Statement, all: &[Dependency]) -> ToldSource {
     ToldSource {
         uri: statement.parameter("source").to_owned(),
         commit: commit.to_owned(),
-        dirty: statement.parameter("dirty") == "true",
+        dirty: statement.is_dirty(),
         tree: of_role("source")
             .find(is_project)
             .and_then(|one| one.digests.get("gitTree").cloned()),

@@ -300,7 +300,8 @@ fn check_hermetic(
     manifest: Option<&[u8]>,
     listed: &mut Vec<claims::Dependency>,
 ) -> Result<String, Reason> {
-    let waives_network = statement.parameter("waivers").split(',').any(|word| word == "network");
+    let is_network = |word: &str| word.trim().eq_ignore_ascii_case("network");
+    let waives_network = statement.waivers().into_iter().any(is_network);
     let is_network =
         |one: &claims::Enforced| one.guarantee == "network" && !one.mechanism.is_empty();
     if waives_network || !statement.enforced.iter().any(is_network) {

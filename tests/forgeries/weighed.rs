@@ -123,7 +123,7 @@ fn index(scene: &mut Scene<'_>, digest: &str) {
     scene.file("oci/index.json", index.to_string());
 }
 
-pub const ROWS: [Forgery; 54] = [
+pub const ROWS: [Forgery; 59] = [
     // A6: distinct builders with distinct keys.
     after(
         "A6",
@@ -567,6 +567,31 @@ pub const ROWS: [Forgery; 54] = [
         "files that no commit holds",
         |s| s.parameter("dirty", "true"),
         Say("\"dirty\": true"),
+    ),
+    row(
+        "A29",
+        "files of which is said neither yes nor no",
+        |s| s.parameter("dirty", "maybe"),
+        Say("\"dirty\": true"),
+    ),
+    row(
+        "A29",
+        "the same, as it stands",
+        |s| s.parameter("dirty", "may\u{1b}be"),
+        Say(", dirty: may"),
+    ),
+    row("A29", "a waived guarantee", |s| s.parameter("waivers", "landlock"), Say("\"landlock\"")),
+    row(
+        "A29",
+        "a waived guarantee that nobody knows",
+        |s| s.parameter("waivers", "every\u{1b}[2Kthing"),
+        Say("\"every\\u001b[2Kthing\""),
+    ),
+    row(
+        "A18",
+        "a waived network, written otherwise",
+        |s| s.parameter("waivers", "limits, NETWORK"),
+        Refuse("KILN-0810"),
     ),
     row(
         "A29",

@@ -240,8 +240,7 @@ fn parameters(policy: &Policy, statement: &Statement, out: &mut Findings<'_>) {
 }
 
 fn isolation(policy: &Policy, statement: &Statement, out: &mut Findings<'_>) {
-    let waived: Vec<&str> =
-        statement.parameter("waivers").split(',').filter(|word| !word.is_empty()).collect();
+    let waived = statement.waivers();
     let allowed = |word: &&str| policy.waivers.value.iter().any(|one| one == word);
     if waived.iter().all(allowed) {
         out.held(

@@ -92,7 +92,7 @@ fn write_source(out: &mut String, statement: &Statement) -> std::fmt::Result {
     if !reference.is_empty() {
         writeln!(out, "  ref: {}   # or  {{pattern: \"refs/tags/v[0-9.]+\"}}", quoted(reference))?;
     }
-    if statement.parameter("dirty") == "true" {
+    if statement.is_dirty() {
         writeln!(
             out,
             "  dirty: true   # it was built from changed files; better not to allow that"

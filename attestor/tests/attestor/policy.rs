@@ -83,7 +83,7 @@ fn dependency(statement: &mut Value, purl: &str, role: &str) {
     list.unwrap().push(json!({"name": "x", "uri": purl, "digest": {"sha256": "0".repeat(64)}, "annotations": {"role": role}}));
 }
 
-const ROWS: [Row; 54] = [
+const ROWS: [Row; 58] = [
     ("", |_| {}, ""),
     ("", |s| parameter(s, "dirty", "true"), "source.dirty"),
     ("source: {dirty: true}", |s| parameter(s, "dirty", "true"), ""),
@@ -91,6 +91,10 @@ const ROWS: [Row; 54] = [
     ("", |s| parameter(s, "waivers", "limits"), "waivers"),
     ("waivers: [limits]", |s| parameter(s, "waivers", "limits"), ""),
     ("waivers: [limits]", |s| parameter(s, "waivers", "limits,files"), "waivers"),
+    ("waivers: [limits]", |s| parameter(s, "waivers", " limits"), "waivers"),
+    ("waivers: [limits]", |s| parameter(s, "waivers", "LIMITS"), "waivers"),
+    ("waivers: [limits]", |s| parameter(s, "waivers", "limits,"), "waivers"),
+    ("", |s| parameter(s, "waivers", ","), "waivers"),
     ("level: 2", |_| {}, ""),
     ("level: 3", |_| {}, "level"),
     ("builders: [{id: \"https://kiln.build/builders/local/v1\"}]", |_| {}, ""),

@@ -13,7 +13,7 @@ use model::{RelPath, text};
 use serde_json::json;
 
 use super::args::InspectArgs;
-use super::{Ended, Session, files};
+use super::{Ended, Session, files, verify};
 use crate::diagnostic::{Code, Diagnostic, Exit, Place};
 use crate::report;
 
@@ -164,7 +164,7 @@ fn tell(story: &Story, file: &File<'_>) -> String {
         line(&mut out, "option", &format!("{}: {}", safe(name), safe(value)));
     }
     if !story.waivers.is_empty() {
-        line(&mut out, "waived", &safe(&story.waivers.join(", ")));
+        line(&mut out, "waived", &verify::shown(&story.waivers));
     }
     source_card(&mut out, story);
     integrity_card(&mut out, story, file);
@@ -223,7 +223,12 @@ fn source_card(out: &mut String, story: &Story) {
     line(
         out,
         "state",
-        if story.source.dirty { "dirty: files differed from the commit" } else { "clean" },
+        match story.parameters.get("dirty").map(String::as_str) {
+            _ if !story.source.dirty => "clean".to_owned(),
+            Some("true") | None => "dirty: files differed from the commit".to_owned(),
+            Some(odd) => format!("dirty: the statement says `{}`", safe(odd)),
+        }
+        .as_str(),
     );
     line(out, "computed", "from the files that were built, not asked of git");
 }

@@ -255,13 +255,20 @@ impl Judge<'_> {
         if let Some(loaded) = self.policy {
             out.push_str(&self.rules(loaded, decision));
         }
-        let dirty = parameter("dirty") == "true";
+        let dirty = statement.is_dirty();
         let mut verdict = format!(
             " {} is verified, L{}: built from {}\n",
             target.name,
             decision.level.number(),
             built_from(&parameter("source"), &parameter("commit"), dirty)
         );
+        if let Some(odd) = statement.odd_dirty() {
+            verdict.push_str(&format!(" dirty: {}\n", shown(&[odd])));
+        }
+        let waivers = statement.waivers();
+        if !waivers.is_empty() {
+            verdict.push_str(&format!(" waived: {}\n", shown(&waivers)));
+        }
         let options = statement.options();
         for (name, value) in &options {
             let (name, value) = (text::escape(name.as_bytes()), text::escape(value.as_bytes()));
@@ -269,7 +276,7 @@ impl Judge<'_> {
         }
         let (key, identity) = signer_json(verified.signer());
         let mut json = json!({
-            "options": options,
+            "options": options, "waivers": waivers,
             "file": target.name, "digest": target.digest, "verified": true, "level": decision.level.number(), "key": key, "identity": identity,
             "builder": statement.builder, "backend": statement.run_details.get("kiln_backend"), "source": without_credentials(&parameter("source")), "commit": parameter("commit"), "dirty": dirty, "checks": checks_json(verified.checks()),
         });
@@ -362,6 +369,15 @@ fn signer_json(signer: &SignedBy) -> (Option<String>, Option<Value>) {
 fn rules_json(decision: &Decision) -> Vec<Value> {
     let one = |held: &attestor::policy::Held| json!({"rule": held.rule, "outcome": "ok", "detail": held.detail});
     decision.held.iter().map(one).collect()
+}
+
+/// Returns words of a statement as they stand, escaped, and an empty one so that it is seen.
+pub fn shown<T: AsRef<str>>(words: &[T]) -> String {
+    let one = |word: &T| match text::escape(word.as_ref().as_bytes()) {
+        word if word.is_empty() || word.trim() != word => format!("\"{word}\""),
+        word => word,
+    };
+    words.iter().map(one).collect::<Vec<_>>().join(", ")
 }
 
 /// Says in words what a statement names as the source.

@@ -305,8 +305,9 @@ fn waived(job: &Job<'_>) -> Option<String> {
     let signed = matches!(job.signing, Decided::With(_)) && !names.is_empty();
     signed.then(|| {
         format!(
-            "made without {}: kiln verify refuses it unless the key is believed for that builder (kiln trust add)",
-            names.join(", ")
+            "made without {names}: the statement says so and names another builder, so kiln verify tells it, and refuses \
+             it unless the key is named (--key) or believed for that builder (kiln trust add)",
+            names = names.join(", ")
         )
     })
 }
