@@ -142,6 +142,7 @@ fn a_trust_file_that_others_can_write_is_not_believed() {
             chown(path, Some(Who::User.uid()), None).expect("we are root");
             let refused = builder.kiln(&named).exits(2);
             assert!(refused.says("others can write"), "{}", refused.stderr);
+            assert!(refused.says("chown") && !refused.says("chmod"), "{}", refused.stderr);
             chown(path, Some(Who::Root.uid()), None).expect("we are root");
         }
         // Where a link leads to counts like what is there.
@@ -157,6 +158,33 @@ fn a_trust_file_that_others_can_write_is_not_believed() {
             assert_ne!(builder.kiln(asked).code, 2);
         }
     }
+}
+
+/// A link to nothing is no absent file: what it led to may revoke. And a link stays one when kiln writes.
+#[test]
+fn a_trust_file_that_is_a_link_is_followed_or_refused() {
+    let builder = World::signed(Who::all()[0]);
+    let trust = builder.path("config/kiln/trust.toml");
+    builder.write("key.pem", &builder.kiln(&["key", "export"]).exits(0).stdout);
+    let kept = builder.path("project/kept.toml");
+    fs::rename(&trust, &kept).expect("ours");
+    std::os::unix::fs::symlink(&kept, &trust).expect("ours");
+    builder.kiln(&["verify", "kiln-out/out"]).exits(0);
+    let name = builder.kiln(&["key", "show"]).exits(0).stdout;
+    let name = name.lines().next().expect("a line");
+    builder.kiln(&["trust", "remove", name, "--revoked", "now"]).exits(0);
+    assert!(fs::symlink_metadata(&trust).expect("it is there").is_symlink());
+    assert!(fs::read_to_string(&kept).expect("it is there").contains("revoked = "));
+    let by_key = ["verify", "kiln-out/out", "--key", "key.pem"];
+    assert!(builder.kiln(&by_key).exits(4).says("revoked"));
+    fs::rename(&kept, builder.path("project/gone.toml")).expect("ours");
+    for command in [&by_key[..], &["trust", "list"], &["verify", "kiln-out/out"]] {
+        let refused = builder.kiln(command).exits(2);
+        let words = refused.says("KILN-0105") && refused.says("a link to what is not there");
+        assert!(words, "{}", refused.stderr);
+    }
+    fs::remove_file(&trust).expect("ours");
+    builder.kiln(&by_key).exits(0);
 }
 
 #[test]
@@ -223,7 +251,8 @@ fn a_policy_is_learned_met_and_broken_with_place_and_remedy() {
     for words in ["KILN-0820", "typo.yaml:2:1", "did you mean `source`?", "^^^^^^"] {
         assert!(wrong.stderr.contains(words), "{words}\n{}", wrong.stderr);
     }
-    world.kiln(&["verify", "kiln-out/out", "--policy", "absent.yaml"]).exits(2);
+    let absent = world.kiln(&["verify", "kiln-out/out", "--policy", "absent.yaml"]).exits(2);
+    assert!(absent.says("there is no such file"), "{}", absent.stderr);
     world.kiln(&["verify", "kiln-out/out", "--policy", "slsa-l1"]).exits(0);
     assert!(
         world

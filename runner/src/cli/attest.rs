@@ -29,7 +29,7 @@ pub fn run(session: &Session, args: &AttestArgs) -> Ended {
         ]
     };
     let one = |diagnostic: Diagnostic| vec![diagnostic];
-    let missing = || std::io::Error::from(std::io::ErrorKind::NotFound);
+    let missing = || files::missing();
     let predicate = files::read(&session.context.folder.join(&args.predicate))
         .and_then(|bytes| bytes.ok_or_else(missing))
         .and_then(|bytes| {

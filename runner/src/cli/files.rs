@@ -32,6 +32,11 @@ pub fn open(path: &Path) -> std::io::Result<File> {
     }
 }
 
+/// Returns the error of a file that has to be there.
+pub fn missing() -> std::io::Error {
+    std::io::Error::new(std::io::ErrorKind::NotFound, "there is no such file")
+}
+
 /// Returns the bytes of a file, or none if there is no such file.
 ///
 /// # Errors

@@ -2,6 +2,7 @@
 
 pub mod args;
 mod attest;
+mod believed;
 mod build;
 mod command_line;
 mod doctor;

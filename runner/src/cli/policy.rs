@@ -68,7 +68,7 @@ pub fn load(session: &Session, name: &str) -> Result<Loaded, Vec<Diagnostic>> {
             };
             let bytes = files::read(&session.context.folder.join(name))
                 .map_err(|error| refuse(&error))?
-                .ok_or_else(|| refuse(&std::io::Error::from(std::io::ErrorKind::NotFound)))?;
+                .ok_or_else(|| refuse(&files::missing()))?;
             (shown, bytes)
         }
     };
@@ -216,7 +216,7 @@ fn test(session: &Session, folder: &Path) -> Ended {
     };
     let bytes = files::read(&path)
         .map_err(|error| refuse(&error))?
-        .ok_or_else(|| refuse(&std::io::Error::from(std::io::ErrorKind::NotFound)))?;
+        .ok_or_else(|| refuse(&files::missing()))?;
     let file = FileText::new(shown.clone(), String::from_utf8_lossy(&bytes).into_owned());
     let cases = Cases::parse(&bytes)
         .map_err(|problems| problems.iter().map(|one| told(&file, one)).collect::<Vec<_>>())?;
@@ -327,7 +327,5 @@ fn read(path: &Path) -> Result<Vec<u8>, Diagnostic> {
     let refuse = |error: &dyn std::error::Error| {
         Diagnostic::new(Code::PolicyMalformed, format!("cannot read {shown}")).caused_by(error)
     };
-    files::read(path)
-        .map_err(|error| refuse(&error))?
-        .ok_or_else(|| refuse(&std::io::Error::from(std::io::ErrorKind::NotFound)))
+    files::read(path).map_err(|error| refuse(&error))?.ok_or_else(|| refuse(&files::missing()))
 }

@@ -4,8 +4,8 @@
 //! else stands in the file, comments and order, stays as it is. The file and its folder must belong to
 //! this user or to root and be closed to other writers: who can write there decides whom kiln believes.
 
-use std::os::fd::AsFd;
-use std::os::unix::fs::MetadataExt;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use attestor::builder::BuilderId;
@@ -19,6 +19,7 @@ use rustix::fs::{FlockOperation, Mode, OFlags};
 use serde_json::{Value, json};
 
 use super::args::{TrustAdd, TrustCommand, TrustPin, TrustRemove};
+use super::believed::{self, Believed, Unbelieved};
 use super::{Ended, Session, files, verify, wrong_usage};
 use crate::diagnostic::{Code, Diagnostic, Exit, FileText, Place};
 use crate::persist::{self, Flush};
@@ -65,7 +66,7 @@ pub fn key(session: &Session, path: &Path) -> Result<PublicKey, Vec<Diagnostic>>
     };
     let bytes = files::read(&session.context.folder.join(path))
         .map_err(|error| refuse(&error))?
-        .ok_or_else(|| refuse(&std::io::Error::from(std::io::ErrorKind::NotFound)))?;
+        .ok_or_else(|| refuse(&files::missing()))?;
     let pem = String::from_utf8(bytes).map_err(|error| refuse(&error))?;
     PublicKey::from_pem(&pem).map_err(|error| refuse(&error))
 }
@@ -323,12 +324,17 @@ fn change(
     let lock = rustix::fs::open(folder.join(TRUST_LOCK), flags, Mode::RUSR | Mode::WUSR)
         .map_err(|error| refuse(&error))?;
     rustix::fs::flock(&lock, FlockOperation::LockExclusive).map_err(|error| refuse(&error))?;
-    let (path, text) = read_text(session)?;
+    let (path, text, found) = opened(session)?;
     let old = Trust::parse(text.as_bytes()).map_err(|error| vec![cannot_use(&path, &error)])?;
     let new = edit(&text, &old)?;
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let opened = rustix::fs::open(folder, flags, Mode::empty()).map_err(|error| refuse(&error))?;
-    persist::replace(opened.as_fd(), FILE, new.as_bytes(), 0o600, Flush::Now)
+    // A link stays one: what it leads to is changed, in the folder that was looked at.
+    let (folder, name) = match found {
+        Some((held, name)) => (rustix::fs::openat(&held, ".", flags, Mode::empty()), name),
+        None => (rustix::fs::open(folder, flags, Mode::empty()), FILE.to_owned()),
+    };
+    let folder = folder.map_err(|error| refuse(&error))?;
+    persist::replace(folder.as_fd(), &name, new.as_bytes(), 0o600, Flush::Now)
         .map_err(|error| refuse(&error))
 }
 
@@ -339,51 +345,50 @@ fn make_folder(folder: &Path) -> std::io::Result<()> {
 
 /// Returns the file's path and text, empty if there is none.
 fn read_text(session: &Session) -> Result<(PathBuf, String), Vec<Diagnostic>> {
-    let path = session.context.config.join(FILE);
-    let refuse = |error: &dyn std::error::Error| vec![cannot_use(&path, error)];
-    let bytes = files::read(&path).map_err(|error| refuse(&error))?;
-    let Some(bytes) = bytes else { return Ok((path, String::new())) };
-    believable(session, &path)?;
-    let text = String::from_utf8(bytes).map_err(|error| refuse(&error))?;
+    let (path, text, _) = opened(session)?;
     Ok((path, text))
 }
 
-/// Checks that only this user and root can have written a file of the configuration folder, or put another in its
-/// place. Where it is a link, the folder of every file that it leads to counts as well.
-///
-/// # Errors
-/// KILN-0105 for what others can write.
-pub fn believable(session: &Session, path: &Path) -> Result<(), Vec<Diagnostic>> {
-    closed_to_others(path)?;
-    closed_to_others(&session.context.config)?;
-    let mut at = path.to_owned();
-    // The kernel follows no longer chain, and this one was opened.
-    while let Ok(target) = std::fs::read_link(&at) {
-        let folder = at.parent().map_or_else(PathBuf::new, Path::to_owned);
-        at = folder.join(target);
-        at.parent().map_or(Ok(()), closed_to_others)?;
-    }
-    Ok(())
+/// Returns the file's path and text, and the folder and name that it has there, if there is one.
+#[expect(clippy::type_complexity, reason = "used twice, and only here")]
+fn opened(
+    session: &Session,
+) -> Result<(PathBuf, String, Option<(OwnedFd, String)>), Vec<Diagnostic>> {
+    let path = session.context.config.join(FILE);
+    let Some(found) = believed(session, FILE)? else { return Ok((path, String::new(), None)) };
+    let text = String::from_utf8(found.bytes).map_err(|error| vec![cannot_use(&path, &error)])?;
+    Ok((path, text, Some((found.folder, found.name))))
 }
 
-/// Checks that only this user and root can have written something.
-fn closed_to_others(path: &Path) -> Result<(), Vec<Diagnostic>> {
-    let found = std::fs::metadata(path).map_err(|error| vec![cannot_use(path, &error)])?;
-    let owner = found.uid();
-    let ours = owner == 0 || owner == rustix::process::geteuid().as_raw();
-    if ours && found.mode() & 0o022 == 0 {
-        return Ok(());
-    }
+/// Reads a file of the configuration folder that only this user and root can have written; none if there is none.
+///
+/// # Errors
+/// KILN-0105 for what others can write, and for a link to nothing.
+pub fn believed(session: &Session, name: &str) -> Result<Option<Believed>, Vec<Diagnostic>> {
+    let folder = &session.context.config;
+    believed::read(folder, name).map_err(|error| match error {
+        Unbelieved::Open { path, owner, ours, mode } => vec![open(&path, owner, ours, mode)],
+        Unbelieved::Io { path, source } => vec![cannot_use(&path, &source)],
+        Unbelieved::Dangling { path } => {
+            let cause = io::Error::other("it is a link to what is not there");
+            vec![cannot_use(&path, &cause)]
+        }
+    })
+}
+
+/// Says that others can write a file or folder, and what to do about it.
+fn open(path: &Path, owner: u32, ours: bool, mode: u32) -> Diagnostic {
     let shown = escape(path.as_os_str().as_encoded_bytes());
-    Err(vec![
-        Diagnostic::new(
-            Code::WrongValue,
-            format!("others can write {shown}, so it is not believed"),
-        )
+    let help = match ours {
+        true => format!("look at what it says, then:  chmod go-w {shown}"),
+        false => {
+            format!("look at what it says, then make it yours:  sudo chown \"$(id -u)\" {shown}")
+        }
+    };
+    Diagnostic::new(Code::WrongValue, format!("others can write {shown}, so it is not believed"))
         .expected("yours or root's, without write access for group and others")
-        .got(format!("owner {owner}, mode {:03o}", found.mode() & 0o777))
-        .help(format!("look at what it says, then:  chmod go-w {shown}")),
-    ])
+        .got(format!("owner {owner}, mode {mode:03o}"))
+        .help(help)
 }
 
 fn cannot_use(path: &Path, error: &dyn std::error::Error) -> Diagnostic {

@@ -33,7 +33,7 @@ pub fn run(session: &Session, args: &VerifyArgs, layout: &Path) -> Ended {
     }
     let bytes = files::read(&session.context.folder.join(layout))
         .map_err(|error| refuse(&error))?
-        .ok_or_else(|| refuse(&std::io::Error::from(std::io::ErrorKind::NotFound)))?;
+        .ok_or_else(|| refuse(&files::missing()))?;
     let owners = args.layout_key.iter().map(|path| trust::key(session, path));
     let owners = owners.collect::<Result<Vec<_>, _>>()?;
     let links = match &args.link_dir {

@@ -9,6 +9,9 @@ use model::text;
 use super::super::{Session, files};
 use crate::diagnostic::{Code, Diagnostic};
 
+/// The file, below the configuration folder.
+const FILE: &str = "trusted_root.json";
+
 /// Reads the trusted root that is named, or else where an identity may be believed the one of the configuration folder,
 /// or the public instance's. A check with a plain key asks for a root only where one is named. Besides what `trust`
 /// names, an identity may have been `asked` for.
@@ -25,31 +28,27 @@ pub fn read(
                 .help("give a trusted_root.json, as the instance's operator hands it out"),
         ]
     };
-    let (path, named) = match named {
-        Some(path) => (session.context.folder.join(path), true),
-        None => (session.context.config.join("trusted_root.json"), false),
+    // Who is named by hand vouches for the file; the default one says whom kiln believes, as trust.toml does.
+    let (path, bytes) = match named {
+        None if !asked && !trust.names_identities() => return Ok(None),
+        None => {
+            let path = session.context.config.join(FILE);
+            (path, super::super::trust::believed(session, FILE)?.map(|found| found.bytes))
+        }
+        Some(path) => {
+            let path = session.context.folder.join(path);
+            let read = files::read(&path).and_then(|bytes| bytes.ok_or_else(files::missing));
+            let bytes = read.map_err(|error| refuse(shown(&path), &error))?;
+            (path, Some(bytes))
+        }
     };
-    if !named && !asked && !trust.names_identities() {
-        return Ok(None);
-    }
-    let shown = || text::escape(path.as_os_str().as_encoded_bytes());
-    let bytes = match files::read(&path) {
-        Ok(Some(bytes)) => {
-            // Who is named by hand vouches for the file; the default one says whom kiln believes, as trust.toml does.
-            if !named {
-                super::super::trust::believable(session, &path)?;
-            }
-            bytes
-        }
-        Ok(None) if !named => {
-            let root = Root::public().map_err(|error| refuse("of this program".into(), &error));
-            return root.map(Some);
-        }
-        Ok(None) => {
-            let error = std::io::Error::from(std::io::ErrorKind::NotFound);
-            return Err(refuse(shown(), &error));
-        }
-        Err(error) => return Err(refuse(shown(), &error)),
+    let Some(bytes) = bytes else {
+        let root = Root::public().map_err(|error| refuse("of this program".into(), &error));
+        return root.map(Some);
     };
-    Root::parse(&bytes).map(Some).map_err(|error| refuse(shown(), &error))
+    Root::parse(&bytes).map(Some).map_err(|error| refuse(shown(&path), &error))
+}
+
+fn shown(path: &Path) -> String {
+    text::escape(path.as_os_str().as_encoded_bytes())
 }
