@@ -187,6 +187,19 @@ fn a_trust_file_that_is_a_link_is_followed_or_refused() {
     builder.kiln(&by_key).exits(0);
 }
 
+/// A layout stands in provenance's place: what is about provenance is not passed over.
+#[test]
+fn what_a_layout_does_not_look_at_is_refused_beside_it() {
+    let world = World::cold(Who::all()[0]);
+    let layout = ["verify", "out", "--layout", "root.layout", "--layout-key", "key.pem"];
+    for more in [&["--resource-uri", ADDRESS][..], &["--trusted-root", "root.json"], &["--explain"]]
+    {
+        let refused = world.kiln(&[&layout[..], more].concat()).exits(2);
+        assert!(refused.says("cannot stand beside"), "{}", refused.stderr);
+    }
+    assert!(!world.kiln(&layout).says("cannot stand beside"));
+}
+
 #[test]
 fn rotation_keeps_old_artifacts_verifiable() {
     for who in Who::all() {

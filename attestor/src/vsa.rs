@@ -398,8 +398,9 @@ fn says(summary: &Summary, wanted: &Wanted, max_level: Level) -> Result<Level, R
     if !summary.passed {
         return wrong("does not say PASSED", "PASSED", "FAILED");
     }
-    let number = |text: &String| text.strip_prefix("SLSA_BUILD_LEVEL_")?.parse().ok();
-    let claimed = summary.levels.iter().filter_map(number).filter_map(Level::from_number).max();
+    // Letter by letter: `SLSA_BUILD_LEVEL_03` is no level that a track has.
+    let says = |level: &Level| summary.levels.contains(&name_of(*level));
+    let claimed = [Level::L3, Level::L2, Level::L1].into_iter().find(says);
     let got = summary.levels.join(", ");
     let Some(level) = claimed.map(|level| level.min(max_level)) else {
         return wrong("says nothing of the build track", &name_of(wanted.level), &got);

@@ -473,7 +473,8 @@ fn expressions(
     };
     let dependencies = Value::Array(listed.iter().map(descriptor).collect());
     let parameters = json!(value.external_parameters);
-    let artifact = json!({"name": facts.artifact, "digest": facts.digest.to_string()});
+    let artifact =
+        json!({"name": facts.artifact.rsplit('/').next(), "digest": facts.digest.to_string()});
     let (builder, signer) = (json!(value.builder), json!(facts.verified.signer().to_string()));
     let (level, now) = (json!(level.number()), json!(facts.now));
     let all = [

@@ -50,6 +50,11 @@ pub(super) const RULE_VARIABLES: &[&str] = &[
     "statement",
 ];
 
+/// Functions, and those of them that are called on a value; operators have signs in their names.
+const FUNCTIONS: &[&str] =
+    &["bool", "bytes", "double", "dyn", "int", "matches", "size", "string", "type", "uint"];
+const METHODS: &[&str] = &["contains", "endsWith", "matches", "size", "startsWith"];
+
 /// A compiled expression.
 pub(super) struct Expression {
     program: Program,
@@ -247,6 +252,7 @@ impl Form {
                     "matches" => check_pattern(call.args.last())?,
                     _ => {}
                 }
+                check_function(&call.func_name, call.target.is_some())?;
                 let target = call.target.iter().map(|target| &**target);
                 target.chain(&call.args).try_for_each(|one| self.walk(one, depth))
             }
@@ -267,11 +273,16 @@ impl Form {
         }
     }
 
-    /// Says whether a `+` is the one by which `map` and `filter` collect their result.
+    /// Says whether a `+` is the one by which `map` and `filter` collect their result, or `exists_one` counts.
     fn builds_a_list(&self, args: &[IdedExpr]) -> bool {
         let accumulates = |part: &IdedExpr| matches!(&part.expr, Expr::Ident(name) if name.starts_with('@') && self.bound.contains(name));
         let [first, second] = args else { return false };
-        accumulates(first) && matches!(&second.expr, Expr::List(list) if list.elements.len() == 1)
+        let is_one = match &second.expr {
+            Expr::List(list) => list.elements.len() == 1,
+            Expr::Literal(LiteralValue::Int(one)) => *one.inner() == 1,
+            _ => false,
+        };
+        accumulates(first) && is_one
     }
 
     fn variable(&self, name: &str) -> Result<(), ExpressionError> {
@@ -297,6 +308,20 @@ impl Form {
                   statement",
         })
     }
+}
+
+/// Refuses what the language would only miss when a statement is judged.
+fn check_function(name: &str, is_method: bool) -> Result<(), ExpressionError> {
+    let known = if is_method { METHODS } else { FUNCTIONS };
+    let is_operator = name.starts_with(|first: char| "_@!-".contains(first));
+    if known.contains(&name) || (is_operator && !is_method) {
+        return Ok(());
+    }
+    Err(ExpressionError::Forbidden {
+        what: format!("`{}`", model::text::escape(name.as_bytes())),
+        why: "the functions are size, matches, string, int, uint, double, bool, bytes, dyn, type; on a value contains, \
+              endsWith, matches, size, startsWith, all, exists, exists_one, filter, map",
+    })
 }
 
 fn check_pattern(part: Option<&IdedExpr>) -> Result<(), ExpressionError> {
@@ -340,6 +365,13 @@ mod tests {
             ("has(predicate.b) && !has(predicate.c)", true),
             ("predicate.none == null", true),
             ("'b' in predicate", true),
+            ("predicate.a.exists_one(x, x > 2)", true),
+            ("predicate.a.exists_one(x, x > 1)", false),
+            ("predicate.b.startsWith('te') && predicate.b.endsWith('xt')", true),
+            ("predicate.b.contains('ex') && predicate.b.size() == 4 && size('ab') == 2", true),
+            ("string(1) == '1' && int('2') == 2 && uint(3) == 3u && double(1) == 1.0", true),
+            ("bool('true') && bytes('a') == b'a' && dyn(1) == 1 && type(1) == int", true),
+            ("matches(predicate.b, 'te') && -(1) < 0 && !(1 > 2 ? true : false)", true),
         ] {
             assert_eq!(holds(text, &data).unwrap(), wanted, "{text}");
         }
@@ -378,6 +410,13 @@ mod tests {
             "predicate.a.map(x, predicate.a + predicate.a).size() == 1",
             "predicate.b.matches(predicate.b)",
             "other.b == 1",
+            "nosuch()",
+            "nosuch(predicate.b)",
+            "timestamp('2026-01-01T00:00:00Z') == null",
+            "predicate.b.startswith('t')",
+            "predicate.b.bool()",
+            "startsWith(predicate.b, 't')",
+            "predicate.a.all(x, x.nosuch())",
             "",
             "1 +",
             "\u{0}",

@@ -52,7 +52,7 @@ impl Purl {
 
     /// Reads a package URL; none for any other text, and for one that is not strictly one.
     pub fn parse(text: &str) -> Option<Purl> {
-        Purl::with_stars(text, STAR)
+        Purl::with_stars(text, STAR).filter(|purl| !lacks_namespace(&purl.path))
     }
 
     /// Returns `type/namespace/name` as a pattern that means it and nothing else.
@@ -112,7 +112,26 @@ fn begins(text: &str) -> bool {
     after_scheme(text.trim_start_matches(|one: char| !one.is_ascii_graphic())).is_some()
 }
 
+/// Types whose packages always have a namespace.
+const WITH_NAMESPACE: [&str; 6] = ["alpm", "apk", "bitbucket", "composer", "deb", "github"];
+
 impl Pattern {
+    /// Returns what a pattern that can match no package has to be instead.
+    pub fn idle(text: &str) -> Option<&'static str> {
+        let parts: Vec<&str> = after_scheme(text)?.split('/').collect();
+        if parts.iter().any(|part| part.is_empty()) {
+            Some("no empty part: pkg:TYPE/NAMESPACE/NAME, or * for any name")
+        } else if parts.contains(&"**") {
+            Some("one * for each part, as in pkg:deb/*/*: it never stands for a /")
+        } else if lacks_namespace(&parts.join("/").to_ascii_lowercase()) {
+            Some(
+                "with the namespace that this type always has, as in pkg:deb/debian/NAME, or pkg:deb/*/NAME for any",
+            )
+        } else {
+            None
+        }
+    }
+
     /// Reads a pattern; none if it is none, or names a version.
     pub fn parse(text: &str) -> Option<Pattern> {
         let purl = Purl::with_stars(text, '*').filter(|purl| purl.version.is_none())?;
@@ -133,6 +152,12 @@ impl Pattern {
     pub fn written(&self) -> &str {
         &self.written
     }
+}
+
+/// Says whether a path has no namespace although its type always has one.
+fn lacks_namespace(path: &str) -> bool {
+    let (kind, rest) = path.split_once('/').unwrap_or((path, ""));
+    WITH_NAMESPACE.contains(&kind) && !rest.contains('/')
 }
 
 fn order_of(path: &str) -> Order {
@@ -249,7 +274,7 @@ mod tests {
             ("pkg:deb/debian/gcc-*", "pkg:deb/debian/gcc-12@12", true),
             ("pkg:deb/debian/gcc-*", "pkg:deb/debian/gcc@12", false),
             ("pkg:deb/*/gcc", "pkg:deb/debian/gcc", true),
-            ("pkg:deb/*", "pkg:deb/debian/gcc", false),
+            ("pkg:cargo/*", "pkg:cargo/a/b", false),
             ("pkg:deb/debian/*", "pkg:deb/debian/a*b", true),
             ("pkg:cargo/serde", "pkg:cargo/serde_json@1", false),
             ("pkg:DEB/debian/x", "pkg:deb/Debian/x@1", true),
@@ -285,7 +310,8 @@ mod tests {
             "pkg:deb/x@%zz",
             "pkg:deb/x@%+1",
             "pkg:deb/x%20@1",
-            "pkg:deb/x@1/y",
+            "pkg:deb/x",
+            "pkg:deb//x@1",
             "pkg:x",
             "pkg:",
         ] {

@@ -381,6 +381,10 @@ fn dependency(node: &Node, problems: &mut Problems) -> Option<DependencyRule> {
 
 fn package(fields: &Fields<'_>, purl: &Node, problems: &mut Problems) -> Option<Which> {
     let text = problems.text(purl, "`purl` of a dependency")?;
+    if let Some(expected) = Pattern::idle(&text) {
+        problems.wrong_value(purl, "`purl` of a dependency", expected);
+        return None;
+    }
     let Some(pattern) = Pattern::parse(&text) else {
         let expected =
             "pkg:TYPE/NAMESPACE/NAME without version; * stands for letters within one part";
@@ -499,6 +503,13 @@ fn reachable(policy: &Policy, problems: &mut Problems) {
         problems.add(span, Wrong::Unreachable { rule: rule.to_owned(), why });
     };
     let ids: BTreeSet<&str> = policy.builders.iter().map(|one| one.id.as_str()).collect();
+    let mut known = BTreeSet::new();
+    for one in &policy.builders {
+        if !known.insert(&one.id) {
+            let rule = format!("builder {}", one.id);
+            add(one.span, &rule, "another entry has this id; write the two as one".to_owned());
+        }
+    }
     let highest = policy.builders.iter().map(|one| one.max_level).max();
     if let (Some(level), Some(highest)) = (&policy.level, highest)
         && level.value > highest

@@ -5,6 +5,8 @@
 //! 2. Times, path, SCT, identity, log, signature, artifact, and the entry against the bundle.
 //! 3. With a plain key: the log and the timestamps where there are any, the signature, the artifact.
 
+use std::collections::BTreeSet;
+
 use model::text::escape;
 use serde_json::Value;
 use sigstore_trust_root::{SigstoreInstance, TimeRange, TrustedRoot};
@@ -121,7 +123,7 @@ impl Root {
                 }
                 let result = self.verifier.verify(artifact, &read, &policy);
                 let result = result.map_err(|error| told(&error))?;
-                let logs = read.verification_material.tlog_entries.len();
+                let logs = logs(&read);
                 Ok(Confirmed {
                     identity: None,
                     times: times(&result),
@@ -193,7 +195,7 @@ impl Root {
                 issuer: escape(issuer.as_bytes()),
             }),
             times: times(result),
-            logs: if result.tlog_verified() { entries } else { 0 },
+            logs: if result.tlog_verified() { logs(read) } else { 0 },
             sct: result.sct_verified(),
             claims: claims(result),
         })
@@ -277,6 +279,12 @@ fn read(bytes: &[u8]) -> Result<Bundle, SigstoreError> {
     }
     let text = String::from_utf8_lossy(bytes);
     Bundle::from_json(&text).map_err(|error| malformed(error.to_string()))
+}
+
+/// Returns how many logs have it: an entry that is there twice is of one log.
+fn logs(read: &Bundle) -> usize {
+    let entries = read.verification_material.tlog_entries.iter();
+    entries.map(|entry| entry.log_id.key_id.as_bytes()).collect::<BTreeSet<_>>().len()
 }
 
 fn der(key: &PublicKey) -> Result<DerPublicKey, SigstoreError> {

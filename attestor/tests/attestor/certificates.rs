@@ -199,6 +199,20 @@ fn a_bundle_that_lacks_a_part_is_refused() {
     assert!(Asked { bundle: &twice, ..Asked::good() }.answer().is_err());
 }
 
+/// An entry that is there twice is of one log.
+#[test]
+fn one_log_is_not_two() {
+    let mut bundle: Value = serde_json::from_slice(BUNDLE).unwrap();
+    let entries = bundle.pointer_mut("/verificationMaterial/tlogEntries").unwrap();
+    let first = entries[0].clone();
+    entries.as_array_mut().unwrap().push(first);
+    let bundle = serde_json::to_vec(&bundle).unwrap();
+    // Refused would do as well.
+    let Ok(verified) = (Asked { bundle: &bundle, ..Asked::good() }).answer() else { return };
+    let told = verified.checks().iter().find(|check| check.detail.contains("recorded in")).unwrap();
+    assert!(told.detail.starts_with("recorded in a transparency log"), "{}", told.detail);
+}
+
 /// Every 31st byte is changed in turn. What still verifies may be nothing that is believed: of a log's
 /// entry the crates read index and size from the signed checkpoint and pass over the copies beside it.
 #[test]

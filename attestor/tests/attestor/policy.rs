@@ -46,7 +46,7 @@ fn ask(policy: &str, bundles: &[String]) -> Result<Decision, Refusal> {
     let evidence: Vec<Evidence<'_>> =
         bundles.iter().map(|text| Evidence { bytes: text.as_bytes(), manifest: None }).collect();
     decide(&Question {
-        artifact: Artifact { name: "hello", digest: Digest::of(ARTIFACT) },
+        artifact: Artifact { name: "./there/hello", digest: Digest::of(ARTIFACT) },
         evidence: &evidence,
         expected: Expected { trust: &trust(), key: None, identity: None, root: None, source: None },
         policy: Some(&policy),
@@ -83,7 +83,7 @@ fn dependency(statement: &mut Value, purl: &str, role: &str) {
     list.unwrap().push(json!({"name": "x", "uri": purl, "digest": {"sha256": "0".repeat(64)}, "annotations": {"role": role}}));
 }
 
-const ROWS: [Row; 58] = [
+const ROWS: [Row; 59] = [
     ("", |_| {}, ""),
     ("", |s| parameter(s, "dirty", "true"), "source.dirty"),
     ("source: {dirty: true}", |s| parameter(s, "dirty", "true"), ""),
@@ -246,6 +246,7 @@ const ROWS: [Row; 58] = [
         |_| {},
         "",
     ),
+    ("rules: [{name: base, expr: \"artifact.name == 'hello'\"}]", |_| {}, ""),
     (
         "rules: [{name: none, expr: \"size(dependencies) == 0\", why: no inputs}]",
         |_| {},
@@ -485,7 +486,7 @@ fn an_expression_that_fails_or_is_no_truth_refuses() {
 }
 
 /// What is wrong with a text, where (0 for wherever), and a word of the message.
-const FAULTS: [(&str, usize, &str); 40] = [
+const FAULTS: [(&str, usize, &str); 46] = [
     ("", 0, "empty"),
     (
         "policy: 1\nrules: [{name: r, expr: 'dependencies.all(x, dependencies.all(y, x.name.matches(\"(a{200}){200}\") || true))'}]\n",
@@ -510,17 +511,31 @@ const FAULTS: [(&str, usize, &str); 40] = [
     ("policy: 1\nreproduced-by: 0\n", 25, "reproduced-by"),
     ("policy: 1\nreproduced-by: 1\n", 25, "reproduced-by"),
     ("policy: 1\nbuilders: []\n", 10, "never hold"),
+    (
+        "policy: 1\nbuilders: [{id: \"https://a/\", max-level: 1}, {id: \"https://a/\"}]\n",
+        0,
+        "never hold",
+    ),
+    ("policy: 1\nrules: [{name: x, expr: \"builder.startswith('a')\"}]\n", 0, "expression"),
     ("policy: 1\nbuilders: [{id: \"https://a/\", min-level: 3, max-level: 2}]\n", 40, "never hold"),
     ("policy: 1\nlevel: 3\nbuilders: [{id: \"https://a/\", max-level: 2}]\n", 17, "never hold"),
     ("policy: 1\nreproduced-by: 2\nbuilders: [{id: \"https://a/\"}]\n", 25, "never hold"),
     (
-        "policy: 1\ndependencies: {deny: [{purl: \"pkg:deb/x\", version: \">2, <1\"}]}\n",
+        "policy: 1\ndependencies: {deny: [{purl: \"pkg:deb/a/x\", version: \">2, <1\"}]}\n",
         0,
         "never hold",
     ),
-    ("policy: 1\ndependencies: {deny: [{purl: \"pkg:deb/x\", version: \"1.0\"}]}\n", 0, "version"),
+    (
+        "policy: 1\ndependencies: {deny: [{purl: \"pkg:deb/a/x\", version: \"1.0\"}]}\n",
+        0,
+        "version",
+    ),
     ("policy: 1\ndependencies: {deny: [{purl: \"deb/x\"}]}\n", 0, "purl"),
-    ("policy: 1\ndependencies: {deny: [{purl: \"pkg:deb/x\", name: x}]}\n", 0, "dependency"),
+    ("policy: 1\ndependencies: {deny: [{purl: \"pkg:deb/gcc-12\"}]}\n", 0, "purl"),
+    ("policy: 1\ndependencies: {deny: [{purl: \"pkg:deb/**\"}]}\n", 0, "purl"),
+    ("policy: 1\ndependencies: {deny: [{purl: \"pkg:npm/**/x\"}]}\n", 0, "purl"),
+    ("policy: 1\ndependencies: {allow: [{purl: \"pkg:deb/debian/\"}]}\n", 0, "purl"),
+    ("policy: 1\ndependencies: {deny: [{purl: \"pkg:deb/a/x\", name: x}]}\n", 0, "dependency"),
     (
         "policy: 1\ndependencies: {allow: [{purl: \"pkg:a/x\"}], deny: [{purl: \"pkg:a/x\"}]}\n",
         0,

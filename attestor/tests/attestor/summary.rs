@@ -92,7 +92,7 @@ fn a_summary_is_believed_only_for_what_it_says() {
     let decision = ask(&summary(), &trust, Some(&wanted())).unwrap();
     assert!(matches!(decision.accepted, Accepted::Summary(_)) && decision.level == Level::L2);
     type Change = fn(&mut Value);
-    let changes: [(&str, Change, Code); 13] = [
+    let changes: [(&str, Change, Code); 14] = [
         (
             "failed",
             |s| s["predicate"]["verificationResult"] = json!("FAILED"),
@@ -119,7 +119,15 @@ fn a_summary_is_believed_only_for_what_it_says() {
             Code::SummaryRefused,
         ),
         (
-            "a level that is none",
+            "a level that is written otherwise",
+            |s| {
+                s["predicate"]["verifiedLevels"] =
+                    json!(["SLSA_BUILD_LEVEL_03", "SLSA_BUILD_LEVEL_+2"])
+            },
+            Code::SummaryRefused,
+        ),
+        (
+            "a level that was not evaluated",
             |s| s["predicate"]["verifiedLevels"] = json!(["SLSA_BUILD_LEVEL_UNEVALUATED"]),
             Code::SummaryRefused,
         ),

@@ -368,7 +368,7 @@ pub struct VerifyArgs {
     #[arg(long, value_name = "OUT", requires = "policy", requires = "resource_uri", conflicts_with_all = ["key", "identity", "source", "level"])]
     pub vsa: Option<PathBuf>,
     /// A layout of in-toto that the files must have followed, instead of provenance
-    #[arg(long, value_name = "F", requires = "layout_key", conflicts_with_all = ["bundle", "key", "identity", "source", "policy", "level", "deps", "vsa"])]
+    #[arg(long, value_name = "F", requires = "layout_key", conflicts_with_all = ["bundle", "key", "identity", "source", "policy", "level", "deps", "vsa", "resource_uri", "trusted_root", "explain"])]
     pub layout: Option<PathBuf>,
     /// A key of the layout's owner; all that are given must have signed it
     #[arg(long, value_name = "F", requires = "layout")]
