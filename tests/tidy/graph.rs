@@ -62,7 +62,7 @@ const LINES: [(&str, usize, usize); 5] = [
     ("sandbox", 5_200, 11_400),
     ("fetch", 3_200, 3_200),
     ("attestor", 3_400, 14_800),
-    ("runner", 4_800, 26_500),
+    ("runner", 4_800, 26_600),
 ];
 
 #[derive(Debug)]

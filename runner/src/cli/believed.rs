@@ -151,6 +151,7 @@ fn closed_to_others(path: &Path, opened: impl AsFd) -> Result<(), Unbelieved> {
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::io::Write;
     use std::os::unix::fs::{PermissionsExt, symlink};
     use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -164,7 +165,8 @@ mod tests {
         for (name, mode) in [("good", 0o755), ("open", 0o777), ("config", 0o700)] {
             let folder = top.path().join(name);
             fs::create_dir(&folder).unwrap();
-            fs::write(folder.join("t"), name).unwrap();
+            let mut file = File::create(folder.join("t")).unwrap();
+            file.write_all(name.as_bytes()).unwrap();
             fs::set_permissions(folder.join("t"), fs::Permissions::from_mode(0o644)).unwrap();
             fs::set_permissions(&folder, fs::Permissions::from_mode(mode)).unwrap();
         }
