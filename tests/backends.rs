@@ -505,6 +505,12 @@ fn evidence_names_the_backend_and_its_own_builder() {
     assert_eq!(details["kiln_backend"], "docker");
     let verified = place.kiln(&["verify", "kiln-out/out"]).exits(0);
     assert!(verified.says("local-docker/v1"), "{}", verified.stdout);
+    let sealed = verified.stdout.lines().find(|line| line.starts_with(" sealed by docker: "));
+    assert!(sealed.is_some_and(|line| line.contains("network-none")), "{}", verified.stdout);
+    let json = place.kiln(&["verify", "--json", "kiln-out/out"]).exits(0).stdout;
+    let json: Value = serde_json::from_str(&json).expect("JSON");
+    let network = json.pointer("/files/0/enforced/network");
+    assert_eq!(network, Some(&serde_json::json!(["network-none"])), "{json}");
     let told = place.kiln(&["inspect", "kiln-out/out"]).exits(0);
     assert!(told.says("backend      docker") && told.says("network-none"), "{}", told.stdout);
     // A result that the engine made is not signed for in the name of the native sandbox.

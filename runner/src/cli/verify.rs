@@ -14,6 +14,7 @@ mod oci;
 pub mod root;
 mod summary;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use attestor::claims::Statement;
@@ -48,6 +49,8 @@ pub struct Target {
 
 /// How much of a commit's name is shown.
 const COMMIT_CHARS: usize = 12;
+/// The backend whose mechanisms are those that people expect, and are not told each time.
+const NATIVE: &str = "native";
 
 /// Decides about each file; all must be verified.
 pub fn run(session: &Session, args: &VerifyArgs) -> Ended {
@@ -269,6 +272,10 @@ impl Judge<'_> {
         if !waivers.is_empty() {
             verdict.push_str(&format!(" waived: {}\n", shown(&waivers)));
         }
+        let backend = statement.run_details.get("kiln_backend").and_then(serde_json::Value::as_str);
+        if backend != Some(NATIVE) {
+            verdict.push_str(&sealed_by(statement, backend));
+        }
         let options = statement.options();
         for (name, value) in &options {
             let (name, value) = (text::escape(name.as_bytes()), text::escape(value.as_bytes()));
@@ -276,9 +283,9 @@ impl Judge<'_> {
         }
         let (key, identity) = signer_json(verified.signer());
         let mut json = json!({
-            "options": options, "waivers": waivers,
+            "options": options, "waivers": waivers, "enforced": enforced_json(statement),
             "file": target.name, "digest": target.digest, "verified": true, "level": decision.level.number(), "key": key, "identity": identity,
-            "builder": statement.builder, "backend": statement.run_details.get("kiln_backend"), "source": without_credentials(&parameter("source")), "commit": parameter("commit"), "dirty": dirty, "checks": checks_json(verified.checks()),
+            "builder": statement.builder, "backend": backend, "source": without_credentials(&parameter("source")), "commit": parameter("commit"), "dirty": dirty, "checks": checks_json(verified.checks()),
         });
         if let Some(loaded) = self.policy {
             json["policy"] = json!({"name": loaded.policy.name(), "digest": loaded.policy.digest(), "rules": rules_json(decision)});
@@ -366,6 +373,26 @@ fn signer_json(signer: &SignedBy) -> (Option<String>, Option<Value>) {
 }
 
 /// Returns the rules that are met.
+/// Returns the line that says by what a build on another backend was sealed.
+fn sealed_by(statement: &Statement, backend: Option<&str>) -> String {
+    let kept: BTreeSet<String> =
+        statement.enforced.iter().map(|one| text::escape(one.mechanism.as_bytes())).collect();
+    if kept.is_empty() {
+        return String::new();
+    }
+    let backend = text::escape(backend.unwrap_or("no backend that it names").as_bytes());
+    let kept: Vec<String> = kept.into_iter().collect();
+    format!(" sealed by {backend}: {}\n", kept.join(", "))
+}
+
+fn enforced_json(statement: &Statement) -> Value {
+    let mut kept: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for one in &statement.enforced {
+        kept.entry(&one.guarantee).or_default().insert(&one.mechanism);
+    }
+    json!(kept)
+}
+
 fn rules_json(decision: &Decision) -> Vec<Value> {
     let one = |held: &attestor::policy::Held| json!({"rule": held.rule, "outcome": "ok", "detail": held.detail});
     decision.held.iter().map(one).collect()
