@@ -64,6 +64,11 @@ fn nothing_but_a_socket_that_was_left_behind_gives_way_to_the_socket() {
     host.kiln_as(CONTROL, &["key", "show"]).exits(0);
 }
 
+/// Says whether it said so, however its lines were broken.
+fn says(told: &Ran, words: &str) -> bool {
+    told.stderr.split_whitespace().collect::<Vec<_>>().join(" ").contains(words)
+}
+
 /// Who can write there says who is heard, and what builder is spoken for.
 #[test]
 fn a_configuration_that_others_can_write_signs_nothing() {
@@ -88,7 +93,7 @@ fn a_configuration_that_others_can_write_signs_nothing() {
         assert!(answer.contains("with mode 777"), "{what}: {answer}");
         host.stop();
         let told = host.try_to_listen();
-        assert!(told.code != 0 && told.says("with mode 777"), "{what}: {}", told.stderr);
+        assert!(told.code != 0 && says(&told, "with mode 777"), "{what}: {}", told.stderr);
         host.mode(names, if names.ends_with("toml") { 0o644 } else { 0o700 });
         host.start();
     }
@@ -104,7 +109,7 @@ fn a_configuration_that_others_can_write_signs_nothing() {
         host.stop();
         let told = host.try_to_listen();
         assert!(told.code == 2 && told.says("KILN-0105"), "{what}: {}", told.stderr);
-        assert!(told.says(&words), "{what}: {}", told.stderr);
+        assert!(says(&told, &words), "{what}: {}", told.stderr);
         fs::write(&file, &whole).expect("we are root");
         chown(&file, Some(0), Some(0)).expect("we are root");
         host.start();
