@@ -13,6 +13,7 @@ mod further;
 mod identities;
 mod keys;
 mod layout;
+mod learned;
 mod policy;
 mod process;
 mod story;
