@@ -372,7 +372,6 @@ fn signer_json(signer: &SignedBy) -> (Option<String>, Option<Value>) {
     }
 }
 
-/// Returns the rules that are met.
 /// Returns the line that says by what a build on another backend was sealed.
 fn sealed_by(statement: &Statement, backend: Option<&str>) -> String {
     let kept: BTreeSet<String> =
@@ -385,6 +384,7 @@ fn sealed_by(statement: &Statement, backend: Option<&str>) -> String {
     format!(" sealed by {backend}: {}\n", kept.join(", "))
 }
 
+/// Returns the mechanisms of each guarantee.
 fn enforced_json(statement: &Statement) -> Value {
     let mut kept: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     for one in &statement.enforced {
@@ -393,6 +393,7 @@ fn enforced_json(statement: &Statement) -> Value {
     json!(kept)
 }
 
+/// Returns the rules that are met.
 fn rules_json(decision: &Decision) -> Vec<Value> {
     let one = |held: &attestor::policy::Held| json!({"rule": held.rule, "outcome": "ok", "detail": held.detail});
     decision.held.iter().map(one).collect()
