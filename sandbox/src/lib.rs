@@ -125,8 +125,7 @@ impl Backend {
 /// # Errors
 /// When the engine that ran them does not answer, or refuses.
 pub fn sweep(engine: &Engine) -> Result<(), EngineError> {
-    // Whoever looks for a place for groups removes those whose makers are dead.
-    native::find_groups();
+    native::sweep_groups();
     docker::sweep_up(engine)
 }
 

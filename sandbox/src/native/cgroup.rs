@@ -93,6 +93,11 @@ impl Host {
         HOST.get_or_init(find)
     }
 
+    /// Returns the folders for groups, by what they limit.
+    fn folders(&self) -> impl Iterator<Item = &Path> {
+        [&self.pids, &self.memory, &self.cpu].into_iter().flatten().map(PathBuf::as_path)
+    }
+
     /// Says whether memory can be limited.
     pub fn limits_memory(&self) -> bool {
         self.memory.is_some()
@@ -354,10 +359,20 @@ fn find() -> Host {
     let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
     let host = find_v2(&own, &mounts).unwrap_or_else(|| find_v1(&own, &mounts));
-    for folder in [&host.pids, &host.memory, &host.cpu].into_iter().flatten() {
+    for folder in host.folders() {
         sweep(folder);
     }
     host
+}
+
+/// Removes groups of kiln processes that are gone, and waits for the processes in them, which are dying.
+pub fn sweep_up() {
+    let host = Host::get();
+    let deadline = Instant::now() + KILLED_WAIT;
+    // Whoever does not die is of a kiln that another pid namespace hides, and is left alone.
+    while host.folders().filter(|folder| sweep(folder)).count() > 0 && Instant::now() < deadline {
+        std::thread::sleep(PAUSE);
+    }
 }
 
 /// Looks for a folder, from our own upwards, that we may write and that hands on `pids` and `memory`.
@@ -422,8 +437,9 @@ fn may_make(folder: &Path) -> bool {
     fs::remove_dir(&probe).is_ok() && writable
 }
 
-/// Removes groups of kiln processes that are gone. A group with a process in it cannot be removed.
-fn sweep(folder: &Path) {
+/// Removes groups of kiln processes that are gone; says whether one is left because a process is in it.
+fn sweep(folder: &Path) -> bool {
+    let mut left = false;
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let name = entry.file_name();
         let owner = name.to_str().and_then(|name| name.strip_prefix(PREFIX)?.split('-').next());
@@ -434,10 +450,11 @@ fn sweep(folder: &Path) {
         });
         if gone {
             clear(&entry.path());
-            // Refused only while something lives in it, and then it is not ours to remove.
-            let _ = fs::remove_dir(entry.path());
+            let removed = fs::remove_dir(entry.path()).map_err(|error| error.kind());
+            left |= removed == Err(io::ErrorKind::ResourceBusy);
         }
     }
+    left
 }
 
 fn put(path: &Path, text: &str) -> io::Result<()> {
@@ -475,6 +492,21 @@ mod tests {
             .collect();
         let others = [alive.as_str(), "kiln-x-1", "kiln-", "other-4194305-1"];
         assert_eq!(left, others.map(str::to_owned).into());
+    }
+
+    #[test]
+    fn a_group_of_a_dead_maker_goes_with_the_last_that_dies_in_it() {
+        let Some(top) = Host::get().folders().next() else { return };
+        let group = top.join(format!("{PREFIX}4194305-{}", std::process::id()));
+        fs::create_dir(&group).expect("the host allows it");
+        let mut sleeper = Command::new("sleep").arg("600").spawn().expect("sleep starts");
+        enter(&group, sleeper.id()).expect("it is moved");
+        assert!(sweep(top) && group.exists(), "control: somebody lives in it");
+        sleeper.kill().expect("it lived");
+        // It is dying, and nobody has waited for it.
+        sweep_up();
+        assert!(!group.exists());
+        sleeper.wait().expect("a child");
     }
 
     #[test]

@@ -47,7 +47,7 @@ pub(crate) use rehearse::rehearse;
 pub use run::run;
 pub use space::reserve;
 
-/// Looks where control groups can be made, and removes those of dead makers there.
-pub fn find_groups() {
-    cgroup::Host::get();
+/// Removes control groups of dead makers, where groups can be made.
+pub fn sweep_groups() {
+    cgroup::sweep_up();
 }
