@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::support::{Who, World, build_file, build_file_with};
+use crate::support::{Who, World, build_file, build_file_with, skipped};
 
 #[test]
 fn statement_names_every_input_with_its_role() {
@@ -141,6 +141,61 @@ fn build_process_never_opens_the_key() {
     for line in openers {
         assert!(attestors.contains(&of(line)), "not the attestor: {line}");
     }
+}
+
+/// Traces a whole signed build: the envelope is in the journal and its line in the log, both on the disk, before it is
+/// sent to whoever asked.
+#[test]
+fn an_envelope_leaves_the_attestor_once_the_disk_has_it() {
+    let who = Who::all()[0];
+    if who == Who::User {
+        return skipped("the order of flushes", "only root sees what the attestor writes to");
+    }
+    let world = World::signed(who);
+    fs::remove_dir_all(world.path("project/kiln-out")).expect("it was built");
+    let trace = world.path("tmp/trace");
+    let kiln = world.path("bin/kiln");
+    let trace_at = trace.to_str().expect("UTF-8");
+    let calls = "trace=execve,write,linkat,fsync,unlink,sendto";
+    let strace = ["strace", "-f", "-qq", "-y", "-e", calls, "-o", trace_at];
+    let build = [kiln.to_str().expect("UTF-8"), "build", "--sign", "--no-cache"];
+    world.run(&[&strace[..], &build].concat(), &[]).exits(0);
+    let trace = fs::read_to_string(&trace).expect("strace wrote it");
+    let started = |line: &&str| line.contains("execve(") && line.contains("\"attestor\"");
+    let attestor = trace.lines().find(started).and_then(|line| line.split(' ').next());
+    let attestor = attestor.expect("an attestor was started");
+    let what = |line: &str| {
+        let (pid, call) = line.split_once(' ')?;
+        let call = call.trim_start();
+        let named = |name: &str, place: &str| {
+            pid == attestor && call.starts_with(name) && call.contains(place)
+        };
+        [
+            ("entry", named("write(", "/journal/.new-")),
+            ("name", named("linkat(", "/journal/.new-")),
+            ("entry flushed", named("fsync(", "/journal/.new-")),
+            ("folder flushed", named("fsync(", "/journal>")),
+            ("line", named("write(", "/signed.log>")),
+            ("line flushed", named("fsync(", "/signed.log>")),
+            ("mark forgotten", named("unlink(", "/journal/.new-")),
+            ("sent", named("sendto(", "")),
+        ]
+        .into_iter()
+        .find_map(|(what, is)| is.then_some(what))
+    };
+    let mut seen: Vec<&str> = trace.lines().filter_map(what).collect();
+    seen.dedup();
+    let order = [
+        "entry",
+        "name",
+        "entry flushed",
+        "folder flushed",
+        "line",
+        "line flushed",
+        "mark forgotten",
+        "sent",
+    ];
+    assert_eq!(seen, order, "{trace}");
 }
 
 /// The statement names a commit; a lock that is not in that commit is no part of it.

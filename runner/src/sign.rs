@@ -8,28 +8,19 @@
 //! our variables but those it reads itself; closing the socket ends it. Or it is one that listens for
 //! the users of this host, under a user of its own: then it is asked there, and never replaced by one
 //! of our own when it does not answer.
-#![expect(
-    clippy::disallowed_methods,
-    reason = "the attestor's process is started here and nowhere else"
-)]
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
-use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
 
 use attestor::builder::BuilderConfig;
-use attestor::client::{self, ClientError, Patience};
 use attestor::links::classic;
-use attestor::pipe::{self, Answer, KeyInfo, RefusedAnswer, RefusedKind, Request, State};
+use attestor::pipe::{Answer, KeyInfo, RefusedAnswer, RefusedKind, Request, State};
 use attestor::predicate::Further;
 use attestor::public_key::PublicKey;
 use attestor::trust::Trust;
 use attestor::verify::{Artifact, Evidence, Expected};
 use model::record::Record;
-use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use serde::{Deserialize, Serialize};
 
 use crate::artifacts::Made;
@@ -38,9 +29,11 @@ use crate::diagnostic::{Code, Diagnostic};
 use crate::store::{self, Look, Store};
 
 mod ended;
+mod process;
 mod signer;
 
 pub use ended::ended;
+pub use process::{Attestor, Leaving, Starting};
 pub use signer::{Signer, signed_by};
 
 /// The argument that makes this program the attestor.
@@ -341,168 +334,6 @@ fn remedy(diagnostic: Diagnostic, kind: RefusedKind) -> Diagnostic {
         RefusedKind::NoOrder => diagnostic.help("have it ordered:  kiln attestor order"),
         RefusedKind::Order => diagnostic
             .help("order what can be ordered; the cause says what cannot: docs/signing.md"),
-    }
-}
-
-/// Returns the variables that the attestor of this configuration reads, where they are set. A token is among
-/// them only for one that signs with certificates.
-fn variables(context: &Context) -> Vec<(String, &str)> {
-    let config = std::fs::read(context.config.join(CONFIG_FILE)).ok();
-    let names = attestor::process::variables(config.as_deref());
-    names
-        .into_iter()
-        .filter_map(|name| context.variable(&name).map(|value| (name.clone(), value)))
-        .collect()
-}
-
-/// An attestor to speak with.
-///
-/// One of our own is started at once, before there is anything to ask, so that nobody waits for its start; one that
-/// listens is spoken to when there is something, since it does not wait long.
-pub struct Attestor<'a> {
-    context: &'a Context,
-    process: Option<Process>,
-}
-
-/// A process that was told to end.
-#[must_use]
-pub struct Leaving(Option<Child>);
-
-impl<'a> Attestor<'a> {
-    /// Begins.
-    ///
-    /// # Errors
-    /// It cannot be started.
-    pub fn begin(context: &'a Context) -> Result<Attestor<'a>, Diagnostic> {
-        let process = match &context.attestor {
-            Some(_) => None,
-            None => Some(Process::start(context)?),
-        };
-        Ok(Attestor { context, process })
-    }
-
-    /// Asks one thing; waits for a while where an attestor that listens has heard too much of this user.
-    ///
-    /// # Errors
-    /// Why it could not be asked; a refusal is an answer.
-    pub fn ask(
-        &mut self,
-        request: &Request,
-        files: &[std::os::fd::BorrowedFd<'_>],
-    ) -> Result<Answer, Diagnostic> {
-        let mut patience = Patience::new();
-        loop {
-            let answer = self.ask_once(request, files)?;
-            if !patience.again(&answer) {
-                return Ok(answer);
-            }
-            tracing::debug!("the attestor is busy with this user; asked again");
-            self.process = None;
-        }
-    }
-
-    fn ask_once(
-        &mut self,
-        request: &Request,
-        files: &[std::os::fd::BorrowedFd<'_>],
-    ) -> Result<Answer, Diagnostic> {
-        let process = match self.process.take() {
-            Some(process) => process,
-            None => Process::start(self.context)?,
-        };
-        let socket = self.process.insert(process).socket.as_fd();
-        client::ask(socket, request, files).map_err(|error: ClientError| {
-            Diagnostic::new(Code::AttestorRefused, "cannot speak with the attestor's process")
-                .caused_by(&error)
-        })
-    }
-
-    /// Asks for one signature about one file.
-    fn signed(
-        &mut self,
-        request: &Request,
-        file: &std::fs::File,
-    ) -> Result<pipe::Signed, Diagnostic> {
-        match self.ask(request, &[file.as_fd()])? {
-            Answer::Signed(signed) => Ok(signed),
-            other => Err(unexpected(other)),
-        }
-    }
-
-    /// Says that nothing more is asked.
-    pub fn leave(self) -> Leaving {
-        // With its socket closed it ends, while others go on.
-        Leaving(self.process.and_then(|process| {
-            if process.child.is_none() {
-                client::leave(process.socket.as_fd());
-            }
-            process.child
-        }))
-    }
-}
-
-impl Leaving {
-    /// Waits until it has ended.
-    ///
-    /// # Errors
-    /// It cannot be waited for.
-    pub fn wait(self) -> Result<(), Diagnostic> {
-        let Some(mut child) = self.0 else { return Ok(()) };
-        child.wait().map(|_| ()).map_err(|error| {
-            Diagnostic::new(Code::AttestorRefused, "cannot wait for the attestor's process")
-                .caused_by(&error)
-        })
-    }
-}
-
-/// The process, or the way to one that listens.
-struct Process {
-    /// The one that was started for this; none where one listens.
-    child: Option<Child>,
-    socket: OwnedFd,
-}
-
-impl Process {
-    fn start(context: &Context) -> Result<Process, Diagnostic> {
-        if let Some(path) = &context.attestor {
-            let socket = UnixStream::connect(path).map_err(|error| {
-                let shown = model::text::escape(path.as_os_str().as_encoded_bytes());
-                Diagnostic::new(
-                    Code::AttestorRefused,
-                    format!("cannot reach the attestor at {shown}"),
-                )
-                .caused_by(&error)
-                .help("start it, or ask whoever runs it for access: docs/signing.md")
-            })?;
-            return Ok(Process { child: None, socket: socket.into() });
-        }
-        let refuse = |error: &dyn std::error::Error| {
-            Diagnostic::new(Code::AttestorRefused, "cannot start the attestor's process")
-                .caused_by(error)
-        };
-        let (socket, theirs) = rustix::net::socketpair(
-            AddressFamily::UNIX,
-            SocketType::STREAM,
-            SocketFlags::CLOEXEC,
-            None,
-        )
-        .map_err(|error| refuse(&error))?;
-        let child = Command::new("/proc/self/exe")
-            .arg(ATTESTOR)
-            .arg("serve")
-            .arg("--config-dir")
-            .arg(&context.config)
-            .arg("--state-dir")
-            .arg(&context.state)
-            .env_clear()
-            .envs(variables(context))
-            .current_dir("/")
-            .stdin(Stdio::from(theirs))
-            .stdout(Stdio::null())
-            .stderr(Stdio::inherit())
-            .spawn()
-            .map_err(|error| refuse(&error))?;
-        Ok(Process { child: Some(child), socket })
     }
 }
 

@@ -61,8 +61,8 @@ const LINES: [(&str, usize, usize); 5] = [
     ("model", 1_500, 1_650),
     ("sandbox", 5_200, 11_400),
     ("fetch", 3_200, 3_200),
-    ("attestor", 3_400, 14_800),
-    ("runner", 4_800, 26_600),
+    ("attestor", 3_400, 15_200),
+    ("runner", 4_800, 27_000),
 ];
 
 #[derive(Debug)]

@@ -24,8 +24,8 @@ use super::check::{self, CheckError};
 use super::keyring::Keyring;
 use super::listen::{self, ListenError};
 use super::open_order::{self, AskError};
+use super::rehearse;
 use super::serve::{Asker, Places, answer};
-use crate::keys;
 use crate::pipe::RefusedKind;
 
 const USAGE: &str = "usage:
@@ -271,7 +271,7 @@ fn serve(flags: &Flags) -> Result<(), EnterError> {
     let mut channel = Channel::new(input.as_fd());
     // Started before it is needed: what the first signature would wait for is done while nobody waits.
     if !channel.is_asked() {
-        keys::rehearse();
+        rehearse::rehearse();
     }
     while let Some(request) = channel.receive().map_err(EnterError::Channel)? {
         let reply = answer(&places, Asker::Starter, request, now());

@@ -236,18 +236,28 @@ pub(super) fn write_new(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
     }
 }
 
-/// Writes a new file as [`write_new`] does, and leaves its temporary name beside it, durable as the file: who finds
-/// both knows that what was to come after the file never ended. Returns that name.
+/// Writes a new file, durable when this returns, and leaves its temporary name beside it: who finds both knows that
+/// what was to come after the file never ended. Returns that name.
+///
+/// It gets its name before it is flushed, since a file system with a journal then writes that once for both. So a
+/// crash can leave a file that is not whole, but never without its temporary name.
 pub(super) fn write_marked(path: &Path, bytes: &[u8]) -> Result<PathBuf, FileError> {
-    let mark = write_temporary(path, bytes)?;
-    match rustix::fs::linkat(CWD, &mark, CWD, path, AtFlags::empty()) {
-        Ok(()) => flush_folder(path).map(|()| mark),
+    let (mark, file) = write_unflushed(path, bytes)?;
+    let failed = |source| FileError::Write { path: path.to_owned(), source };
+    if let Err(error) = rustix::fs::linkat(CWD, &mark, CWD, path, AtFlags::empty()) {
+        let _ = rustix::fs::unlink(&mark);
+        return Err(match error {
+            Errno::EXIST => FileError::Exists { path: path.to_owned() },
+            source => failed(source.into()),
+        });
+    }
+    match file.sync_all().map_err(failed).and_then(|()| flush_folder(path)) {
+        Ok(()) => Ok(mark),
         Err(error) => {
+            // Trying again could report success falsely. The first failure is the one to tell.
+            let _ = rustix::fs::unlink(path);
             let _ = rustix::fs::unlink(&mark);
-            Err(match error {
-                Errno::EXIST => FileError::Exists { path: path.to_owned() },
-                source => FileError::Write { path: path.to_owned(), source: source.into() },
-            })
+            Err(error)
         }
     }
 }
@@ -273,6 +283,16 @@ pub(super) fn link(from: &Path, to: &Path) -> Result<(), FileError> {
 pub(super) const TEMPORARY_PREFIX: &str = ".new-";
 
 fn write_temporary(path: &Path, bytes: &[u8]) -> Result<PathBuf, FileError> {
+    let (temporary, file) = write_unflushed(path, bytes)?;
+    if let Err(source) = file.sync_all() {
+        // The first failure is the one to tell; a file left behind is swept at the next start.
+        let _ = rustix::fs::unlink(&temporary);
+        return Err(FileError::Write { path: temporary, source });
+    }
+    Ok(temporary)
+}
+
+fn write_unflushed(path: &Path, bytes: &[u8]) -> Result<(PathBuf, std::fs::File), FileError> {
     let mut random = [0_u8; 8];
     getrandom::fill(&mut random).map_err(FileError::Random)?;
     let name = format!("{TEMPORARY_PREFIX}{:016x}", u64::from_be_bytes(random));
@@ -282,13 +302,11 @@ fn write_temporary(path: &Path, bytes: &[u8]) -> Result<PathBuf, FileError> {
     let file =
         rustix::fs::open(&temporary, flags, PRIVATE_FILE).map_err(|error| failed(error.into()))?;
     let mut file = std::fs::File::from(file);
-    let written = file.write_all(bytes).and_then(|()| file.sync_all());
-    if let Err(source) = written {
-        // The first failure is the one to tell; a file left behind is swept at the next start.
+    if let Err(source) = file.write_all(bytes) {
         let _ = rustix::fs::unlink(&temporary);
         return Err(failed(source));
     }
-    Ok(temporary)
+    Ok((temporary, file))
 }
 
 fn flush_folder(path: &Path) -> Result<(), FileError> {

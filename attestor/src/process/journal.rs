@@ -2,11 +2,11 @@
 //!
 //! An entry is durable before its envelope leaves the process. So a repeat of a request, even after
 //! a crash, gets the same bytes; and a second, different request under the same nonce gets none
-//! (S-J09). Each entry is a file named by its nonce, complete or absent: written under a temporary
-//! name, flushed, linked, folder flushed. What a crash leaves behind has a temporary name, was never
-//! answered, and is swept by the next request that appends. An entry keeps its temporary name until its line
-//! of `signed.log` is durable: so an entry that a crash left without a line is told from one whose line was
-//! taken away. Nothing is ever taken out of the journal.
+//! (S-J09). Each entry is a file named by its nonce: written under a temporary name, linked, flushed, folder
+//! flushed. It keeps its temporary name until its line of `signed.log` is durable: so an entry that a crash left
+//! without a line is told from one whose line was taken away. What a crash leaves behind has a temporary name;
+//! what of it is not whole was never answered, and is swept by the next request. Nothing else is ever taken out of
+//! the journal.
 //!
 //! ```text
 //! journal/NONCE
@@ -116,6 +116,20 @@ impl Journal {
     pub(super) fn forget(&self, mark: &Path) -> Result<(), JournalError> {
         std::fs::remove_file(mark)
             .map_err(|source| JournalError::Sweep { path: self.folder.clone(), source })
+    }
+
+    /// Says whether an entry is all there.
+    pub(super) fn is_whole(&self, nonce: &Nonce) -> Result<bool, JournalError> {
+        match self.entry(nonce) {
+            Err(JournalError::Damaged { .. }) => Ok(false),
+            entry => entry.map(|_| true),
+        }
+    }
+
+    /// Removes an entry that is not whole, with its temporary name, which goes last.
+    pub(super) fn discard(&self, nonce: &Nonce, mark: &Path) -> Result<(), JournalError> {
+        self.forget(&self.folder.join(nonce.as_str()))?;
+        self.forget(mark)
     }
 
     /// Looks a nonce up. `request` is the digest of the whole request.

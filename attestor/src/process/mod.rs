@@ -32,6 +32,7 @@ mod open_order;
 mod orders;
 mod rate;
 mod refusal;
+mod rehearse;
 mod serve;
 mod signed_log;
 mod subjects;

@@ -1,7 +1,8 @@
 //! One request, one answer: the steps from a Record to a signed statement.
 //!
 //! 1. Whoever asks may ask for this.
-//! 2. The journal is asked. The same request gets the same bytes, another one under its nonce none.
+//! 2. What a crash left is cleared away, and the journal asked. The same request gets the same bytes, another one
+//!    under its nonce none.
 //! 3. The deadline and the run's times are compared with this process' own clock; on a socket, the
 //!    Order must be one that the control plane opened for this user.
 //! 4. The subjects are hashed from their descriptors; a verdict is made by verifying the file here.
@@ -180,7 +181,10 @@ fn serve(
     {
         return sign(places, asker, &keyring, &request, files, now).map(Answer::Signed);
     }
-    let _lock = places.lock()?;
+    let _lock = match request {
+        Request::OpenOrder(_) | Request::CheckOrders(_) => places.enter()?,
+        _ => places.lock()?,
+    };
     let key = |result: Result<_, KeyringError>| result.map(Answer::Key).map_err(ServeError::Key);
     match request {
         Request::Sign(_)
@@ -200,6 +204,26 @@ fn serve(
 impl Places {
     fn lock(&self) -> Result<OwnedFd, ServeError> {
         files::lock(&self.state.join("lock")).map_err(ServeError::Lock)
+    }
+
+    /// Locks, and clears away what a crash left.
+    fn enter(&self) -> Result<OwnedFd, ServeError> {
+        let lock = self.lock()?;
+        let journal = Journal::open(&self.state).map_err(ServeError::Journal)?;
+        let log = SignedLog::new(&self.state);
+        for (mark, of) in journal.left().map_err(ServeError::Journal)? {
+            let cleared = match of {
+                None => journal.forget(&mark),
+                Some(nonce) if log.holds(&nonce).map_err(ServeError::Log)? => journal.forget(&mark),
+                Some(nonce) if !journal.is_whole(&nonce).map_err(ServeError::Journal)? => {
+                    journal.discard(&nonce, &mark)
+                }
+                // Its line comes when its request is repeated.
+                Some(_) => Ok(()),
+            };
+            cleared.map_err(ServeError::Journal)?;
+        }
+        Ok(lock)
     }
 }
 
@@ -267,7 +291,7 @@ fn sign(
     let Some(nonce) = request.nonce() else { return Err(ServeError::Nonce) };
     let identity = Digest::of(&serde_json::to_vec(request).map_err(ServeError::Write)?);
     // 2. What was answered before, to this user.
-    let lock = places.lock()?;
+    let lock = places.enter()?;
     if let Some(signed) = known(places, asker, request, &nonce, &identity, now)? {
         return Ok(signed);
     }
@@ -324,11 +348,6 @@ fn sign(
     };
     // 8. Durable, then out.
     let log = SignedLog::new(&places.state);
-    for (mark, of) in journal.left().map_err(ServeError::Journal)? {
-        if of.map_or(Ok(true), |nonce| log.holds(&nonce)).map_err(ServeError::Log)? {
-            journal.forget(&mark).map_err(ServeError::Journal)?;
-        }
-    }
     let mark = journal.append(&nonce, identity, &signed).map_err(ServeError::Journal)?;
     log.append(&nonce, asker.uid(), now, &signed).map_err(ServeError::Log)?;
     journal.forget(&mark).map_err(ServeError::Journal)?;

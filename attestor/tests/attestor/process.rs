@@ -119,6 +119,20 @@ fn what_a_crash_left_behind_is_swept_and_a_damaged_entry_signs_nothing() {
     flipped[whole.len() / 2] ^= 1;
     put(&"01".repeat(16), &flipped);
     assert_eq!(kind(attestor.sign(&record())), RefusedKind::Files);
+    // Though a crash had left its temporary name: its line says that it was whole once.
+    let mark = path.join(".new-0123456789abcdef");
+    std::fs::hard_link(path.join("01".repeat(16)), &mark).unwrap();
+    assert_eq!(kind(attestor.sign(&record())), RefusedKind::Files);
+    assert!(!mark.exists());
+    // Killed before it was flushed: it has both names and no line.
+    for (number, length) in [(3, 0), (4, 1), (5, 40), (6, whole.len() / 2), (7, whole.len() - 1)] {
+        let nonce = format!("{number:02x}").repeat(16);
+        put(&nonce, &whole[..length]);
+        std::fs::hard_link(path.join(&nonce), &mark).unwrap();
+        let signed = attestor.signed(&with_nonce(number));
+        assert_eq!(attestor.signed(&with_nonce(number)), signed, "{length}");
+        assert!(!mark.exists() && journal(folder.path()).contains(&nonce), "{length}");
+    }
 }
 
 /// S-J09: killed at any moment, then asked again. What was answered once is answered for ever.

@@ -18,6 +18,7 @@ use super::ready::Readiness;
 use super::select;
 use super::signing::{self, Signing};
 use super::survey::{Source, Surveyed, survey};
+use super::sworn::Ahead;
 use crate::cli::Session;
 use crate::cli::args::InputsLevel;
 use crate::diagnostic::{Code, Diagnostic};
@@ -28,7 +29,6 @@ use crate::live::{self, LiveLog};
 use crate::orders::Orders;
 use crate::plan::Plan;
 use crate::plan::action::Known;
-use crate::program;
 use crate::project::Project;
 use crate::report::{Event, State, Talk};
 use crate::schedule::{self, Ends};
@@ -176,7 +176,9 @@ pub fn build(
     // 4. Run the plan.
     let run = run_id().map_err(one)?;
     let started = session.context.now();
-    let ends = execute(session, &store, project, &prepared, wish, (&run, &ready, &owner), talk)?;
+    let ahead = Ahead::of(&signing, &session.context, prepared.plan.steps.len());
+    let how = How { run: &run, ready: &ready, owner: &owner, ahead: &ahead };
+    let ends = execute(session, &store, project, &prepared, wish, &how, talk)?;
     talk.end();
     // 5. Hand over.
     let facts = hand_over::Facts {
@@ -199,7 +201,7 @@ pub fn build(
         facts: &facts,
         ends: &ends,
     };
-    let handed = hand_over::hand_over(&job)?;
+    let handed = hand_over::hand_over(&job, ahead.attestor().map_err(one)?)?;
     Ok(Finished {
         id: Some(facts.run),
         plan: prepared.plan,
@@ -256,10 +258,17 @@ fn run_id() -> Result<String, Diagnostic> {
     Ok(model::record::Nonce::from_bytes(random).to_string())
 }
 
-/// Says why this host cannot run steps.
-type Ready<'a> = &'a (dyn Fn() -> Vec<Diagnostic> + Sync);
-/// Says whom checkouts must belong to.
-type Owners<'a> = &'a (dyn Fn() -> Option<Owner> + Sync);
+/// What steps are run with besides the plan.
+struct How<'a> {
+    /// The name of this run.
+    run: &'a str,
+    /// Says why this host cannot run steps.
+    ready: &'a (dyn Fn() -> Vec<Diagnostic> + Sync),
+    /// Says whom checkouts must belong to.
+    owner: &'a (dyn Fn() -> Option<Owner> + Sync),
+    /// What is started meanwhile.
+    ahead: &'a Ahead<'a>,
+}
 
 fn execute(
     session: &Session,
@@ -267,7 +276,7 @@ fn execute(
     project: &Project,
     prepared: &Prepared,
     wish: &Wish,
-    (run, ready, owner): (&str, Ready<'_>, Owners<'_>),
+    &How { run, ready, owner, ahead }: &How<'_>,
     talk: &mut Talk,
 ) -> Result<Ends, Vec<Diagnostic>> {
     let cancel = session.cancel()?;
@@ -299,11 +308,12 @@ fn execute(
         talk,
         || cancel.is_triggered(),
         |step, done, tell| {
+            ahead.taken_up();
             let log = LiveLog::new(store, &step.id);
             local::execute(&shop, step, done, &|event| {
                 match &event {
                     Event::Started { .. } => {
-                        program::begin();
+                        ahead.run();
                         let _ = log.start();
                     }
                     Event::Output { bytes, .. } => log.write(bytes),

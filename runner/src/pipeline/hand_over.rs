@@ -30,7 +30,7 @@ use crate::plan::Artifact;
 use crate::project::{BUILD_FILE, LOCK_FILE, OUTPUT_FOLDER, Project};
 use crate::report::{Event, State, Talk};
 use crate::schedule::Ends;
-use crate::sign;
+use crate::sign::{self, Attestor};
 use crate::source::SourceContent;
 use crate::store::Store;
 use crate::{claims, context, inputs, interrupt, refusal};
@@ -216,7 +216,7 @@ pub struct Job<'a> {
     pub ends: &'a Ends,
 }
 
-/// Hands over what a build made.
+/// Hands over what a build made; the attestor is one that was started before, if any was.
 ///
 /// 1. Make the artifacts in the store, and a Record for each.
 /// 2. Find out whose evidence is absent or stale, and whether the inputs lie there.
@@ -226,8 +226,7 @@ pub struct Job<'a> {
 ///
 /// # Errors
 /// Everything that cannot be made, signed or written; what was there before is then still there.
-pub fn hand_over(job: &Job<'_>) -> Result<Handed, Vec<Diagnostic>> {
-    let attestor = sworn::begin(job)?;
+pub fn hand_over(job: &Job<'_>, attestor: Option<Attestor<'_>>) -> Result<Handed, Vec<Diagnostic>> {
     // 1. Artifacts and Records.
     let made = artifacts::make(job.store, &job.prepared.plan, &job.ends.ran)
         .map_err(|error| vec![error])?;

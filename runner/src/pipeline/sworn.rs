@@ -1,8 +1,10 @@
 //! Inputs exported, statements sworn to, and both written beside the artifacts.
 //!
-//! What takes long goes beside what else takes long: this program is hashed while the steps run, the attestor starts
-//! while the artifacts are made, those are written and flushed while it works, and it ends while its statements are
+//! What takes long goes beside what else takes long: this program is hashed while the steps run, and the attestor starts
+//! while the last of them do; the artifacts are written and flushed while it works, and it ends while its statements are
 //! written. One after the other that was most of what a signature added to a build.
+
+use std::sync::{Mutex, PoisonError};
 
 use model::record::Record;
 
@@ -11,23 +13,69 @@ use super::further;
 use super::hand_over::{Job, Readied, export, file_name, inputs_name, readied, stored};
 use super::signing::Decided;
 use crate::artifacts::Made;
+use crate::context::Context;
 use crate::diagnostic::Diagnostic;
 use crate::evidence;
 use crate::export::{Batch, ExportError, OutFolder};
 use crate::persist;
 use crate::program;
 use crate::refusal;
-use crate::sign::{self, Attestor, Leaving, Signer};
+use crate::sign::{self, Attestor, Leaving, Signer, Starting};
 
-/// Begins with an attestor where something ran, so that there will be something to sign; where all was found,
-/// most often there is not.
-pub fn begin<'a>(job: &Job<'a>) -> Result<Option<Attestor<'a>>, Vec<Diagnostic>> {
-    let ran = job.ends.ran.values().any(|ran| !ran.cached);
-    match job.signing {
-        Decided::With(_) if ran => {
-            Attestor::begin(&job.session.context).map(Some).map_err(|one| vec![one])
+/// What is started while the last steps run: their work leaves a processor free more often than what comes after.
+pub struct Ahead<'a> {
+    /// None where nothing will be signed.
+    context: Option<&'a Context>,
+    steps: Mutex<Steps>,
+}
+
+#[derive(Default)]
+struct Steps {
+    /// How many nobody has taken up.
+    left: usize,
+    /// Whether one of them is run, so that there will be something to sign.
+    run: bool,
+    attestor: Option<Starting>,
+}
+
+impl<'a> Ahead<'a> {
+    /// Prepares for a plan of so many steps.
+    pub fn of(signing: &Decided, context: &'a Context, steps: usize) -> Ahead<'a> {
+        let context = matches!(signing, Decided::With(_)).then_some(context);
+        Ahead { context, steps: Mutex::new(Steps { left: steps, ..Steps::default() }) }
+    }
+
+    /// Is told that a step was taken up, of which the result may be found.
+    pub fn taken_up(&self) {
+        self.told(|steps| steps.left = steps.left.saturating_sub(1));
+    }
+
+    /// Is told that a step is run.
+    pub fn run(&self) {
+        program::begin();
+        self.told(|steps| steps.run = true);
+    }
+
+    fn told(&self, change: impl FnOnce(&mut Steps)) {
+        let mut steps = self.steps.lock().unwrap_or_else(PoisonError::into_inner);
+        change(&mut steps);
+        if let (Some(context), 0, true, None) =
+            (self.context, steps.left, steps.run, &steps.attestor)
+        {
+            steps.attestor = Starting::begin(context);
         }
-        Decided::With(_) | Decided::Without(_) => Ok(None),
+    }
+
+    /// Returns the attestor, where one was started.
+    ///
+    /// # Errors
+    /// It could not be started.
+    pub fn attestor(self) -> Result<Option<Attestor<'a>>, Diagnostic> {
+        let steps = self.steps.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let (Some(context), Some(starting)) = (self.context, steps.attestor) else {
+            return Ok(None);
+        };
+        starting.attestor(context).map(Some)
     }
 }
 
