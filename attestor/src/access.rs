@@ -137,6 +137,15 @@ impl Access {
         self.users.get(&uid) == Some(&Role::Build)
     }
 
+    /// Says whether builds of this user can be heard at all. Which group a user has is known only once it
+    /// connects, so where a group builds nobody is excluded who has no role by number. `own` is the attestor's
+    /// own user.
+    pub(crate) fn can_build(&self, uid: u32, own: u32) -> bool {
+        let by_group = || self.groups.values().any(|role| *role == Role::Build);
+        let listed = self.users.get(&uid);
+        uid != 0 && uid != own && listed.map_or_else(by_group, |role| *role == Role::Build)
+    }
+
     /// Returns the one role of a peer. `own` is the attestor's own user.
     pub(crate) fn role(&self, peer: Peer, own: u32) -> Result<Role, NoRole> {
         let Peer { uid, gid } = peer;
@@ -172,6 +181,16 @@ mod tests {
         assert_eq!(role(0, 0), Err(NoRole::Unknown { uid: 0, gid: 0 }));
         assert_eq!(role(1000, 7), Err(NoRole::Two { uid: 1000, gid: 7 }));
         assert_eq!(access.role(Peer { uid: 1000, gid: 1 }, 1000), Err(NoRole::Own { uid: 1000 }));
+    }
+
+    #[test]
+    fn who_can_never_build_is_known_before_it_connects() {
+        let table = access("build = [1000, 1001]\ncontrol = [1002]\nadmin-groups = [7]").unwrap();
+        let can =
+            |access: &Access| [0, 1000, 1001, 1002, 4242].map(|uid| access.can_build(uid, 1001));
+        assert_eq!(can(&table), [false, true, false, false, false]);
+        let table = access("build-groups = [9]\ncontrol = [1002]").unwrap();
+        assert_eq!(can(&table), [false, true, false, false, true]);
     }
 
     #[test]

@@ -7,9 +7,11 @@
 
 use model::address;
 use model::isolation::Guarantee;
-use model::record::{Asked, RECORD_VERSION, Record, Role, StepRecord};
+use model::record::{Asked, Order, RECORD_VERSION, Record, Role, StepRecord};
 use model::relpath::{Name, PathError};
 use model::step::StepId;
+
+use crate::statement::refuse_credentials;
 
 /// Why a Record is refused.
 #[derive(Debug, thiserror::Error)]
@@ -239,7 +241,7 @@ pub(crate) fn check(record: &Record) -> Result<(), Refused> {
         };
         return Err(Refused::Source { expected: show(&order.source), got: show(&observed.source) });
     }
-    check_address(&order.source.uri)?;
+    check_alone(order)?;
     let sources = observed.dependencies.iter().filter(|one| one.role == Role::Source);
     sources.filter_map(|one| one.uri.as_deref()).try_for_each(check_address)?;
     check_parameters(record)?;
@@ -251,6 +253,21 @@ pub(crate) fn check(record: &Record) -> Result<(), Refused> {
     check_guarantees(record)?;
     check_steps(record)?;
     check_dependencies(record)
+}
+
+/// Checks what an Order alone decides: one that fails here is answered by no Record that would be signed.
+///
+/// # Errors
+/// The first rule that does not hold.
+pub(crate) fn check_alone(order: &Order) -> Result<(), Refused> {
+    check_address(&order.source.uri)?;
+    if order.waivers.contains(&Guarantee::Network) {
+        return Err(Refused::NetworkWaived);
+    }
+    let (Asked::Build { target, .. } | Asked::Run { target, .. }) = &order.asked;
+    check_artifact_name(target)?;
+    // All that is asked stands in the statement.
+    refuse_credentials(&serde_json::to_vec(&order.asked).map_err(Refused::Write)?)
 }
 
 /// Checks that a Record's times are near this attestor's own clock, in seconds since 1970.
@@ -429,9 +446,6 @@ pub(crate) fn check_deadline(deadline: i64, now: i64) -> Result<(), Refused> {
 
 fn check_guarantees(record: &Record) -> Result<(), Refused> {
     let run = &record.observed.run;
-    if record.order.waivers.contains(&Guarantee::Network) {
-        return Err(Refused::NetworkWaived);
-    }
     if run.steps.is_empty() {
         return Err(Refused::NoStep);
     }

@@ -25,6 +25,9 @@ pub const REQUEST_BYTES_MAX: usize = RECORD_BYTES_MAX + (1 << 20);
 pub const ANSWER_BYTES_MAX: usize = 256 << 20;
 /// Most descriptors of one request; the kernel takes 253 at once.
 pub const DESCRIPTORS_MAX: usize = 64;
+/// Most Orders that are asked about at once: a build of as many artifacts has as many requests, and a connection
+/// carries no more.
+pub const ORDERS_MAX: usize = 4096;
 /// Bytes of the header.
 pub const HEADER_BYTES: usize = 8;
 /// Largest predicate of `kiln attest`, in bytes.
@@ -100,7 +103,7 @@ pub enum Request {
     /// Let one user's builds answer an Order until its deadline. Only on a socket.
     OpenOrder(OpenOrder),
     /// Say whether each of these Orders is open for the one who asks, and has no envelope yet: so that
-    /// nobody builds for an answer that is refused. Only on a socket; changes nothing.
+    /// nobody builds for an answer that is refused. Only on a socket, and [`ORDERS_MAX`] at most; changes nothing.
     CheckOrders(Vec<Order>),
 }
 
@@ -342,6 +345,8 @@ pub enum RefusedKind {
     Files,
     /// A verdict that can not be signed: the policy or the address is wrong, or it does not hold.
     Summary,
+    /// More than this attestor takes of one who shares it with others.
+    TooLarge,
     /// The request is not of this format.
     Protocol,
 }

@@ -255,6 +255,7 @@ fn headline(kind: RefusedKind) -> &'static str {
         RefusedKind::Order => "the attestor does not open this order",
         RefusedKind::Predicate => "the attestor does not sign this predicate",
         RefusedKind::Summary => "the attestor does not sign this verdict",
+        RefusedKind::TooLarge => "what is asked is more than the attestor takes",
         RefusedKind::Protocol => "the attestor did not understand what was asked",
     }
 }
@@ -278,6 +279,7 @@ fn code(kind: RefusedKind) -> Code {
         | RefusedKind::NoOrder
         | RefusedKind::Answered
         | RefusedKind::Late
+        | RefusedKind::TooLarge
         | RefusedKind::Order => Code::AttestorRefused,
         RefusedKind::Predicate => Code::PredicateDerived,
         RefusedKind::Summary => Code::WrongValue,
@@ -331,6 +333,7 @@ fn remedy(diagnostic: Diagnostic, kind: RefusedKind) -> Diagnostic {
         RefusedKind::Role => diagnostic
             .help("ask whoever runs it: `listen` in its attestor.toml says who may ask for what"),
         RefusedKind::Busy => diagnostic.help("try again later"),
+        RefusedKind::TooLarge => diagnostic.help("build in parts, or sign less at once"),
         RefusedKind::NoOrder => diagnostic.help("have it ordered:  kiln attestor order"),
         RefusedKind::Order => diagnostic
             .help("order what can be ordered; the cause says what cannot: docs/signing.md"),

@@ -5,7 +5,8 @@ use std::fs;
 use serde_json::{Value, json};
 
 use super::{
-    ADMIN, ASK, ATTESTOR, BUILDER, CONTROL, Host, OUTSIDER, Running, can_be_others, command_as,
+    ADMIN, ASK, ATTESTOR, BUILDER, CONTROL, Host, OTHER_BUILDER, OUTSIDER, Running, can_be_others,
+    command_as,
 };
 
 /// Requests that are no signature.
@@ -137,7 +138,7 @@ fn an_order_is_open_for_one_builder_until_its_deadline() {
         with(&answer, &["observed"], "/nonce", &order["nonce"])
     };
     // One that is open for somebody else is none.
-    host.refuses(BUILDER, &answer(&ordered(4242)), &[&artifact], "no-order");
+    host.refuses(BUILDER, &answer(&ordered(OTHER_BUILDER)), &[&artifact], "no-order");
     // One whose deadline is past is none, and is swept when the next is opened.
     let mut late = ordered(BUILDER);
     let nonce = late["nonce"].as_str().expect("a nonce").to_owned();
@@ -253,10 +254,13 @@ fn one_user_cannot_keep_others_waiting() {
     host.kiln_as(ADMIN, &["key", "generate"]).exits(0);
     host.kiln_as(CONTROL, &["key", "show"]).exits(0);
     drop(stalled);
-    // Announced sizes that are too large, descriptors that do not come, bytes that are no request.
-    for bytes in
-        ["0100000100000000", "ffffffff00000000", "0000000200000001", "00000002ffffffff", "00"]
-    {
+    // Announced sizes that are too large are refused; descriptors that do not come, and bytes that are no
+    // request, not even that.
+    for bytes in ["0100000100000000", "ffffffff00000000"] {
+        let told = host.run_as(CONTROL, &["python3", ASK, "raw", &socket, bytes]).exits(0);
+        assert!(told.says("too-large"), "{bytes}: {}", told.stdout);
+    }
+    for bytes in ["0000000200000001", "00000002ffffffff", "00"] {
         let told = host.run_as(CONTROL, &["python3", ASK, "raw", &socket, bytes]);
         assert_eq!((told.code, told.stderr.trim()), (1, "no answer"), "{bytes}: {}", told.stdout);
     }

@@ -5,7 +5,9 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::{ATTESTOR, BUILDER, CONTROL, Host, OUTSIDER, can_be_others, command_as, program};
+use super::{
+    ATTESTOR, BUILDER, CONTROL, Host, OTHER_BUILDER, OUTSIDER, can_be_others, command_as, program,
+};
 use crate::support::Ran;
 
 /// Changes the project, so that its step has to run, whatever other tests left in the store.
@@ -52,7 +54,7 @@ fn orders_that_will_not_be_answered_are_told_before_the_first_step() {
     write(&order);
     refused_early(&host, &path, &["is not the one that was opened"]);
     // For another user.
-    refused_early(&host, &host.order("out", OUTSIDER), &["no order with nonce"]);
+    refused_early(&host, &host.order("out", OTHER_BUILDER), &["no order with nonce"]);
     // Past, by its own word.
     order["deadline"] = Value::from(1_000_000_000);
     write(&order);
@@ -79,7 +81,7 @@ fn orders_that_will_not_be_answered_are_told_before_the_first_step() {
     change(&host, "another input");
     host.order("out", BUILDER);
     let text = fs::read_to_string(host.world.path("attestor/config/attestor.toml")).expect("it");
-    let swapped = text.replace(&format!("build = [{BUILDER}]"), &format!("build = [{OUTSIDER}]"));
+    let swapped = text.replace(&format!("build = [{BUILDER}, "), "build = [");
     let mut host = host;
     host.stop();
     host.config(&swapped);

@@ -50,8 +50,9 @@ fn requests_cost_no_memory_that_stays() {
             "unknown field",
         ),
         ("one object with many names", format!("{{{}}}", names.join(",")), "unknown variant"),
-        ("orders that nobody opened", list("check-orders", &order, 8_000), "no order with nonce"),
-        ("more bytes than any Record", format!("\"{}\"", "x".repeat(5 << 20)), "no answer"),
+        ("orders that nobody opened", list("check-orders", &order, 4096), "no order with nonce"),
+        ("orders of more than a build", list("check-orders", &order, 4097), "more than 4096"),
+        ("more bytes than any Record", format!("\"{}\"", "x".repeat(5 << 20)), "too-large"),
     ] {
         fs::write(&path, &text).expect("a file");
         let ran = host.run_as(BUILDER, &["python3", ASK, "many", &socket, "20", &path]).exits(0);

@@ -9,6 +9,7 @@ mod closed;
 mod early;
 mod hoard;
 mod log;
+mod orders;
 mod places;
 mod queue;
 mod references;
@@ -28,6 +29,8 @@ const BUILDER: u32 = 1000;
 const ATTESTOR: u32 = 1001;
 /// The control plane's user.
 const CONTROL: u32 = 1002;
+/// Another user who builds.
+const OTHER_BUILDER: u32 = 1005;
 /// Somebody else on this host.
 const OUTSIDER: u32 = 1003;
 /// Who makes keys.
@@ -108,7 +111,7 @@ impl Host {
     fn configure(&self, more: &str) {
         let text = format!(
             "[builder]\nid = \"https://ci.example.org/kiln/v1\"\nwaived-id = \"https://ci.example.org/waived/v1\"\n\
-             [listen]\nbuild = [{BUILDER}]\ncontrol = [{CONTROL}]\nadmin = [{ADMIN}]\n{more}\n"
+             [listen]\nbuild = [{BUILDER}, {OTHER_BUILDER}]\ncontrol = [{CONTROL}]\nadmin = [{ADMIN}]\n{more}\n"
         );
         self.config(&text);
     }

@@ -190,7 +190,7 @@ fn ordering(error: &AskError) -> (FailureKind, Option<String>) {
         AskError::Input(_)
         | AskError::Amount
         | AskError::Order { .. }
-        | AskError::Source { .. } => {
+        | AskError::Unanswerable { .. } => {
             let help = "give it orders as JSON on standard input, as in docs/signing.md";
             (FailureKind::Usage, Some(help.to_owned()))
         }

@@ -24,14 +24,14 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, sockopt};
 use rustix::process::{PidfdFlags, PidfdGetfdFlags};
 
-use super::channel::Channel;
+use super::channel::{Channel, ChannelError};
 use super::files::{self, FileError};
 use super::keyring::{Keyring, KeyringError};
 use super::rate::{Spending, TooMuch};
 use super::serve::{Asker, Places, answer};
 use super::{enter, environment, refusal};
 use crate::access::{Access, Peer};
-use crate::pipe::{Answer, BUILD_CAPS, RefusedAnswer, RefusedKind};
+use crate::pipe::{Answer, BUILD_CAPS, ORDERS_MAX, PipeError, RefusedAnswer, RefusedKind};
 
 /// Connections that are served at once.
 const WORKERS: usize = 8;
@@ -42,7 +42,7 @@ const MESSAGE_PATIENCE: Duration = Duration::from_secs(30);
 /// Time for a refusal to be taken by somebody who is not heard.
 const REFUSAL_PATIENCE: Duration = Duration::from_secs(1);
 /// Requests of one connection: a build of as many artifacts.
-const REQUESTS_MAX: usize = 4096;
+const REQUESTS_MAX: usize = ORDERS_MAX;
 /// The first descriptor that a service manager hands over. Source: `sd_listen_fds(3)`.
 const HANDED: i32 = 3;
 
@@ -236,8 +236,14 @@ fn serve(host: &Host, connection: &OwnedFd) {
     let _counted = Counted { host, uid };
     let mut channel = Channel::impatient(connection.as_fd(), MESSAGE_PATIENCE, asker.caps());
     for _ in 0..REQUESTS_MAX {
-        // A peer that breaks off, drips or does not keep to the protocol is not answered.
-        let Ok(Some(request)) = channel.receive() else { return };
+        let request = match channel.receive() {
+            Ok(Some(request)) => request,
+            Err(ChannelError::Header(error @ PipeError::Length { .. })) => {
+                return too_large(&mut channel, asker, &error);
+            }
+            // A peer that breaks off, drips or does not keep to the protocol is not answered.
+            Ok(None) | Err(_) => return,
+        };
         let reply = match host.count(uid) {
             Ok(()) => answer(&host.places, asker, request, enter::now()),
             Err(error) => told(RefusedKind::Busy, &error),
@@ -273,6 +279,17 @@ impl Drop for Counted<'_> {
 
 fn told(kind: RefusedKind, error: &dyn std::error::Error) -> Answer {
     Answer::Refused(RefusedAnswer { kind, causes: refusal::causes(error), help: None })
+}
+
+/// Tells somebody who announces more than is taken so. Not a byte of it is read, and nothing can follow it.
+fn too_large(channel: &mut Channel<'_>, asker: Asker<'_>, error: &PipeError) {
+    let answer = Answer::Refused(RefusedAnswer {
+        kind: RefusedKind::TooLarge,
+        causes: refusal::causes(error),
+        help: Some(asker.less().to_owned()),
+    });
+    // Who does not take it goes without.
+    let _ = channel.reply(&answer);
 }
 
 /// Tells somebody who is not heard why; who does not take it goes without.

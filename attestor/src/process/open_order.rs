@@ -15,7 +15,7 @@ use model::record::{Asked, Nonce, Order, SourceRef};
 use serde::Deserialize;
 
 use crate::client::{self, ClientError, Patience};
-use crate::order::{Refused, check_address};
+use crate::order::{Refused, check_alone};
 use crate::pipe::{Answer, OpenOrder, RefusedAnswer, Request};
 
 /// Most bytes that are read: thousands of Orders.
@@ -30,8 +30,8 @@ pub(super) enum AskError {
     Input(#[source] std::io::Error),
     #[error("more than {INPUT_BYTES_MAX} bytes, or no order at all, on standard input")]
     Amount,
-    #[error("order {number}")]
-    Source {
+    #[error("no build can answer order {number}")]
+    Unanswerable {
         number: usize,
         #[source]
         source: Refused,
@@ -88,18 +88,19 @@ pub(super) fn ask(
     let mut orders = Vec::new();
     for (index, wanted) in wanted.into_iter().enumerate() {
         let wanted = wanted.map_err(|source| AskError::Order { number: index + 1, source })?;
-        // A password within is not even sent.
-        check_address(&wanted.source.uri)
-            .map_err(|source| AskError::Source { number: index + 1, source })?;
         let mut random = [0_u8; 16];
         getrandom::fill(&mut random).map_err(AskError::Random)?;
-        orders.push(Order {
+        let order = Order {
             asked: wanted.asked,
             source: wanted.source,
             waivers: wanted.waivers,
             nonce: Nonce::from_bytes(random),
             deadline,
-        });
+        };
+        // A password within is not even sent.
+        check_alone(&order)
+            .map_err(|source| AskError::Unanswerable { number: index + 1, source })?;
+        orders.push(order);
     }
     let connect = || {
         UnixStream::connect(socket)

@@ -9,7 +9,11 @@
 //! orders/NONCE    {"by": 1002, "builder": 1000, "order": {…}}
 //! ```
 //!
-//! The caller holds the lock of the state folder. Does not catch: a control plane that orders the
+//! What no build can answer whatever it observes is not opened at all: the control plane hears it, and not the
+//! build a day later.
+//!
+//! Who opens one holds the lock of the state folder; who only compares needs none, since a file is there complete or
+//! not at all. Does not catch: a control plane that orders the
 //! wrong thing.
 
 use std::path::{Path, PathBuf};
@@ -19,7 +23,7 @@ use model::record::{Nonce, Order};
 use serde::{Deserialize, Serialize};
 
 use super::files::{self, FileError};
-use crate::order::{Refused, check_address};
+use crate::order::{Refused, check_alone};
 use crate::strict_json::{self, Caps, JsonError};
 
 /// Most Orders that are open at once: a queue of builds, far above what one host runs in a day.
@@ -55,8 +59,12 @@ pub(super) enum OrderError {
     Write(#[source] serde_json::Error),
     #[error("the order has {got} bytes, more than {}", CAPS.bytes)]
     TooLarge { got: usize },
-    #[error("the order's source")]
-    Source(#[source] Refused),
+    #[error("no build can answer the order")]
+    Unanswerable(#[source] Refused),
+    #[error(
+        "user {uid} is to answer it, and no build of that user is heard here: it has no role `build`"
+    )]
+    NoBuilder { uid: u32 },
     #[error("user 0 is to answer it, and root builds at no attestor that listens")]
     RootBuilds,
     #[error("the order's deadline is past")]
@@ -99,7 +107,7 @@ impl Orders {
         builder: u32,
         now: i64,
     ) -> Result<Digest, OrderError> {
-        check_address(&order.source.uri).map_err(OrderError::Source)?;
+        check_alone(order).map_err(OrderError::Unanswerable)?;
         if builder == 0 {
             return Err(OrderError::RootBuilds);
         }

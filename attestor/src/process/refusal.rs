@@ -21,6 +21,10 @@ use crate::sigstore::keyless::{KeylessError, TokenError as IdentityError};
 pub(super) fn refused(error: &ServeError) -> RefusedAnswer {
     let (kind, help) = match error {
         ServeError::Protocol(_) => (RefusedKind::Protocol, None),
+        ServeError::ManyOrders { .. } => (
+            RefusedKind::TooLarge,
+            Some("build in parts, each with a file of its own orders:  kiln build --orders FILE"),
+        ),
         ServeError::Nonce | ServeError::OtherRecord => (RefusedKind::Nonce, None),
         ServeError::Record(Refused::Late { .. }) => (RefusedKind::Late, None),
         ServeError::Record(_) => (RefusedKind::Record, None),
@@ -102,7 +106,8 @@ fn order(error: &OrderError, otherwise: RefusedKind) -> RefusedKind {
         | OrderError::Entry { .. }
         | OrderError::Write(_) => RefusedKind::Files,
         OrderError::TooLarge { .. }
-        | OrderError::Source(_)
+        | OrderError::Unanswerable(_)
+        | OrderError::NoBuilder { .. }
         | OrderError::RootBuilds
         | OrderError::Late
         | OrderError::TooLong

@@ -36,8 +36,8 @@ use crate::access::{Access, NoRole, Peer, Role};
 use crate::builder::BuilderConfig;
 use crate::order::{Refused, check_clock, check_deadline, check_name, check_reference};
 use crate::pipe::{
-    Answer, Attest, BUILD_CAPS, ManifestFile, OpenOrder, OpenedOrder, PREDICATE_BYTES_MAX,
-    PipeError, Request, SHARED_CAPS, Signed, Summarise,
+    Answer, Attest, BUILD_CAPS, ManifestFile, ORDERS_MAX, OpenOrder, OpenedOrder,
+    PREDICATE_BYTES_MAX, PipeError, Request, SHARED_CAPS, Signed, Summarise,
 };
 use crate::predicate;
 use crate::public_key::PublicKey;
@@ -55,18 +55,18 @@ pub(super) struct Places {
 
 /// Who asks.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Asker {
+pub(super) enum Asker<'a> {
     /// The process that started this one, by the pipe: it orders for itself.
     Starter,
     /// A user at the other end of a socket, with the one role that the configuration gives.
-    User { uid: u32, role: Role },
+    User { uid: u32, role: Role, access: &'a Access },
 }
 
-impl Asker {
+impl<'a> Asker<'a> {
     /// Returns who is at the other end of a socket.
-    pub(super) fn user(access: &Access, peer: Peer) -> Result<Asker, NoRole> {
+    pub(super) fn user(access: &'a Access, peer: Peer) -> Result<Asker<'a>, NoRole> {
         let role = access.role(peer, own_uid())?;
-        Ok(Asker::User { uid: peer.uid, role })
+        Ok(Asker::User { uid: peer.uid, role, access })
     }
 
     /// Returns how large a request may be: of a build, only a Record is.
@@ -74,6 +74,18 @@ impl Asker {
         match self {
             Asker::User { role: Role::Build | Role::Admin, .. } => BUILD_CAPS,
             Asker::User { role: Role::Control, .. } | Asker::Starter => SHARED_CAPS,
+        }
+    }
+
+    /// Returns what to do about a request that is larger than that.
+    pub(super) fn less(self) -> &'static str {
+        match self {
+            Asker::User { role: Role::Build, .. } => {
+                "build in parts: what an artifact's Record names are the inputs and steps of its whole build"
+            }
+            Asker::User { role: Role::Control | Role::Admin, .. } | Asker::Starter => {
+                "say less at once: a smaller predicate, fewer files"
+            }
         }
     }
 
@@ -117,6 +129,8 @@ pub(super) enum ServeError {
     Swear(SwearError),
     #[error("keep the log of what was signed")]
     Log(#[source] LogError),
+    #[error("{got} orders are asked about at once, more than {ORDERS_MAX}")]
+    ManyOrders { got: usize },
     #[error("open the order")]
     Open(#[source] OrderError),
     #[error("the control plane has not ordered this")]
@@ -144,7 +158,12 @@ pub(super) enum ServeError {
 }
 
 /// Serves one request. `now` is in seconds since 1970.
-pub(super) fn answer(places: &Places, asker: Asker, received: Received<'_>, now: i64) -> Answer {
+pub(super) fn answer(
+    places: &Places,
+    asker: Asker<'_>,
+    received: Received<'_>,
+    now: i64,
+) -> Answer {
     let result = match received.request {
         Ok(request) => serve(places, asker, request, &received.files, now),
         Err(error) => Err(ServeError::Protocol(error)),
@@ -154,7 +173,7 @@ pub(super) fn answer(places: &Places, asker: Asker, received: Received<'_>, now:
 
 fn serve(
     places: &Places,
-    asker: Asker,
+    asker: Asker<'_>,
     request: Request,
     files: &Files<'_>,
     now: i64,
@@ -181,8 +200,20 @@ fn serve(
     {
         return sign(places, asker, &keyring, &request, files, now).map(Answer::Signed);
     }
+    // Read and compared without the lock, however many they are: nothing is changed, and only what a crash left is not
+    // whole.
+    if let Request::CheckOrders(orders) = &request {
+        let check = || check_orders(places, asker.uid(), orders, now);
+        return match check() {
+            Err(ServeError::Journal(JournalError::Damaged { .. })) => {
+                drop(places.enter()?);
+                check()
+            }
+            checked => checked,
+        };
+    }
     let _lock = match request {
-        Request::OpenOrder(_) | Request::CheckOrders(_) => places.enter()?,
+        Request::OpenOrder(_) => places.enter()?,
         _ => places.lock()?,
     };
     let key = |result: Result<_, KeyringError>| result.map(Answer::Key).map_err(ServeError::Key);
@@ -191,13 +222,13 @@ fn serve(
         | Request::State(_)
         | Request::ClassicLink(_)
         | Request::Attest(_)
-        | Request::Summarise(_) => Err(ServeError::Nonce),
+        | Request::Summarise(_)
+        | Request::CheckOrders(_) => Err(ServeError::Nonce),
         Request::Generate { algorithm } => key(keyring.generate(algorithm, now)),
         Request::Rotate { algorithm } => key(keyring.rotate(algorithm, now)),
         Request::Import { path } => key(keyring.import(Path::new(&path), now)),
         Request::Show => swear::who(&keyring, now).map_err(ServeError::Swear),
-        Request::OpenOrder(open) => open_order(places, asker.uid(), &open, now),
-        Request::CheckOrders(orders) => check_orders(places, asker.uid(), &orders, now),
+        Request::OpenOrder(open) => open_order(places, asker, &open, now),
     }
 }
 
@@ -228,7 +259,7 @@ impl Places {
 }
 
 /// Checks that the asker's role has this request.
-fn check_role(asker: Asker, request: &Request) -> Result<(), ServeError> {
+fn check_role(asker: Asker<'_>, request: &Request) -> Result<(), ServeError> {
     let (needed, what) = match request {
         Request::Show => return Ok(()),
         Request::Sign(_) | Request::State(_) | Request::ClassicLink(_) => {
@@ -246,18 +277,29 @@ fn check_role(asker: Asker, request: &Request) -> Result<(), ServeError> {
         Asker::Starter if matches!(request, Request::OpenOrder(_) | Request::CheckOrders(_)) => {
             Err(ServeError::NoSocket)
         }
-        Asker::User { uid, role } if role != needed => Err(ServeError::Role { uid, what }),
+        Asker::User { uid, role, .. } if role != needed => Err(ServeError::Role { uid, what }),
         Asker::Starter | Asker::User { .. } => Ok(()),
     }
 }
 
-fn open_order(places: &Places, by: u32, open: &OpenOrder, now: i64) -> Result<Answer, ServeError> {
+fn open_order(
+    places: &Places,
+    asker: Asker<'_>,
+    open: &OpenOrder,
+    now: i64,
+) -> Result<Answer, ServeError> {
+    if let Asker::User { access, .. } = asker
+        && !access.can_build(open.builder, own_uid())
+    {
+        return Err(ServeError::Open(OrderError::NoBuilder { uid: open.builder }));
+    }
     let journal = Journal::open(&places.state).map_err(ServeError::Journal)?;
     if journal.signed(&open.order.nonce).map_err(ServeError::Journal)?.is_some() {
         return Err(ServeError::Open(OrderError::Answered));
     }
     let orders = Orders::open(&places.state).map_err(ServeError::Open)?;
-    let order = orders.add(&open.order, by, open.builder, now).map_err(ServeError::Open)?;
+    let order =
+        orders.add(&open.order, asker.uid(), open.builder, now).map_err(ServeError::Open)?;
     Ok(Answer::Opened(OpenedOrder { order }))
 }
 
@@ -268,6 +310,9 @@ fn check_orders(
     asked: &[Order],
     now: i64,
 ) -> Result<Answer, ServeError> {
+    if asked.len() > ORDERS_MAX {
+        return Err(ServeError::ManyOrders { got: asked.len() });
+    }
     let journal = Journal::open(&places.state).map_err(ServeError::Journal)?;
     let orders = Orders::open(&places.state).map_err(ServeError::Ordered)?;
     for order in asked {
@@ -282,7 +327,7 @@ fn check_orders(
 
 fn sign(
     places: &Places,
-    asker: Asker,
+    asker: Asker<'_>,
     keyring: &Keyring,
     request: &Request,
     files: &Files<'_>,
@@ -358,7 +403,7 @@ fn sign(
 /// log; then it gets one now. On a socket only its own user gets it, while its Order is open.
 fn known(
     places: &Places,
-    asker: Asker,
+    asker: Asker<'_>,
     request: &Request,
     nonce: &Nonce,
     identity: &Digest,
@@ -382,7 +427,7 @@ fn known(
 /// name a reference.
 fn check_ordered(
     places: &Places,
-    asker: Asker,
+    asker: Asker<'_>,
     request: &Request,
     now: i64,
 ) -> Result<(), ServeError> {

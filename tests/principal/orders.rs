@@ -1,0 +1,130 @@
+//! An order that no build can answer is not opened, and asking about orders keeps nobody waiting.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+
+use serde_json::{Value, json};
+
+use super::{ADMIN, ATTESTOR, BUILDER, CONTROL, Host, OUTSIDER, can_be_others};
+
+/// An order as it is asked for.
+fn wanted() -> Value {
+    json!({
+        "asked": {"build": {"build_file": "kiln.yaml", "target": "out", "matrix": "", "overrides": ""}},
+        "source": {"uri": "local", "commit": null, "subfolder": ".", "dirty": false},
+        "waivers": [],
+    })
+}
+
+/// The same as it is sent, under this nonce.
+fn open(wanted: &Value, nonce: &str, builder: u32) -> Value {
+    let mut order = wanted.clone();
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    order["deadline"] = json!(since.expect("after 1970").as_secs() + 3600);
+    order["nonce"] = json!(nonce.repeat(16));
+    json!({"open-order": {"order": order, "builder": builder}})
+}
+
+#[test]
+fn no_order_is_opened_that_no_build_can_answer() {
+    if !can_be_others() {
+        return;
+    }
+    let host = Host::without_key("");
+    let run = json!({"run": {"command": "[\"curl\", \"https://user:hunter2@example.org/\"]",
+        "inputs": "[]", "outputs": "[\"out\"]", "packages": "[]", "environment": "{}", "target": "out"}});
+    for (pointer, value, rule) in [
+        ("/waivers", json!(["network"]), "the network guarantee can not be waived"),
+        ("/asked/build/target", json!("../x"), "the artifact's name `../x`"),
+        ("/asked/build/target", json!(""), "the artifact's name ``"),
+        ("/asked/build/target", json!("SHA256SUMS"), "the artifact's name `SHA256SUMS`"),
+        ("/asked/build/target", json!("out "), "the artifact's name `out ` is not plain"),
+        ("/asked/build/matrix", json!("a=https://u:hunter2@example.org/"), "`build.matrix` holds"),
+        ("/asked", run, "`run.command` holds"),
+    ] {
+        let mut bad = wanted();
+        *bad.pointer_mut(pointer).expect("a member") = value;
+        // Our own command does not send it, and an attestor does not open it for any other.
+        let told = host.order_as(CONTROL, BUILDER, &bad.to_string(), &[]).exits(2);
+        assert!(
+            told.says("KILN-0105") && told.says("no build can answer order 1"),
+            "{}",
+            told.stderr
+        );
+        let answer = host.ask(CONTROL, &open(&bad, "ab", BUILDER), &[]);
+        assert_eq!(answer["refused"]["kind"], "order", "{answer}");
+        for told in [told.stderr, answer.to_string()] {
+            assert!(told.contains(rule) && !told.contains("hunter2"), "{rule}: {told}");
+        }
+    }
+    // Who has no role, another one, or is the attestor itself.
+    for uid in [OUTSIDER, CONTROL, ADMIN, ATTESTOR, 4242] {
+        let told = host.order_as(CONTROL, uid, &wanted().to_string(), &[]).exits(5);
+        assert!(told.says("KILN-0706"), "{}", told.stderr);
+        assert!(told.says(&format!("user {uid} is to answer it, and no build")), "{}", told.stderr);
+        host.refuses(CONTROL, &open(&wanted(), "ab", uid), &[], "order");
+    }
+    // The control: what can be answered is opened, under the nonce that nothing was opened under.
+    let opened = host.ask(CONTROL, &open(&wanted(), "ab", BUILDER), &[]);
+    assert!(opened["opened"]["order"].is_string(), "{opened}");
+    assert_eq!(fs::read_dir(host.world.path("attestor/state/orders")).expect("it").count(), 1);
+}
+
+#[test]
+fn whoever_asks_about_orders_holds_up_nobody() {
+    if !can_be_others() {
+        return;
+    }
+    let host = Host::without_key("");
+    let opening = open(&wanted(), "ab", BUILDER);
+    host.ask(CONTROL, &opening, &[]);
+    let asked = json!({"check-orders": vec![opening["open-order"]["order"].clone(); 3]});
+    let next = open(&wanted(), "cd", BUILDER);
+    // Somebody else has the state to itself, for as long as it likes.
+    let path = host.world.path("attestor/state/lock");
+    let lock = fs::File::open(&path).expect("we are root");
+    let ino = format!(":{} ", lock.metadata().expect("it is open").ino());
+    lock.lock().expect("nobody asks now");
+    let waits = || {
+        let locks = fs::read_to_string("/proc/locks").expect("we are root");
+        locks.lines().any(|line| line.contains("-> FLOCK") && line.contains(&ino))
+    };
+    std::thread::scope(|scope| {
+        let answer = scope.spawn(|| host.ask(BUILDER, &asked, &[]));
+        while !answer.is_finished() {
+            if waits() {
+                drop(lock);
+                panic!("who asks about orders waits for the lock");
+            }
+        }
+        assert_eq!(answer.join().expect("it ends"), json!("open"));
+        // The control: who opens one waits, and is seen to wait.
+        let opened = scope.spawn(|| host.ask(CONTROL, &next, &[]));
+        while !waits() {
+            assert!(!opened.is_finished(), "an order was opened without the lock");
+        }
+        drop(lock);
+        assert!(opened.join().expect("it ends")["opened"].is_object());
+    });
+}
+
+/// What a build asks with is a Record; one that is too large is told so, whichever way it is sent.
+#[test]
+fn a_request_that_is_too_large_is_answered_with_the_limit() {
+    if !can_be_others() {
+        return;
+    }
+    let host = Host::new();
+    let request = host.signed_request();
+    let artifact = host.artifact();
+    let mut large = request.clone();
+    large["sign"]["observed"]["sandbox_profile"] = json!("x".repeat(4 << 20));
+    let size = large.to_string().len();
+    let answer = host.ask(BUILDER, &large, &[&artifact]);
+    assert_eq!(answer["refused"]["kind"], "too-large", "{answer}");
+    let told = answer.to_string();
+    assert!(told.contains(&format!("a message of {size} bytes is announced")), "{told}");
+    assert!(told.contains("more than 4194304") && told.contains("build in parts"), "{told}");
+    // The control: the same request as it was is answered as ever.
+    assert!(host.ask(BUILDER, &request, &[&artifact])["signed"]["line"].is_string());
+}
