@@ -217,3 +217,57 @@ fn a_log_that_is_cut_says_so_while_it_is_read_along() {
     let ran = world.kiln(&["build", "-v"]).exits(0);
     says(&ran, &["[kiln: log cut at its limit of 1Ki]"]);
 }
+
+/// The words between these and a closing quote are the names of variables that are read.
+const READS: [&str; 8] = [
+    "variable(\"",
+    "variables.get(\"",
+    "absolute(&variables, \"",
+    "absolute(&self.variables, \"",
+    " place(\"",
+    "set(\"",
+    "env::var(\"",
+    "env = \"",
+];
+
+#[test]
+fn help_names_every_variable_that_is_read() {
+    let world = World::cold(Who::all()[0]);
+    let shown = world.kiln(&["help", "environment"]).exits(0).stdout;
+    let named: Vec<&str> =
+        shown.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_').collect();
+    let mut found = std::collections::BTreeSet::new();
+    let files = crate::tidy::files();
+    for file in files.iter().filter(|file| file.ships()) {
+        let code = file.text.split("#[cfg(test)]").next().unwrap_or_default();
+        for read in READS {
+            let after = code.split(read).skip(1).filter_map(|rest| rest.split('"').next());
+            found.extend(
+                after.filter(|name| name.starts_with(|one: char| one.is_ascii_uppercase())),
+            );
+        }
+    }
+    let missing: Vec<&&str> = found.iter().filter(|name| !named.contains(name)).collect();
+    assert!(missing.is_empty() && found.len() > 20, "{missing:?} of {found:?}\n{shown}");
+}
+
+#[test]
+fn the_attestor_has_a_page_as_every_command_has() {
+    let world = World::cold(Who::all()[0]);
+    for words in [&["attestor"][..], &["attestor", "order"], &["attestor", "journal", "verify"]] {
+        let asked = world.kiln(&[&["help"][..], words].concat()).exits(0).stdout;
+        let told = world.kiln(&[words, &["--help"]].concat()).exits(0).stdout;
+        assert_eq!(asked, told);
+        assert!(!told.contains("--json"), "{told}");
+    }
+    let page = world.kiln(&["help", "attestor"]).exits(0).stdout;
+    for verb in ["listen", "order", "journal", "serve"] {
+        assert!(page.contains(&format!("\n  {verb} ")), "{verb}: {page}");
+    }
+    assert!(world.kiln(&["--help"]).exits(0).stdout.contains("\n  attestor "));
+    let ran =
+        world.kiln(&["--json", "attestor", "journal", "verify", "--state-dir", "/x"]).exits(2);
+    assert!(ran.stdout.contains("`attestor` is the first word"), "{}", ran.stdout);
+    world.kiln(&["man", "--out", "pages"]).exits(0);
+    assert!(world.read("pages/kiln-attestor.1").contains("listen"));
+}

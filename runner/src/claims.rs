@@ -6,7 +6,7 @@
 //! somebody is mistaken (KILN-0704). Variables that can carry a credential are not in the table, so
 //! they are never read.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use model::record::GitId;
 
@@ -138,6 +138,14 @@ pub fn read(context: &Context) -> BTreeMap<String, String> {
         }
     }
     claims
+}
+
+/// Returns the names of all that is read.
+pub fn variables() -> BTreeSet<&'static str> {
+    let of = |system: &'static System| {
+        [system.detect.0].into_iter().chain(system.commit).chain(system.others.iter().copied())
+    };
+    SYSTEMS.iter().flat_map(of).collect()
 }
 
 /// Refuses a claimed commit that is not the one checked out.

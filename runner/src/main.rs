@@ -15,6 +15,7 @@ fn main() -> ExitCode {
     let arguments: Vec<std::ffi::OsString> = std::env::args_os().skip(1).collect();
     if let Some((role, rest)) = arguments.split_first()
         && role == runner::sign::ATTESTOR
+        && !runner::cli::asks_for_help(rest)
     {
         let ended = attestor::process::enter(rest, keep_to);
         return ExitCode::from(ended.map_or_else(|failure| runner::sign::ended(&failure), |()| 0));

@@ -28,7 +28,8 @@ use super::rehearse;
 use super::serve::{Asker, Places, answer};
 use crate::pipe::RefusedKind;
 
-const USAGE: &str = "usage:
+/// The words of the command line.
+pub const USAGE: &str = "usage:
   kiln attestor serve --config-dir DIR --state-dir DIR
   kiln attestor listen --config-dir DIR --state-dir DIR [--socket PATH]
   kiln attestor order --socket PATH --for UID [--seconds N] < ORDERS
@@ -240,9 +241,6 @@ fn act(verb: &OsString, rest: &[OsString]) -> Result<(), EnterError> {
         (Some("journal"), Some("verify")) => {
             let flags = flags(rest.get(1..).unwrap_or_default(), &["--state-dir"])?;
             print(&check::check(&flags.needed("--state-dir")?).map_err(EnterError::Check)?)
-        }
-        (Some("--help" | "-h" | "help"), _) | (_, Some("--help" | "-h")) => {
-            print(&format!("{USAGE}\n"))
         }
         (_, second) => {
             let got = match (verb == "journal", second) {

@@ -9,6 +9,9 @@ use std::path::PathBuf;
 
 use crate::config::AttestorConfig;
 
+/// How a service manager tells of descriptors that it hands over. Source: `sd_listen_fds(3)`.
+const HANDED: [&str; 2] = ["LISTEN_PID", "LISTEN_FDS"];
+
 /// Returns what is handed over to an attestor that a build starts, where it is set. `config` is the content
 /// of its `attestor.toml`; of one that can not be read nothing is handed over, and the attestor says why.
 pub fn variables(config: Option<&[u8]>) -> Vec<String> {
@@ -20,6 +23,14 @@ pub fn variables(config: Option<&[u8]>) -> Vec<String> {
         |_| Vec::new(),
         |config| config.signer.variables().into_iter().map(str::to_owned).collect(),
     )
+}
+
+/// Returns all that any configuration may have handed over, or an attestor that listens reads, each with what it is
+/// for. The name of a variable that a configuration itself names is not among them.
+pub fn known_variables() -> Vec<(&'static str, Vec<&'static str>)> {
+    let mut all = crate::signer::known_variables();
+    all.push(("a socket that a service manager hands to `kiln attestor listen`", HANDED.to_vec()));
+    all
 }
 
 /// Returns a variable of this process that is set, is text and is not empty.
@@ -35,8 +46,37 @@ pub(super) fn ssh_agent() -> Option<PathBuf> {
 }
 
 /// Returns how many descriptors a service manager handed to this very process.
-/// Source: `sd_listen_fds(3)`.
 pub(super) fn handed_descriptors() -> Option<u32> {
     let number = |name| std::env::var(name).ok().and_then(|text| text.parse::<u32>().ok());
-    (number("LISTEN_PID") == Some(std::process::id())).then(|| number("LISTEN_FDS"))?
+    let [process, count] = HANDED;
+    (number(process) == Some(std::process::id())).then(|| number(count))?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whatever_a_configuration_has_handed_over_is_known() {
+        let known: Vec<&str> = known_variables().into_iter().flat_map(|(_, names)| names).collect();
+        let mut checked = 0;
+        for signer in [
+            "kind = \"file\"",
+            "kind = \"pkcs11\"\nmodule = \"/lib/m.so\"\ntoken = \"t\"\nkey = \"k\"\npin-file = \"/p\"",
+            "kind = \"ssh-agent\"\nkey = \"SHA256:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\"",
+            "kind = \"keyless\"",
+            "kind = \"keyless\"\ntoken = \"github\"",
+            "kind = \"keyless\"\ntoken = \"gitlab\"",
+            "kind = \"keyless\"\ntoken = \"circleci\"",
+            "kind = \"keyless\"\ntoken = \"buildkite\"",
+        ] {
+            let config = AttestorConfig::parse(format!("[signer]\n{signer}\n").as_bytes());
+            let config = config.unwrap_or_else(|error| panic!("{signer}: {error:?}"));
+            for name in config.signer.variables() {
+                assert!(known.contains(&name), "{signer}: {name}");
+                checked += 1;
+            }
+        }
+        assert!(checked > 40, "{checked}");
+    }
 }

@@ -39,6 +39,6 @@ mod subjects;
 mod summarise;
 mod swear;
 
-pub use enter::{Failure, FailureKind, Reach, Seal, enter};
-pub use environment::variables;
+pub use enter::{Failure, FailureKind, Reach, Seal, USAGE, enter};
+pub use environment::{known_variables, variables};
 pub use keyring::TRUST_LOCK;

@@ -39,6 +39,8 @@ const PIN_DESCRIPTORS: std::ops::RangeInclusive<u32> = 3..=1023;
 
 /// For whom Sigstore's instances want tokens to be.
 const AUDIENCE: &str = "sigstore";
+/// Where an agent of ssh listens.
+const AGENT_VARIABLES: &[&str] = &["SSH_AUTH_SOCK"];
 /// What the modules of common tokens read.
 const MODULE_VARIABLES: &[&str] =
     &["SOFTHSM2_CONF", "OPENSC_CONF", "TPM2_PKCS11_STORE", "KMS_PKCS11_CONFIG"];
@@ -372,7 +374,7 @@ impl SignerConfig {
         match self {
             SignerConfig::File => Vec::new(),
             SignerConfig::Pkcs11(_) => MODULE_VARIABLES.to_vec(),
-            SignerConfig::SshAgent(_) => vec!["SSH_AUTH_SOCK"],
+            SignerConfig::SshAgent(_) => AGENT_VARIABLES.to_vec(),
             SignerConfig::Keyless(config) => {
                 let mut all = CONNECTION_VARIABLES.to_vec();
                 all.extend(match &config.token {
@@ -389,6 +391,22 @@ impl SignerConfig {
             }
         }
     }
+}
+
+/// Returns the variables of all ways to sign, each group with what it is for.
+pub(crate) fn known_variables() -> Vec<(&'static str, Vec<&'static str>)> {
+    vec![
+        ("to the attestor, for a key that an agent of ssh holds", AGENT_VARIABLES.to_vec()),
+        ("to the attestor, for a key that a token holds", MODULE_VARIABLES.to_vec()),
+        (
+            "to the attestor, for certificates: how it reaches their services",
+            CONNECTION_VARIABLES.to_vec(),
+        ),
+        (
+            "to the attestor, for certificates: where its identity token is from",
+            TOKEN_VARIABLES.to_vec(),
+        ),
+    ]
 }
 
 fn instance(

@@ -20,7 +20,7 @@ mod ssh_agent;
 pub(crate) use config::PinPlace;
 #[cfg(feature = "keyless")]
 pub(crate) use config::{Ci, KeylessConfig, TokenPlace};
-pub(crate) use config::{SignerConfig, SignerConfigError, SignerIn};
+pub(crate) use config::{SignerConfig, SignerConfigError, SignerIn, known_variables};
 pub(crate) use file::FileSigner;
 #[cfg(feature = "pkcs11")]
 pub(crate) use pkcs11::{Pkcs11Signer, TokenError};

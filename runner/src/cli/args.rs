@@ -2,8 +2,10 @@
 //!
 //! Flags have environment twins, which `--help` shows. Precedence: flag, environment, built-in.
 
+mod attesting;
 mod trusting;
 
+pub use attesting::*;
 pub use trusting::*;
 
 use std::path::PathBuf;
@@ -114,6 +116,9 @@ pub enum Command {
     Inspect(InspectArgs),
     /// Sign a predicate of your own about files
     Attest(AttestArgs),
+    /// The process that signs: on a shared host under a user of its own
+    #[command(subcommand)]
+    Attestor(AttestorCommand),
     /// Signing keys
     #[command(subcommand)]
     Key(KeyCommand),
@@ -144,7 +149,7 @@ pub enum Command {
     Man(ManArgs),
     /// Version, commit and digest of this program
     Version,
-    /// Help on a command or topic: exit-codes, environment, states, hermeticity
+    /// Help on a command or topic: environment, exit-codes, hermeticity, states
     Help(HelpArgs),
 }
 

@@ -1,11 +1,14 @@
 //! `kiln help`: commands and topics.
 
-use clap::CommandFactory;
-
-use super::args::{Cli, HelpArgs};
+use super::args::HelpArgs;
+use super::parse::definitions;
 use super::{Ended, Session, answer, stop};
+use crate::claims;
 use crate::diagnostic::Exit;
 use crate::report::State;
+
+/// Width of the page.
+const COLUMNS: usize = 80;
 
 const TOPICS: [&str; 4] = ["environment", "exit-codes", "hermeticity", "states"];
 
@@ -15,7 +18,7 @@ pub fn run(session: &Session, args: &HelpArgs) -> Ended {
     let text = match topic.as_slice() {
         ["exit-codes"] => exit_codes(),
         ["states"] => states(),
-        ["environment"] => ENVIRONMENT.to_owned(),
+        ["environment"] => environment(),
         ["hermeticity"] => HERMETICITY.to_owned(),
         path => match of_command(path) {
             Some(text) => text,
@@ -36,13 +39,33 @@ pub fn run(session: &Session, args: &HelpArgs) -> Ended {
 }
 
 fn of_command(path: &[&str]) -> Option<String> {
-    let mut command = Cli::command();
-    command.build();
+    let mut command = definitions();
     let mut found = &mut command;
     for name in path {
         found = found.find_subcommand_mut(name)?;
     }
     Some(found.render_long_help().to_string())
+}
+
+/// Returns the text about variables. What CI systems set and what an attestor takes stands as it is read.
+fn environment() -> String {
+    let mut out = ENVIRONMENT.to_owned();
+    let claims: Vec<&str> = claims::variables().into_iter().collect();
+    let told = [("what a CI system says of its job; recorded as that", claims)];
+    for (what, names) in told.into_iter().chain(attestor::process::known_variables()) {
+        let mut line = String::from(" ");
+        for (index, name) in names.iter().enumerate() {
+            let comma = if index + 1 < names.len() { "," } else { "" };
+            if line.len() + name.len() + 2 > COLUMNS {
+                out.push_str(&line);
+                out.push('\n');
+                line = String::from(" ");
+            }
+            line.push_str(&format!(" {name}{comma}"));
+        }
+        out.push_str(&format!("{line}\n                  {what}\n"));
+    }
+    out + STEP
 }
 
 fn exit_codes() -> String {
@@ -87,8 +110,13 @@ Variables that kiln reads. A flag goes before a variable. None of them enters a 
                   where configuration, store and the attestor's journal lie
   CI, NO_COLOR, CLICOLOR_FORCE, TERM, LC_ALL, LC_CTYPE, LANG
                   how progress is shown
-  SSH_AUTH_SOCK, SOFTHSM2_CONF, OPENSC_CONF, TPM2_PKCS11_STORE, KMS_PKCS11_CONFIG
-                  handed to the attestor, for keys that an agent or a token holds
+  DOCKER_HOST, XDG_RUNTIME_DIR
+                  where a container engine may listen
+  RUSTUP_HOME     where  kiln init  looks for a Rust toolchain
+";
+
+const STEP: &str = "
+Of what the attestor may be handed it gets only what its configuration needs.
 
 A step starts with exactly PATH, HOME=/build, TMPDIR=/tmp, LANG=C.UTF-8, TZ=UTC,
 SOURCE_DATE_EPOCH, PYTHONDONTWRITEBYTECODE=1, and what its `env` says.

@@ -3,14 +3,14 @@
 use clap::CommandFactory;
 
 use super::args::{Cli, CompletionsArgs, ManArgs};
+use super::parse::definitions;
 use super::{Ended, Session, answer, lasting, stop};
 use crate::diagnostic::{Code, Diagnostic, Exit};
 use crate::report;
 
 /// Prints the first page, or writes one page for each command.
 pub fn run(session: &Session, args: &ManArgs) -> Ended {
-    let mut command = Cli::command();
-    command.build();
+    let command = definitions();
     let Some(folder) = args.out.as_ref().map(|folder| session.context.folder.join(folder)) else {
         answer(session, "man", &page(&command));
         return Ok(Exit::Done);

@@ -69,6 +69,11 @@ pub fn main() -> u8 {
     }
 }
 
+/// Says whether what follows `kiln attestor` asks how it is used: that is told as of any command, and nothing is begun.
+pub fn asks_for_help(words: &[std::ffi::OsString]) -> bool {
+    words.iter().any(|word| word == "--help" || word == "-h")
+}
+
 fn dispatch(session: &Session, command: Command) -> Ended {
     match command {
         Command::Init(args) => init::run(session, &args),
@@ -78,6 +83,12 @@ fn dispatch(session: &Session, command: Command) -> Ended {
         Command::Verify(args) => verify::run(session, &args),
         Command::Inspect(args) => inspect::run(session, &args),
         Command::Attest(args) => attest::run(session, &args),
+        Command::Attestor(_) => stop(
+            wrong_usage(
+                "`attestor` is the first word, and has none of the flags of other commands",
+            )
+            .help("see what it takes:  kiln attestor --help"),
+        ),
         Command::Key(command) => key::run(session, &command),
         Command::Trust(command) => trust::run(session, &command),
         Command::Policy(command) => policy::run(session, &command),

@@ -6,7 +6,9 @@
 
 use std::ffi::OsString;
 
-use clap::{Args, Command, FromArgMatches, Parser};
+use clap::{Args, Command, CommandFactory, FromArgMatches, Parser};
+
+use crate::sign::ATTESTOR;
 
 use super::args::{AttestArgs, BuildArgs, Cli, Global, InspectArgs, RunArgs, VerifyArgs};
 
@@ -17,8 +19,26 @@ use super::args::{AttestArgs, BuildArgs, Cli, Global, InspectArgs, RunArgs, Veri
 pub fn parse(words: &[OsString]) -> Result<Cli, clap::Error> {
     match alone(words) {
         Some(cli) => Ok(cli),
+        None if words.get(1).is_some_and(|first| first == ATTESTOR) => {
+            Cli::from_arg_matches(&definitions().try_get_matches_from(words)?)
+        }
         None => Cli::try_parse_from(words),
     }
+}
+
+/// Returns the definitions of all commands, as they are shown: the attestor has none of the flags that every
+/// command takes.
+pub fn definitions() -> Command {
+    let mut all = Cli::command();
+    all.build();
+    all.mut_subcommand(ATTESTOR, without_global)
+}
+
+fn without_global(command: Command) -> Command {
+    let below: Vec<String> =
+        command.get_subcommands().map(|one| one.get_name().to_owned()).collect();
+    let own = command.mut_args(|one| if one.is_global_set() { one.hide(true) } else { one });
+    below.iter().fold(own, |command, name| command.mut_subcommand(name, without_global))
 }
 
 /// Reads a line by the definition of its command alone; none where that is not one of these, or does not accept it.
