@@ -11,6 +11,7 @@ use model::step::{OutputKind, Run, StepId, WORK_FOLDER};
 use model::{AbsPath, Ident, Name, RelPath};
 
 use super::artifact::{Artifact, ArtifactKind};
+use super::beside;
 use super::environment::{Environment, EnvironmentKind, below_one_of};
 use super::instance::{
     ArchiveFormat, ArtifactInstance, ArtifactInstanceKind, Expanded, Instance, InstanceRole,
@@ -75,15 +76,18 @@ fn expand_noting(manifest: &Manifest, platform: Platform, problems: &mut Problem
         }
     }
     let mut taken = names_of_kiln(&manifest.name.value);
+    let mut all = Vec::new();
     for artifact in &manifest.artifacts {
         for combination in combinations {
             let made = expander(combination).artifact(artifact, &mut noted);
             if let Some(made) = made {
                 noted.unique(&made, artifact, manifest, &mut taken);
-                expanded.artifacts.push(made);
+                all.push((made, artifact));
             }
         }
     }
+    noted.no_links(&all, manifest);
+    expanded.artifacts.extend(all.into_iter().map(|(made, _)| made));
     expanded
 }
 
@@ -127,7 +131,7 @@ impl Noted<'_, '_, '_> {
     ) {
         let name = made.name.as_str();
         let mut wanted = vec![(name.to_owned(), format!("artifact `{}`", brief(name)))];
-        for suffix in [".sigstore.json", ".intoto.jsonl"] {
+        for suffix in beside::suffixes() {
             wanted.push((format!("{name}{suffix}"), format!("the evidence of `{}`", brief(name))));
         }
         for (file, owner) in wanted {
@@ -140,20 +144,35 @@ impl Noted<'_, '_, '_> {
                 true => format!("{owner} is made more than once"),
                 false => format!("one is {other}, the other {owner}"),
             };
-            let mut diagnostic = Diagnostic::new(Code::Collision, headline).why(why);
-            let name = name_template(artifact);
-            let unused = manifest
-                .matrix
-                .axes()
-                .keys()
-                .find(|axis| !name.is_some_and(|name| name.uses_axis(axis)));
-            diagnostic = match unused {
-                Some(axis) => diagnostic
-                    .help(format!("put the matrix into `name`, such as {{matrix.{axis}}}")),
-                None => diagnostic.help("give one of them another `name`"),
-            };
-            return self.add(artifact.at, diagnostic);
+            let diagnostic = Diagnostic::new(Code::Collision, headline).why(why);
+            return self.add(artifact.at, diagnostic.help(another_name(artifact, manifest)));
         }
+    }
+
+    /// Notes artifacts that have the name of a classic link of another one.
+    fn no_links(&mut self, made: &[(ArtifactInstance, &Artifact)], manifest: &Manifest) {
+        let names: BTreeSet<&str> = made.iter().map(|(made, _)| made.name.as_str()).collect();
+        for (made, artifact) in made {
+            let name = made.name.as_str();
+            let Some(other) = beside::link_of(name).filter(|other| names.contains(other)) else {
+                continue;
+            };
+            let headline = format!("two files may be called `{}`", brief(name));
+            let why =
+                format!("one is an artifact, the other the link of `{}` by a key", brief(other));
+            let diagnostic = Diagnostic::new(Code::Collision, headline).why(why);
+            self.add(artifact.at, diagnostic.help(another_name(artifact, manifest)));
+        }
+    }
+}
+
+/// Returns what gives an artifact a name of its own.
+fn another_name(artifact: &Artifact, manifest: &Manifest) -> String {
+    let name = name_template(artifact);
+    let mut axes = manifest.matrix.axes().keys();
+    match axes.find(|axis| !name.is_some_and(|name| name.uses_axis(axis))) {
+        Some(axis) => format!("put the matrix into `name`, such as {{matrix.{axis}}}"),
+        None => "give one of them another `name`".to_owned(),
     }
 }
 

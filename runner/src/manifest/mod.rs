@@ -13,6 +13,7 @@
 
 mod address;
 mod artifact;
+pub mod beside;
 mod blame;
 mod check;
 mod environment;

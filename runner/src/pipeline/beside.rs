@@ -66,3 +66,35 @@ pub fn finished(
     };
     FinishedArtifact { path, blob: made.blob, signed_by: signed_by.map(str::to_owned), evidence }
 }
+
+#[cfg(test)]
+mod tests {
+    use attestor::links::classic;
+    use attestor::predicate::Further;
+    use attestor::public_key::PublicKey;
+
+    use super::*;
+    use crate::manifest::beside;
+
+    /// What is kept free of other artifacts' names is all that is written.
+    #[test]
+    fn every_name_that_is_written_is_one_that_no_artifact_has() {
+        let signed = Signed {
+            bundle: Vec::new(),
+            lines: Vec::new(),
+            link: None,
+            further: Further::ALL.iter().map(|one| (*one, Vec::new())).collect(),
+            dependencies: Some(Vec::new()),
+            by: String::new(),
+        };
+        let mut written: Vec<String> =
+            evidence_files(&signed).into_iter().map(|(suffix, _)| suffix).collect();
+        let mut known = beside::suffixes();
+        written.sort();
+        known.sort();
+        assert_eq!(written, known);
+        let pem = "-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE=\n-----END PUBLIC KEY-----\n";
+        let key = PublicKey::from_pem(pem).unwrap();
+        assert_eq!(beside::link_of(&classic::file_name("a.b", &key)), Some("a.b"));
+    }
+}

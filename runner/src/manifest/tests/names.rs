@@ -1,6 +1,7 @@
 //! The transcripts of KILN-0108 to 0114: what names and places say about each other.
 
-use super::check;
+use super::{accepted, check, check_codes};
+use crate::diagnostic::Code;
 
 #[test]
 fn unknown_names() {
@@ -411,4 +412,80 @@ why: artifact `greet` is made more than once
 help: put the matrix into `name`, such as {matrix.features}
 "#,
     );
+}
+
+#[test]
+fn collision_of_an_artifact_with_the_evidence_of_another() {
+    check(
+        r#"
+kiln: 1
+name: t
+steps:
+  - {name: build, run: make, outputs: {one: x, two: x.link}}
+artifacts:
+  - {file: build.one, name: x}
+  - {file: build.two, name: x.link}
+"#,
+        r#"
+error[KILN-0114]: two files are called `x.link.sigstore.json`
+  --> kiln.yaml:7:5
+   |
+ 7 |   - {file: build.two, name: x.link}
+   |     ^
+why: one is the evidence of `x`, the other the evidence of `x.link`
+help: give one of them another `name`
+"#,
+    );
+    check(
+        r#"
+kiln: 1
+name: t
+steps:
+  - {name: build, run: make, outputs: {one: x, two: x.link}}
+artifacts:
+  - {file: build.one, name: x.01234abc.link}
+  - {file: build.two, name: x}
+"#,
+        r#"
+error[KILN-0114]: two files may be called `x.01234abc.link`
+  --> kiln.yaml:6:5
+   |
+ 6 |   - {file: build.one, name: x.01234abc.link}
+   |     ^
+why: one is an artifact, the other the link of `x` by a key
+help: give one of them another `name`
+"#,
+    );
+}
+
+/// Whichever of the two stands first, and whatever the other's evidence is.
+#[test]
+fn no_artifact_has_the_name_of_what_kiln_writes() {
+    let text = |one: &str, two: &str| {
+        format!(
+            "kiln: 1\nname: t\nsteps:\n  - {{name: build, run: make, outputs: {{one: a, two: b}}}}\n\
+             artifacts:\n  - {{file: build.one, name: {one}}}\n  - {{file: build.two, name: {two}}}\n"
+        )
+    };
+    let taken = [
+        "x.sigstore.json",
+        "x.intoto.jsonl",
+        "x.dependencies.json",
+        "x.test-result",
+        "x.test-result.sigstore.json",
+        "x.scai",
+        "x.link",
+        "x.runtime-trace",
+        "x.deadbeef.link",
+        "SHA256SUMS",
+        "t.inputs",
+    ];
+    for name in taken {
+        for (one, two) in [("x", name), (name, "x")] {
+            check_codes(&text(one, two), &[Code::Collision]);
+        }
+    }
+    for name in ["y.link", "x.links", "x.DEADBEEF.link", "x.deadbee.link", "x.inputs", "x.json"] {
+        accepted(&text("x", name));
+    }
 }
