@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::Stdio;
 
-use crate::support::{Ran, Who, World};
+use crate::support::{Ran, Who, World, build_file};
 
 const PASSPHRASE: &str = "a passphrase";
 
@@ -179,8 +179,10 @@ fn a_trust_file_that_others_can_write_is_not_taken_over() {
             _ => "is a link; give its place to a plain file",
         };
         let refused = |arguments: &[&str]| {
-            let told = world.kiln(arguments).exits(2);
-            assert!(told.says("KILN-0105"), "{what}, {arguments:?}: {}", told.stderr);
+            // Who can write into the folder can say how to sign as well, and that is looked at first.
+            let (code, exit) = if what == "folder" { ("KILN-0703", 5) } else { ("KILN-0105", 2) };
+            let told = world.kiln(arguments).exits(exit);
+            assert!(told.says(code), "{what}, {arguments:?}: {}", told.stderr);
             assert!(flat(&told).contains(words), "{what}, {arguments:?}: {}", told.stderr);
         };
         refused(&["key", "rotate"]);
@@ -201,4 +203,60 @@ fn a_trust_file_that_others_can_write_is_not_taken_over() {
     }
     fs::remove_file(&trust).expect("it is ours");
     world.kiln(&["key", "rotate"]).exits(0);
+}
+
+/// Whoever can write there says in whose name is signed, also where it is said in no more than one table.
+#[test]
+fn an_attestor_that_a_build_starts_signs_by_no_configuration_that_others_can_write() {
+    let who = Who::all()[0];
+    let world = World::warm(who);
+    world.write("src/input", &world.token);
+    world.write("kiln.yaml", &build_file("cp input out", "{out: out}", "[{file: attack.out}]"));
+    world.key();
+    world.kiln(&["lock"]).exits(0);
+    let config = world.path("config/kiln/attestor.toml");
+    let folder = world.path("config/kiln");
+    let set = |path: &std::path::Path, mode| {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("it is ours");
+    };
+    let write = |id: &str| {
+        let text = format!("[builder]\nid = \"https://{id}/k\"\nwaived-id = \"https://{id}/w\"\n");
+        fs::write(&config, text).expect("it can be written");
+        who.give(&config);
+    };
+    let refused = |what: &str, words: &[&str]| {
+        let told = world.kiln(&["build", "--sign"]).exits(5);
+        assert!(told.says("KILN-0703"), "{what}: {}", told.stderr);
+        let flat = told.stderr.split_whitespace().collect::<Vec<_>>().join(" ");
+        for words in words {
+            assert!(flat.contains(words), "{what}: {}", told.stderr);
+        }
+        let evidence = world.path("project/kiln-out/out.sigstore.json");
+        assert!(!evidence.exists(), "{what}: it was signed");
+    };
+    write("evil.example");
+    set(&config, 0o666);
+    refused("a file that all can write", &["with mode 666", "chmod go-w", "/attestor.toml"]);
+    set(&config, 0o620);
+    refused("a file that a group can write", &["with mode 620", "chmod go-w"]);
+    set(&config, 0o600);
+    set(&folder, 0o770);
+    refused("a folder that a group can write", &["with mode 770", "chmod go-w"]);
+    set(&folder, 0o700);
+    if who == Who::Root {
+        std::os::unix::fs::chown(&config, Some(4242), Some(4242)).expect("we are root");
+        refused("a stranger's file", &["belongs to user 4242", "give it to the attestor's user"]);
+        std::os::unix::fs::chown(&config, Some(0), Some(0)).expect("we are root");
+    }
+    let elsewhere = world.path("tmp/attestor.toml");
+    fs::rename(&config, &elsewhere).expect("it is ours");
+    std::os::unix::fs::symlink(&elsewhere, &config).expect("it is ours");
+    refused("a link", &["is a link; give its place to a plain file"]);
+    // The control.
+    fs::remove_file(&config).expect("it is ours");
+    write("ci.example.org");
+    set(&config, 0o644);
+    world.kiln(&["build", "--sign"]).exits(0);
+    let id = &world.statement("out")["predicate"]["runDetails"]["builder"]["id"];
+    assert_eq!(id, "https://ci.example.org/k");
 }

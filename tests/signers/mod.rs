@@ -163,6 +163,6 @@ fn a_signer_table_that_others_can_write_is_refused() {
         configure(&world, "[signer]\nkind = \"ssh-agent\"\nkey = \"SHA256:x\"\n");
         let path = world.path("config/kiln/attestor.toml");
         fs::set_permissions(&path, fs::Permissions::from_mode(0o666)).expect("it is ours");
-        refused(&world, &[], "KILN-0703", 5, &["can be written by others"]);
+        refused(&world, &[], "KILN-0703", 5, &["with mode 666", "chmod go-w"]);
     }
 }

@@ -43,8 +43,6 @@ pub(super) enum FileError {
     NotPlain { path: PathBuf, most: usize },
     #[error("{} can be read by others or is not yours; run: chmod 600", path.display())]
     NotPrivate { path: PathBuf },
-    #[error("{} can be written by others, and says how to sign; run: chmod 644", path.display())]
-    Writable { path: PathBuf },
     #[error(
         "{} belongs to user {uid} with mode {mode:03o}; it has to be root's or that of user {own}, and nobody else may write there",
         path.display()
@@ -131,21 +129,14 @@ pub(super) fn read(path: &Path, most: usize) -> Result<Option<Vec<u8>>, FileErro
 }
 
 /// Reads a file as [`read`] does, and refuses one that anybody but root and this user could have
-/// written, unless `anybody` accepts what it says all the same.
-pub(super) fn read_owned(
-    path: &Path,
-    most: usize,
-    anybody: impl FnOnce(&[u8]) -> bool,
-) -> Result<Option<Vec<u8>>, FileError> {
+/// written.
+#[cfg(feature = "keyless")]
+pub(super) fn read_owned(path: &Path, most: usize) -> Result<Option<Vec<u8>>, FileError> {
     let Some(file) = open(path, most)? else { return Ok(None) };
     let stat = rustix::fs::fstat(&file)
         .map_err(|source| FileError::Open { path: path.to_owned(), source })?;
+    check_owner(path, &stat)?;
     let bytes = std::mem::take(&mut *read_whole(path, &file, most)?);
-    let others = Mode::from_raw_mode(stat.st_mode).intersects(Mode::WGRP | Mode::WOTH);
-    let strange = ![0, rustix::process::geteuid().as_raw()].contains(&stat.st_uid);
-    if (others || strange) && !anybody(&bytes) {
-        return Err(FileError::Writable { path: path.to_owned() });
-    }
     Ok(Some(bytes))
 }
 

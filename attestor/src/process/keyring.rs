@@ -42,8 +42,6 @@ pub const TRUST_LOCK: &str = "trust.lock";
 /// The configuration folder.
 pub(super) struct Keyring {
     config: PathBuf,
-    /// Whether users of the host are heard, so that nobody but root and this user may say how.
-    shared: bool,
 }
 
 /// Why a key can not be used or made.
@@ -114,12 +112,7 @@ pub(super) enum KeyringError {
 impl Keyring {
     /// Returns the keyring of a configuration folder.
     pub(super) fn new(config: &Path) -> Keyring {
-        Keyring { config: config.to_owned(), shared: false }
-    }
-
-    /// Returns that of an attestor that hears users of the host.
-    pub(super) fn shared(config: &Path) -> Keyring {
-        Keyring { config: config.to_owned(), shared: true }
+        Keyring { config: config.to_owned() }
     }
 
     fn key_path(&self) -> PathBuf {
@@ -130,19 +123,11 @@ impl Keyring {
         self.config.join("attestor.toml")
     }
 
-    /// Reads the configuration. One that names a library to load, an agent to ask or users to hear
-    /// must be a file that nobody else can write.
+    /// Reads the configuration, which nobody but root and this user may have written: it says in whose name is
+    /// signed, names a library to load, an agent to ask and users to hear.
     pub(super) fn config(&self) -> Result<AttestorConfig, KeyringError> {
         let path = self.config_path();
-        let plain = |bytes: &[u8]| {
-            let said = AttestorConfig::parse(bytes);
-            said.is_ok_and(|said| said.signer == SignerConfig::File && said.access.is_none())
-        };
-        let read = match self.shared {
-            true => files::read_believed(&path, CONFIG_BYTES_MAX)?,
-            false => files::read_owned(&path, CONFIG_BYTES_MAX, plain)?,
-        };
-        match read {
+        match files::read_believed(&path, CONFIG_BYTES_MAX)? {
             None => Ok(AttestorConfig::local()),
             Some(bytes) => AttestorConfig::parse(&bytes)
                 .map_err(|source| KeyringError::Config { path, source }),
@@ -188,7 +173,7 @@ impl Keyring {
     pub(super) fn keyless(&self) -> Result<Option<(Keyless, Option<Instance>)>, KeyringError> {
         let SignerConfig::Keyless(config) = self.config()?.signer else { return Ok(None) };
         let read = |path: &Path, most: usize| {
-            let bytes = files::read_owned(path, most, |_| false)?;
+            let bytes = files::read_owned(path, most)?;
             bytes.ok_or_else(|| KeyringError::NoFile { path: path.to_owned() })
         };
         let instance = match &config.instance {

@@ -106,7 +106,7 @@ pub(super) fn listen(places: &Places, path: Option<PathBuf>) -> Result<(), Liste
     // 1. Who is heard, and the key.
     files::owned_folder(&places.config).map_err(|error| ListenError::Key(error.into()))?;
     files::owned_folder(&places.state).map_err(ListenError::State)?;
-    let keyring = Keyring::shared(&places.config);
+    let keyring = Keyring::new(&places.config);
     let access = keyring.config().map_err(ListenError::Key)?.access.ok_or(ListenError::NoTable)?;
     let own = rustix::process::geteuid().as_raw();
     if access.builds(own) {

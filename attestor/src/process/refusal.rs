@@ -49,7 +49,7 @@ pub(super) fn refused(error: &ServeError) -> RefusedAnswer {
         ServeError::Swear(error) => swear(error),
         ServeError::Key(error) => key(error),
     };
-    let help = convert(error).or_else(|| help.map(str::to_owned));
+    let help = convert(error).or_else(|| rights(error)).or_else(|| help.map(str::to_owned));
     RefusedAnswer { kind, causes: causes(error), help }
 }
 
@@ -76,6 +76,22 @@ fn convert(error: &ServeError) -> Option<String> {
         }
         KeyError::Public | KeyError::Private | KeyError::Fingerprint => None,
     }
+}
+
+/// Returns the command that takes away from others what makes a file or folder unfit, where its owner is right.
+fn rights(error: &ServeError) -> Option<String> {
+    let (ServeError::Key(KeyringError::File(file) | KeyringError::Believed(file))
+    | ServeError::Swear(SwearError::Key(
+        KeyringError::File(file) | KeyringError::Believed(file),
+    ))) = error
+    else {
+        return None;
+    };
+    let FileError::Strange { path, uid, own, .. } = file else { return None };
+    let path = quoted(&path.to_string_lossy());
+    [0, *own].contains(uid).then(|| {
+        format!("look at what it says, then take the rights of others away:  chmod go-w {path}")
+    })
 }
 
 /// Returns a word as a shell reads it back.
@@ -137,7 +153,6 @@ fn key(error: &KeyringError) -> (RefusedKind, Option<&'static str>) {
             | FileError::Open { .. }
             | FileError::Read { .. },
         ) => (RefusedKind::KeyUnreadable, None),
-        KeyringError::File(FileError::Writable { .. }) => (RefusedKind::Configuration, None),
         KeyringError::File(FileError::Strange { .. } | FileError::Link { .. }) => {
             (RefusedKind::Configuration, Some(NOT_OURS))
         }

@@ -180,13 +180,10 @@ fn serve(
 ) -> Result<Answer, ServeError> {
     // 1. Who may ask for what.
     check_role(asker, &request)?;
-    let keyring = match asker {
-        Asker::User { .. } => {
-            files::owned_folder(&places.state).map_err(ServeError::Lock)?;
-            Keyring::shared(&places.config)
-        }
-        Asker::Starter => Keyring::new(&places.config),
-    };
+    let keyring = Keyring::new(&places.config);
+    if let Asker::User { .. } = asker {
+        files::owned_folder(&places.state).map_err(ServeError::Lock)?;
+    }
     files::private_folder(&places.state).map_err(ServeError::Lock)?;
     let (claimed, came) = (request.blobs().len(), files.descriptors.len());
     if claimed != came {

@@ -122,7 +122,7 @@ fn a_folder_in_which_others_can_write_gets_no_key() {
     chmod(&config, 0o777);
     let attestor = Attestor::start(folder.path());
     let request = Request::Generate { algorithm: Algorithm::EcdsaP256 };
-    assert_eq!(refused(attestor.ask(&request, &[])), RefusedKind::Trust);
+    assert_eq!(refused(attestor.ask(&request, &[])), RefusedKind::Configuration);
     assert!(!config.join("key.pem").exists());
 }
 
