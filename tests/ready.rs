@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::support::{Ran, Who, World, skipped};
+use crate::support::{Ran, Who, World, build_file, skipped};
 
 /// What follows the steps, two of them: the first can always run, the second is the row's.
 struct Row {
@@ -511,3 +511,72 @@ fn too_few_processes_are_the_hosts_to_give() {
     let ran = world.run(&["bash", "-c", &script], &[]).exits(7);
     assert!(ran.says("KILN-0505") && ran.says("ulimit -u"), "{}", ran.stderr);
 }
+
+/// What a build writes is no input of the next one: where a source would hold it, that is told before anything runs.
+#[test]
+fn no_build_writes_where_a_source_would_read_it() {
+    for in_git in [false, true] {
+        let who = Who::all()[0];
+        let world = World::warm(who);
+        world.write("input", &world.token);
+        world.write("lib/kept", "kept\n");
+        let text = |exclude: &str| {
+            build_file(
+                "cat input > out; ls > list",
+                "{out: out, list: list}",
+                "[{file: attack.out}, {file: attack.list}]",
+            )
+            .replace("{local: src}", &format!("{{local: .{exclude}}}"))
+        };
+        world.write("kiln.yaml", &text(""));
+        world.kiln(&["lock"]).exits(0);
+        if in_git {
+            world.commit();
+        }
+        let refused = |folder: &str, path: &str| {
+            let ran = world.kiln(&["build", "--no-sign", "-o", folder]).exits(2);
+            let real = folder.replace("lib/../", "");
+            let told = format!("source `src` would hold what the build writes to {real}");
+            assert!(ran.says("KILN-0105") && ran.says(&told), "{folder}: {}", ran.stderr);
+            assert!(ran.says(&format!("got:      {path}")), "{folder}: {}", ran.stderr);
+            assert!(ran.says("--> kiln.yaml:3:") && ran.says("kiln-out is none"), "{}", ran.stderr);
+            assert!(!ran.says("passed") && !ran.says("cached"), "{}", ran.stderr);
+        };
+        let first =
+            |folder: &str| if in_git { format!("{folder}/SHA256SUMS") } else { folder.to_owned() };
+        refused("dist", &first("dist"));
+        refused("lib/../dist/deep", &first("dist/deep"));
+        refused("lib", &first("lib"));
+        refused(".", "SHA256SUMS");
+        assert!(!world.path("project/dist").exists() && !world.path("project/out").exists());
+        // The controls: out of the project, where kiln's own lies, and what is left out.
+        let builds = |folder: &str| {
+            for _ in 0..2 {
+                let ran = world.kiln(&["build", "--no-sign", "-o", folder]).exits(0);
+                assert!(!ran.says("KILN-"), "{}", ran.stderr);
+            }
+            let list = world.read(&format!("{folder}/list"));
+            assert_eq!(list.lines().collect::<Vec<_>>(), LISTED, "{folder}, in git: {in_git}");
+        };
+        builds("../elsewhere");
+        builds("kiln-out");
+        builds("kiln-out/deep");
+        if in_git {
+            world.write(".gitignore", "/dist/\n");
+            builds("dist");
+            builds("dist/deep");
+            refused("lib/dist", "lib/dist/SHA256SUMS");
+            // A file that the commit has counts, whatever ignores it.
+            world.write("dist/out", "tracked\n");
+            world.git(&["add", "-f", "dist/out"]);
+            refused("dist", "dist/out");
+        } else {
+            world.write("kiln.yaml", &text(", exclude: [/dist/]"));
+            builds("dist");
+            refused("lib/dist", "lib/dist");
+        }
+    }
+}
+
+/// What the step sees of its source.
+const LISTED: [&str; 4] = ["input", "lib", "list", "out"];

@@ -13,6 +13,7 @@ use sandbox::Backend;
 
 use super::further;
 use super::hand_over::{self, Job};
+use super::own_output;
 use super::prepare::{self, Prepared};
 use super::ready::Readiness;
 use super::select;
@@ -238,6 +239,7 @@ fn begin<'a>(
     };
     let (surveyed, ready) = read(project)?;
     hand_over::check_folder(session, project, wish)?;
+    own_output::check(session, project, wish, &surveyed)?;
     if wish.mode != Mode::Build {
         return Ok(Begun { surveyed, ready, project: None, _claim: None });
     }
@@ -247,6 +249,7 @@ fn begin<'a>(
     }
     let again = session.project()?;
     let (surveyed, ready) = read(&again)?;
+    own_output::check(session, &again, wish, &surveyed)?;
     Ok(Begun { surveyed, ready, project: Some(again), _claim: Some(claim) })
 }
 

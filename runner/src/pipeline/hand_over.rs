@@ -57,7 +57,7 @@ pub fn write_lock(project: &Project, prepared: &Prepared) -> Result<(), Vec<Diag
 }
 
 /// Returns the folder that artifacts go to.
-fn folder(session: &Session, project: &Project, wish: &Wish) -> PathBuf {
+pub(super) fn folder(session: &Session, project: &Project, wish: &Wish) -> PathBuf {
     match &wish.output {
         Some(named) => session.context.folder.join(named),
         None => project.folder.join(OUTPUT_FOLDER),

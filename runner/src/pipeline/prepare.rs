@@ -243,20 +243,7 @@ fn scan(
     manifest: &Manifest,
     store: &Store,
 ) -> Result<Scanned, Vec<Diagnostic>> {
-    let mut sources = Vec::with_capacity(manifest.sources.len());
-    for found in &manifest.sources {
-        let SourceKind::Local { path, exclude } = &found.kind;
-        let globs: Vec<&str> = exclude.iter().map(|glob| glob.value.as_str()).collect();
-        let exclude = Exclude::parse(&globs).map_err(|bad| {
-            let span = exclude.get(bad.position).map_or(path.span, |glob| glob.span);
-            vec![Diagnostic::new(Code::WrongValue, bad.to_string()).at(manifest.place(span))]
-        })?;
-        sources.push(LocalSource {
-            name: found.name.value.clone(),
-            path: path.value.clone(),
-            exclude,
-        });
-    }
+    let sources = local_sources(manifest)?;
     let cache_path = stat_cache_path(store);
     // A cache that cannot be read only costs time.
     let mut cache = StatCache::read(&cache_path).unwrap_or_default();
@@ -278,6 +265,25 @@ fn scan(
     Ok(scanned)
 }
 
+/// Returns the local sources of a build file.
+pub(super) fn local_sources(manifest: &Manifest) -> Result<Vec<LocalSource>, Vec<Diagnostic>> {
+    let mut sources = Vec::with_capacity(manifest.sources.len());
+    for found in &manifest.sources {
+        let SourceKind::Local { path, exclude } = &found.kind;
+        let globs: Vec<&str> = exclude.iter().map(|glob| glob.value.as_str()).collect();
+        let exclude = Exclude::parse(&globs).map_err(|bad| {
+            let span = exclude.get(bad.position).map_or(path.span, |glob| glob.span);
+            vec![Diagnostic::new(Code::WrongValue, bad.to_string()).at(manifest.place(span))]
+        })?;
+        sources.push(LocalSource {
+            name: found.name.value.clone(),
+            path: path.value.clone(),
+            exclude,
+        });
+    }
+    Ok(sources)
+}
+
 /// The stat cache's name below the store's `state`.
 const STAT_CACHE: &str = "stat-cache";
 
@@ -285,7 +291,7 @@ fn stat_cache_path(store: &Store) -> PathBuf {
     store.path().join("state").join(STAT_CACHE)
 }
 
-fn user_git(session: &Session) -> UserGit {
+pub(super) fn user_git(session: &Session) -> UserGit {
     let home = session.context.home.clone();
     let config_home = session.context.config.parent().map(std::path::Path::to_owned);
     let mut configs = vec![PathBuf::from("/etc/gitconfig")];

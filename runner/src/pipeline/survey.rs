@@ -182,7 +182,7 @@ fn keep_key_out(
 }
 
 /// Returns a path without links, as far as it is there: a store may still have to be made.
-fn real(path: &Path) -> PathBuf {
+pub(super) fn real(path: &Path) -> PathBuf {
     let found = path.ancestors().find_map(|above| Some((above, above.canonicalize().ok()?)));
     let Some((above, mut real)) = found else { return path.to_owned() };
     for part in path.strip_prefix(above).unwrap_or(path).components() {

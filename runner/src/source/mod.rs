@@ -31,6 +31,7 @@
 //! - Before the first commit everything is dirty. The index decides what is tracked and nothing
 //!   else: a file that equals the commit is clean even if another version of it is staged.
 
+mod claim;
 mod compare;
 mod error;
 mod exclude;
@@ -42,6 +43,7 @@ mod stat_cache;
 mod tree;
 mod walk;
 
+pub use claim::claims;
 pub use compare::{Change, DirtyPath};
 pub use error::SourceError;
 pub use exclude::{BUILD_FILE, BadGlob, Exclude, GIT_FOLDER, LOCK_FILE, OUTPUT_FOLDER};

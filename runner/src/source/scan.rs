@@ -152,29 +152,11 @@ pub fn scan(scan: &Scan<'_>, cache: &mut StatCache) -> Result<Scanned, SourceErr
 
 fn scan_on_threads(scan: &Scan<'_>, cache: &mut StatCache) -> Result<Scanned, SourceError> {
     let root = Project::open(scan.project)?;
-    let project = scan
-        .project
-        .canonicalize()
-        .map_err(|source| SourceError::Project { path: scan.project.to_owned(), source })?;
 
     // 1. Find the repository around the project and read which paths it tracks.
-    let repository = Repository::discover(&project)?;
-    let user_rules = user_rules(repository.as_ref(), scan.user)?;
-    let mut prefix = String::new();
-    let mut index = Index::default();
-    let mut rules = None;
-    let mut ignored = false;
-    if let Some(repository) = &repository {
-        prefix = prefix_of(&project, &repository.work_tree)?;
-        index = Index::read(&repository.git_dir, repository.format)?;
-        let base = walk::base_rules(repository, &user_rules, 0)?;
-        (rules, ignored) = rules_above(&repository.work_tree, &prefix, base)?;
-    }
+    let around = Around::of(scan)?;
+    let Around { project, repository, prefix, index, rules, ignored, user_rules } = around;
     let tracked = below(&index, &prefix);
-    let repository = repository.filter(|_| !(ignored && tracked.is_empty()));
-    if repository.is_none() {
-        prefix.clear();
-    }
 
     // 2. Walk what the sources name; hash only what the cache does not know.
     let work_tree = repository.as_ref().map_or(project.as_path(), |git| git.work_tree.as_path());
@@ -206,6 +188,49 @@ fn scan_on_threads(scan: &Scan<'_>, cache: &mut StatCache) -> Result<Scanned, So
         Some(repository) => GitIdentity::Git(checkout(repository, scan, &found, &prefix)?),
     };
     Ok(Scanned { sources, git })
+}
+
+/// What is around a project.
+pub(super) struct Around {
+    /// The project's folder without links.
+    project: PathBuf,
+    /// None outside git, or in a folder that the repository ignores.
+    pub(super) repository: Option<Repository>,
+    /// The project's path below the work tree, empty or with a final slash.
+    pub(super) prefix: String,
+    pub(super) index: Index,
+    /// The rules of the folders above the project.
+    rules: Option<Arc<Level>>,
+    ignored: bool,
+    pub(super) user_rules: Vec<u8>,
+}
+
+impl Around {
+    /// Finds the repository around the project and reads which paths it tracks.
+    pub(super) fn of(scan: &Scan<'_>) -> Result<Around, SourceError> {
+        let project = scan
+            .project
+            .canonicalize()
+            .map_err(|source| SourceError::Project { path: scan.project.to_owned(), source })?;
+        let repository = Repository::discover(&project)?;
+        let user_rules = user_rules(repository.as_ref(), scan.user)?;
+        let mut prefix = String::new();
+        let mut index = Index::default();
+        let mut rules = None;
+        let mut ignored = false;
+        if let Some(repository) = &repository {
+            prefix = prefix_of(&project, &repository.work_tree)?;
+            index = Index::read(&repository.git_dir, repository.format)?;
+            let base = walk::base_rules(repository, &user_rules, 0)?;
+            (rules, ignored) = rules_above(&repository.work_tree, &prefix, base)?;
+        }
+        let counts = !(ignored && below(&index, &prefix).is_empty());
+        let repository = repository.filter(|_| counts);
+        if repository.is_none() {
+            prefix.clear();
+        }
+        Ok(Around { project, repository, prefix, index, rules, ignored, user_rules })
+    }
 }
 
 fn start<'p>(
@@ -334,7 +359,7 @@ fn rules_above(
     Ok((rules, false))
 }
 
-fn below<'index>(index: &'index Index, prefix: &str) -> Below<'index> {
+pub(super) fn below<'index>(index: &'index Index, prefix: &str) -> Below<'index> {
     let parts = prefix.split('/').filter(|part| !part.is_empty());
     parts.fold(index.all(), |below, part| below.folder(part.as_bytes()))
 }

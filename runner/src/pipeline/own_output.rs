@@ -1,0 +1,92 @@
+//! What a build writes is no input of the next one.
+//!
+//! `kiln-out` of the project is never part of a source. Another output folder would be, where a source holds its
+//! place: a sealed build would read what an earlier one left there, and a copy of the project elsewhere would build
+//! something else. It is refused and not left out in silence: what a source holds must not depend on a flag.
+
+use std::collections::BTreeSet;
+
+use model::RelPath;
+
+use super::build::Wish;
+use super::survey::{Surveyed, real};
+use super::{hand_over, prepare, select};
+use crate::cli::Session;
+use crate::diagnostic::{Code, Diagnostic};
+use crate::export::SUMS_NAME;
+use crate::manifest::{SourceKind, beside};
+use crate::project::Project;
+use crate::source::{self, Scan};
+
+/// Refuses an output folder where a source holds what would be written there.
+///
+/// # Errors
+/// KILN-0105 with the source.
+pub fn check(
+    session: &Session,
+    project: &Project,
+    wish: &Wish,
+    surveyed: &Surveyed,
+) -> Result<(), Vec<Diagnostic>> {
+    let manifest = &surveyed.manifest;
+    let folder = real(&hand_over::folder(session, project, wish));
+    let below = folder.strip_prefix(real(&project.folder)).ok();
+    let below = below
+        .map(|below| below.to_str().and_then(|below| RelPath::new(&format!("./{below}")).ok()));
+    // Outside the project there is no source, and a path that is no text is in none.
+    let Some(Some(below)) = below else { return Ok(()) };
+    let (sources, user) = (prepare::local_sources(manifest)?, prepare::user_git(session));
+    let scan = Scan {
+        project: &project.folder,
+        sources: &sources,
+        user: &user,
+        now: session.context.clock(),
+    };
+    let held = source::claims(&scan, &below, &names(surveyed))
+        .map_err(|error| vec![select::source_error(manifest, &error)])?;
+    let Some((holder, path)) = held else { return Ok(()) };
+    let told = Diagnostic::new(
+        Code::WrongValue,
+        format!("source `{}` would hold what the build writes to {}", holder.name, shown(&below)),
+    )
+    .got(shown(&path))
+    .why("the next build would read the output of this one")
+    .help("write to a folder that no source holds, or leave -o out: kiln-out is none");
+    let told = match below.is_here() {
+        true => told,
+        false => told.help(format!(
+            "or leave it out of the source:  exclude: [/{}/], or in git a line of .gitignore",
+            source_path(&below, &holder.path)
+        )),
+    };
+    let place = manifest.sources.iter().find(|source| source.name.value == holder.name);
+    Err(vec![match place {
+        Some(source) => {
+            let SourceKind::Local { path, .. } = &source.kind;
+            told.at(manifest.place(path.span))
+        }
+        None => told,
+    }])
+}
+
+/// Returns the names of all that may be written.
+fn names(surveyed: &Surveyed) -> BTreeSet<String> {
+    let plan = &surveyed.sketch;
+    let mut names = BTreeSet::from([SUMS_NAME.to_owned(), format!("{}.inputs", plan.name)]);
+    for artifact in &plan.artifacts {
+        let name = artifact.name.as_str();
+        names.extend(beside::suffixes().into_iter().map(|suffix| format!("{name}{suffix}")));
+        names.insert(name.to_owned());
+    }
+    names
+}
+
+/// Returns the folder's path below the source.
+fn source_path(folder: &RelPath, source: &RelPath) -> String {
+    let below = folder.as_str().strip_prefix(source.as_str()).unwrap_or(folder.as_str());
+    model::text::escape(below.trim_start_matches('/').as_bytes())
+}
+
+fn shown(path: &impl ToString) -> String {
+    model::text::escape(path.to_string().as_bytes())
+}
