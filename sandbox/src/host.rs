@@ -13,7 +13,7 @@ use std::sync::OnceLock;
 use model::isolation::{Enforced, Guarantee};
 
 use crate::native::cgroup::Host as ControlGroups;
-use crate::native::landlock;
+use crate::native::{landlock, rehearse};
 
 /// Files by which engines mark the inside of a container, and the engine's name.
 const MARKS: [(&str, &str); 4] = [
@@ -35,6 +35,8 @@ pub struct Facts {
     pub container: Option<&'static str>,
     /// Whether parts of `/proc` are covered, as in a container.
     pub masked_proc: bool,
+    /// Whether we are root and may not mount, as in a container: steps' inputs are opened by that right.
+    pub root_without_mount: bool,
     /// The newest Landlock interface that would be used; 0 for none.
     pub landlock: i32,
     /// What control groups can limit here.
@@ -84,6 +86,7 @@ pub fn look() -> Facts {
         settings: settings(),
         container: mark.map(|(_, engine)| *engine),
         masked_proc: masks_proc(&mounts),
+        root_without_mount: !rehearse::has_right(),
         landlock: landlock::usable().unwrap_or(0),
         limits: Limits {
             kind: host.kind(),

@@ -16,7 +16,8 @@ use model::isolation::{Enforced, Guarantee};
 
 use crate::confined::{self, Slots, purpose};
 use crate::error::{Cause, Error};
-use crate::host::{self, Settings};
+use crate::host::{self, Facts, Settings};
+use crate::native::rehearse::MOUNT_RIGHT;
 use crate::native::{Doing, outer_owner, rehearse};
 
 /// What was found on this host for this user.
@@ -193,6 +194,27 @@ pub(crate) fn cause_of(doing: Doing, source: &io::Error) -> Cause {
     explain(doing, source.raw_os_error(), &host::settings())
 }
 
+/// Returns the cause of what was refused, and each other one that is known to refuse once that is mended: a
+/// rehearsal ends with the first.
+pub fn causes(first: &Cause, facts: &Facts) -> Vec<Cause> {
+    let Settings { max_user_namespaces, unprivileged_clone, apparmor_restricts, root, .. } =
+        facts.settings;
+    let off = |setting, value, holds: bool| {
+        (value == Some(0) && holds).then_some(Cause::KernelSetting { setting, value: 0 })
+    };
+    // What restricts unconfined programs alone says nothing of those in a container.
+    let restricted = apparmor_restricts == Some(1) && !root && facts.container.is_none();
+    let known = [
+        off("user/max_user_namespaces", max_user_namespaces, true),
+        off("kernel/unprivileged_userns_clone", unprivileged_clone, !root),
+        restricted.then_some(Cause::AppArmor),
+        facts.masked_proc.then_some(Cause::MaskedProc),
+        facts.root_without_mount.then_some(Cause::NoRight { right: MOUNT_RIGHT }),
+    ];
+    let others = known.into_iter().flatten().filter(|cause| cause != first);
+    std::iter::once(first.clone()).chain(others).collect()
+}
+
 fn explain(doing: Doing, errno: Option<i32>, settings: &Settings) -> Cause {
     let refused = matches!(errno, Some(libc::EPERM | libc::EACCES));
     let no_room = errno == Some(libc::ENOSPC);
@@ -240,8 +262,8 @@ impl fmt::Display for Cause {
             ),
             Cause::OuterSeccomp => out.write_str(
                 "a seccomp filter around kiln refuses it, as in a container: start the container \
-                 with a profile that allows namespaces and mounts, such as \
-                 `--security-opt seccomp=unconfined`",
+                 with profiles that allow namespaces and mounts, such as `--security-opt \
+                 seccomp=unconfined --security-opt apparmor=unconfined`",
             ),
             Cause::KernelSetting { setting, value } => {
                 let name = setting.replace('/', ".");
@@ -284,6 +306,50 @@ mod tests {
 
     fn settings() -> Settings {
         Settings { max_user_namespaces: Some(1000), ..Settings::default() }
+    }
+
+    #[test]
+    fn all_that_stands_in_the_way_is_named_and_not_only_the_first() {
+        let setting = |setting| Cause::KernelSetting { setting, value: 0 };
+        let right = Cause::NoRight { right: "SYS_ADMIN" };
+        let container = || Facts {
+            settings: Settings { filtered: true, root: true, ..settings() },
+            container: Some("docker"),
+            masked_proc: true,
+            root_without_mount: true,
+            ..Facts::default()
+        };
+        let user = |apparmor_restricts| Settings {
+            max_user_namespaces: Some(0),
+            unprivileged_clone: Some(0),
+            apparmor_restricts,
+            ..settings()
+        };
+        let host = |settings| Facts { settings, ..Facts::default() };
+        for (first, facts, others) in [
+            (Cause::OuterSeccomp, container(), vec![Cause::MaskedProc, right.clone()]),
+            (Cause::MaskedProc, container(), vec![right.clone()]),
+            (right.clone(), Facts { masked_proc: false, ..container() }, Vec::new()),
+            (
+                setting("user/max_user_namespaces"),
+                host(user(Some(1))),
+                vec![setting("kernel/unprivileged_userns_clone"), Cause::AppArmor],
+            ),
+            (
+                setting("user/max_user_namespaces"),
+                Facts { container: Some("docker"), ..host(user(Some(1))) },
+                vec![setting("kernel/unprivileged_userns_clone")],
+            ),
+            (
+                setting("user/max_user_namespaces"),
+                host(Settings { root: true, ..user(Some(1)) }),
+                Vec::new(),
+            ),
+            (Cause::NotInKernel, host(settings()), Vec::new()),
+        ] {
+            let want: Vec<Cause> = std::iter::once(first.clone()).chain(others).collect();
+            assert_eq!(causes(&first, &facts), want);
+        }
     }
 
     #[test]

@@ -173,6 +173,12 @@ fn doctor_in_a_container_says_what_refuses_and_what_to_change() {
     assert_eq!(told["host"]["container"], "docker");
     assert_eq!(told["confined"]["ready"], true);
     assert_eq!(told["errors"][0]["code"], "KILN-0502");
+    let guarantees = told["guarantees"].as_array().expect("a list");
+    let missing = guarantees.iter().find(|one| one["state"] == "missing").expect("one is missing");
+    let cause = missing["cause"].as_str().expect("a text");
+    for fix in ["seccomp=unconfined", "systempaths=unconfined", "--cap-add SYS_ADMIN"] {
+        assert!(cause.contains(fix), "{fix}: {cause}");
+    }
     let ran = container.run(&["-u", "1000:1000", "-e", "HOME=/dev/shm"], "kiln doctor").exits(7);
     assert!(
         ran.says("KILN-0502") && ran.says("run kiln as root in the container"),
@@ -194,6 +200,15 @@ fn doctor_names_the_kernel_setting_that_forbids_namespaces() {
         let ran = world.run(&["unshare", "-Ur", "sh", "-c", &script], &[]).exits(7);
         assert!(ran.says("KILN-0503"), "{}", ran.stderr);
         assert!(ran.says("sysctl -w user.max_user_namespaces=15000"), "{}", ran.stderr);
+        // Two things that are missing are named at once.
+        let both = script.replace("exec", "mount --bind /dev/null /proc/version && exec");
+        let ran = world.run(&["unshare", "-Urm", "sh", "-c", &format!("{both} --json")], &[]);
+        let told: serde_json::Value = serde_json::from_str(&ran.stdout).expect("a document");
+        let guarantees = told["guarantees"].as_array().expect("a list").iter();
+        let causes: String = guarantees.filter_map(|one| one["cause"].as_str()).collect();
+        for fix in ["user.max_user_namespaces is 0", "systempaths=unconfined"] {
+            assert!(causes.contains(fix), "{fix}: {causes}");
+        }
         world.write("src/input", "x\n");
         world.write("kiln.yaml", &build_file("cp input out", "{out: out}", "[{file: attack.out}]"));
         let script = script.replace(" doctor", " build --no-cache");

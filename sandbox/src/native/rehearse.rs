@@ -45,7 +45,7 @@ pub fn rehearse(over: Option<&Path>) -> Result<Enforced, Error> {
     let done = carry_out_order(&parts, &ordered, &cancel, &mut |_, _| {})?;
     match (done.seen.failure, done.seen.facts) {
         (Some(failure), Some(facts)) if failure.doing == Doing::Execute => {
-            has_right()?;
+            refuse_without_right()?;
             Ok(enforced(&facts, &parts, host, &ordered))
         }
         (Some(failure), _) => Err(explain(failure)),
@@ -53,11 +53,15 @@ pub fn rehearse(over: Option<&Path>) -> Result<Enforced, Error> {
     }
 }
 
-/// Refuses a root that may not mount: it opens a step's inputs before it gives up being root.
-fn has_right() -> Result<(), Error> {
+/// Says whether we may mount, or need not: root opens a step's inputs before it gives up being root.
+pub fn has_right() -> bool {
     let held =
         capabilities(None).is_ok_and(|sets| sets.effective.contains(CapabilitySet::SYS_ADMIN));
-    if held || outer_owner().is_none() {
+    held || outer_owner().is_none()
+}
+
+fn refuse_without_right() -> Result<(), Error> {
+    if has_right() {
         return Ok(());
     }
     let source = std::io::Error::from_raw_os_error(libc::EPERM);

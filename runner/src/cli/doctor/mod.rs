@@ -12,7 +12,7 @@ use model::isolation::Guarantee;
 use model::text;
 use sandbox::host::Facts;
 use sandbox::probe::{self, Note, Report, State};
-use sandbox::{Backend, Lack, host};
+use sandbox::{Backend, Cause, Lack, host};
 use serde_json::{Value, json};
 
 use self::looks::Look;
@@ -179,11 +179,11 @@ fn document(found: &Found) -> Value {
         "ready": found.is_ready(),
         "kernel": found.native.kernel,
         "host": facts(&found.facts),
-        "guarantees": guarantees(&found.native),
+        "guarantees": guarantees(&found.native, &|cause| probe::causes(cause, &found.facts)),
         "confined": {
             "ready": found.confined.is_ready(),
             "why": why_not(&found.confined),
-            "guarantees": guarantees(&found.confined),
+            "guarantees": guarantees(&found.confined, &|cause| vec![cause.clone()]),
             "lacks": lacks,
         },
         "looks": looks,
@@ -192,7 +192,7 @@ fn document(found: &Found) -> Value {
     })
 }
 
-fn guarantees(found: &Report) -> Vec<Value> {
+fn guarantees(found: &Report, causes: &dyn Fn(&Cause) -> Vec<Cause>) -> Vec<Value> {
     let one = |finding: &probe::Finding| match &finding.state {
         State::Kept(kept) => {
             json!({"guarantee": finding.guarantee, "state": "kept", "mechanisms": kept})
@@ -201,7 +201,8 @@ fn guarantees(found: &Report) -> Vec<Value> {
             json!({"guarantee": finding.guarantee, "state": "reduced", "mechanisms": kept, "reason": reason})
         }
         State::Missing { doing, cause, error } => {
-            json!({"guarantee": finding.guarantee, "state": "missing", "reason": format!("{doing}: {error}"), "cause": cause.to_string()})
+            let all: Vec<String> = causes(cause).iter().map(Cause::to_string).collect();
+            json!({"guarantee": finding.guarantee, "state": "missing", "reason": format!("{doing}: {error}"), "cause": all.join("; ")})
         }
         State::NotReached => json!({"guarantee": finding.guarantee, "state": "not-reached"}),
     };
@@ -209,7 +210,7 @@ fn guarantees(found: &Report) -> Vec<Value> {
 }
 
 fn facts(facts: &Facts) -> Value {
-    let Facts { settings, container, masked_proc, landlock, limits } = facts;
+    let Facts { settings, container, masked_proc, root_without_mount, landlock, limits } = facts;
     json!({
         "maxUserNamespaces": settings.max_user_namespaces,
         "unprivilegedUsernsClone": settings.unprivileged_clone,
@@ -218,6 +219,7 @@ fn facts(facts: &Facts) -> Value {
         "root": settings.root,
         "container": container,
         "maskedProc": masked_proc,
+        "rootWithoutMount": root_without_mount,
         "landlockAbi": landlock,
         "cgroups": {"mounted": limits.mounted, "used": limits.kind, "pids": limits.pids, "memory": limits.memory, "cpu": limits.cpu},
     })
