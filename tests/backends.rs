@@ -5,8 +5,9 @@
 //! another engine, such as Podman's.
 
 use std::fs;
+use std::io::Read as _;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
@@ -557,5 +558,38 @@ fn an_engine_that_does_not_answer_is_exit_7() {
         let ran = world.kiln_with(&arguments, &[("DOCKER_HOST", host)]).exits(7);
         assert!(ran.says("KILN-0506") && ran.says(told), "{}", ran.stderr);
         assert!(!ran.says("running"), "no step began: {}", ran.stderr);
+    }
+}
+
+/// Whoever is asked and says nothing is not waited for once the build is to stop.
+#[test]
+fn a_build_that_waits_for_a_silent_engine_stops_at_the_first_signal() {
+    for who in Who::all() {
+        let world = World::warm(who);
+        world.write("src/input", &world.token);
+        world.write("kiln.yaml", &build_file("cp input out", "{out: out}", "[{file: attack.out}]"));
+        let socket = world.path("silent.sock");
+        let listener = std::os::unix::net::UnixListener::bind(&socket).expect("a socket");
+        who.give(&socket);
+        let host = format!("unix://{}", socket.display());
+        for signal in ["TERM", "INT"] {
+            let kiln = crate::support::kiln().to_str().expect("UTF-8");
+            let words = [kiln, "build", "--no-sign", "--backend", "docker"];
+            let mut command = world.command(&words, &[("DOCKER_HOST", &host)]);
+            command.stdout(Stdio::piped()).stderr(Stdio::piped());
+            let child = command.spawn().expect("it can be started");
+            // It is asked, and says nothing.
+            let (engine, _) = listener.accept().expect("kiln asks");
+            let mut byte = [0];
+            (&engine).read_exact(&mut byte).expect("a question");
+            Command::new("kill")
+                .args([&format!("-{signal}"), &child.id().to_string()])
+                .status()
+                .expect("kill");
+            let ran = Ran::of(&child.wait_with_output().expect("it ends"));
+            assert_eq!(ran.code, 130, "{signal}: {}", ran.stderr);
+            assert!(ran.says("KILN-0410"), "{signal}: {}", ran.stderr);
+            drop(engine);
+        }
     }
 }

@@ -225,6 +225,9 @@ pub fn engine(cause: &EngineError, headline: String) -> Diagnostic {
             .why("whoever may speak to it is as good as root, so it is closed to other users")
             .help("be in the group that owns the socket:  sudo usermod -aG docker $USER, then log in again")
             .help("or name an engine of your own:  DOCKER_HOST=unix://$XDG_RUNTIME_DIR/podman/podman.sock"),
+        EngineError::Interrupted => cannot(Code::Interrupted)
+            .help("start the command again; finished steps are not run again")
+            .help("see whether the engine answers:  kiln doctor"),
         EngineError::MappedUsers => cannot(Code::BackendCannot)
             .help("use an engine that runs as root and without `userns-remap`"),
         EngineError::Caller { .. } => cannot(Code::BackendCannot)

@@ -232,8 +232,9 @@ fn begin<'a>(
     let read = |project: &Project| {
         let surveyed = survey(session, project, wish)?;
         let (manifest, required) = (Arc::clone(&surveyed.manifest), &session.config.require);
-        let ready =
-            Readiness::new(&surveyed.sketch, manifest, &wish.backend, &wish.waived, required);
+        let cancel = Some(session.cancel()?);
+        let (backend, waived) = (&wish.backend, &wish.waived);
+        let ready = Readiness::new(&surveyed.sketch, manifest, backend, waived, required, cancel);
         ready.stated()?;
         Ok::<_, Vec<Diagnostic>>((surveyed, ready))
     };

@@ -17,7 +17,7 @@ use model::limits::Limits;
 use model::relpath::Ident;
 use model::step::{StepId, Widen};
 use sandbox::probe::{self, Report};
-use sandbox::{Asks, Backend, EngineFacts};
+use sandbox::{Asks, Backend, Cancel, EngineFacts};
 
 use crate::config::Required;
 use crate::diagnostic::{Code, Diagnostic};
@@ -32,6 +32,8 @@ pub struct Readiness<'a> {
     backend: &'a Backend,
     waived: &'a BTreeSet<Guarantee>,
     required: &'a BTreeSet<Required>,
+    /// What ends the wait for an engine; none where nothing is asked of one.
+    cancel: Option<&'a Cancel>,
     steps: Vec<Wants>,
     manifest: Arc<Manifest>,
     /// What the one rehearsal found, over the folder where checkouts lie.
@@ -56,6 +58,7 @@ impl<'a> Readiness<'a> {
         backend: &'a Backend,
         waived: &'a BTreeSet<Guarantee>,
         required: &'a BTreeSet<Required>,
+        cancel: Option<&'a Cancel>,
     ) -> Readiness<'a> {
         let mut steps: BTreeMap<&Ident, Wants> = BTreeMap::new();
         for step in plan.steps.values() {
@@ -68,7 +71,7 @@ impl<'a> Readiness<'a> {
         }
         let steps = steps.into_values().collect();
         let (rehearsed, wrong) = (OnceLock::new(), OnceLock::new());
-        Readiness { backend, waived, required, steps, manifest, rehearsed, wrong }
+        Readiness { backend, waived, required, cancel, steps, manifest, rehearsed, wrong }
     }
 
     /// Refuses what can be seen by looking.
@@ -131,8 +134,10 @@ impl<'a> Readiness<'a> {
     }
 
     fn asked_engine(&self) -> Result<EngineFacts, Vec<Diagnostic>> {
-        let Backend::Docker(asked) = self.backend else { return Err(Vec::new()) };
-        let facts = sandbox::engine_ready(asked, self.waived)
+        let (Backend::Docker(asked), Some(cancel)) = (self.backend, self.cancel) else {
+            return Err(Vec::new());
+        };
+        let facts = sandbox::engine_ready(asked, self.waived, cancel)
             .map_err(|error| vec![engine(&error, error.to_string())])?;
         let one = |step: &Wants| {
             let short = step.asks(self.waived).refused_by_engine(&facts);

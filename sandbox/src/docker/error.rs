@@ -93,6 +93,9 @@ pub enum EngineError {
         /// What.
         what: &'static str,
     },
+    /// The wait for its answer was interrupted.
+    #[error("interrupted while the container engine had not answered")]
+    Interrupted,
     /// Kiln's own side: the staging folder, the event loop.
     #[error("cannot {doing} {}", path.display())]
     Own {

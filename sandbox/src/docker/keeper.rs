@@ -54,16 +54,18 @@ impl Keeper {
     pub fn dismiss(self) {
         // One that is dead needs no word, and is reaped all the same.
         let _ = send(self.0.socket.as_fd(), GO_ON, &[]);
+        let _ = rustix::net::shutdown(&self.0.socket, rustix::net::Shutdown::Both);
+        let ended = rustix::event::PollFd::new(&self.0.child, rustix::event::PollFlags::IN);
+        let _ = rustix::event::poll(&mut [ended], None);
+        let _ = sys::reap(&self.0.child);
     }
 }
 
 impl Drop for Keeper {
     fn drop(&mut self) {
-        // Dismissed, or told by the end of the socket.
+        // Who was not dismissed is told by the end of the socket, and not waited for: the engine that has to answer it
+        // has just not answered. It is reaped by whoever comes after this process.
         let _ = rustix::net::shutdown(&self.0.socket, rustix::net::Shutdown::Both);
-        let ended = rustix::event::PollFd::new(&self.0.child, rustix::event::PollFlags::IN);
-        let _ = rustix::event::poll(&mut [ended], None);
-        let _ = sys::reap(&self.0.child);
     }
 }
 

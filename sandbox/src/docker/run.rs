@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::Path;
+use std::time::Duration;
 
 use bollard::Docker;
 use bollard::container::AttachContainerResults;
@@ -22,7 +23,7 @@ use super::layout::{ENGINES_FILES, Layout, layout};
 use super::request::{Asked, PROFILE_FILE, User, limits, request};
 use super::staging::{Over, Staging};
 use super::sweep::{remove, sweep};
-use super::watch::{Bounds, Seen, Stop, Streams, Waited, button, watch};
+use super::watch::{Bounds, STOPPING, Seen, Stop, Streams, Waited, answered, button, watch};
 use super::{Engine, USER, observe, seccomp};
 use crate::cancel::Cancel;
 use crate::error::{Error, LimitName, MountProblem};
@@ -137,9 +138,10 @@ impl Job<'_> {
         let body = request(self.parts, self.layout, &asked, self.engine, &facts);
         let name = format!("kiln-{}", self.staging.name);
         let options = CreateContainerOptionsBuilder::default().name(&name).build();
-        let made = docker.create_container(Some(options), body.clone()).await;
-        let made = made.map_err(refused(Asking::Create));
-        let id = made.map_err(|cause| explain(cause, self.parts))?.id;
+        let made = docker.create_container(Some(options), body.clone());
+        let made =
+            answered(cancel, STOPPING, async { made.await.map_err(refused(Asking::Create)) });
+        let id = made.await.map_err(|cause| explain(cause, self.parts))?.id;
         // If kiln is killed from here on, its keeper does 7.
         let (keeper, result) = match Keeper::start(&facts.socket, &id) {
             Ok(keeper) => {
@@ -149,7 +151,7 @@ impl Job<'_> {
             Err(error) => (None, Err(error)),
         };
         // 7. Whatever happened, nothing of it stays with the engine.
-        let removed = remove(&docker, &id).await;
+        let removed = answered(cancel, STOPPING, remove(&docker, &id)).await;
         if let Some(keeper) = keeper.filter(|_| removed.is_ok()) {
             keeper.dismiss();
         }
@@ -193,13 +195,15 @@ impl Job<'_> {
         sink: &mut dyn FnMut(Stream, &[u8]),
     ) -> Result<Done, Error> {
         // 5.
-        let made = inspect(docker, id).await?;
+        let made = answered(cancel, STOPPING, inspect(docker, id)).await?;
         observe::compare(body, &made, facts)?;
         let enforced = observe::enforced(self.parts, asked, &made, facts);
         // 6.
-        let output = attach(docker, id).await?;
-        let started = docker.start_container(id, None).await;
-        started.map_err(refused(Asking::Start)).map_err(|cause| explain(cause, self.parts))?;
+        let output = answered(cancel, STOPPING, attach(docker, id)).await?;
+        let start = docker.start_container(id, None);
+        let start =
+            answered(cancel, STOPPING, async { start.await.map_err(refused(Asking::Start)) });
+        start.await.map_err(|cause| explain(cause, self.parts))?;
         let streams = Streams { output, waited: wait(docker, id, self.parts) };
         let bounds = Bounds {
             timeout: self.parts.timeout,
@@ -210,7 +214,7 @@ impl Job<'_> {
         };
         let seen = watch(docker, id, streams, &bounds, cancel, sink).await?;
         // 7.
-        let ended = inspect(docker, id).await?;
+        let ended = answered(cancel, STOPPING, inspect(docker, id)).await?;
         let state = ended.state.unwrap_or_default();
         if state.running != Some(false) {
             let pid = state.pid.and_then(|pid| u32::try_from(pid).ok());
@@ -311,12 +315,20 @@ fn suits(facts: &Facts, waived: &BTreeSet<Guarantee>) -> Result<User, EngineErro
     user(facts, waived.contains(&Guarantee::Identity), own)
 }
 
-/// Asks the engine what a step asks before it is made: whether it answers, and whether it can.
+/// Asks the engine what a step asks before it is made: whether it answers, and whether it can. Whoever presses
+/// the button while it says nothing has not to wait for it.
 ///
 /// # Errors
 /// See [`EngineError`].
-pub fn ready(engine: &Engine, waived: &BTreeSet<Guarantee>) -> Result<Facts, EngineError> {
-    let facts = super::client::look(engine)?;
+pub fn ready(
+    engine: &Engine,
+    waived: &BTreeSet<Guarantee>,
+    cancel: &Cancel,
+) -> Result<Facts, EngineError> {
+    let asked = async {
+        answered(cancel, Duration::ZERO, connect(engine)).await.map(|connected| connected.facts)
+    };
+    let facts = runtime(engine)?.block_on(asked)?;
     suits(&facts, waived).map(|_| facts)
 }
 

@@ -24,6 +24,9 @@ use super::staging::{Over, Staging};
 use crate::cancel::Cancel;
 use crate::outcome::Stream as From;
 
+/// Time that an engine has for each answer about a container once the step is to stop: a busy one needs some, and what
+/// is left behind has to be removed by others.
+pub const STOPPING: Duration = Duration::from_secs(20);
 /// Time between TERM and KILL.
 const GRACE: Duration = Duration::from_secs(2);
 /// Longest wait for the dead to be gone and for the last output.
@@ -121,13 +124,38 @@ pub async fn watch(
             Event::Ended(answer) => run.end(answer)?,
             Event::Button => {
                 run.seen.stop = Some(Stop::Cancelled);
-                kill(docker, id, "KILL").await?;
+                answered(cancel, STOPPING, kill(docker, id, "KILL")).await?;
                 run.kill_at = Some(Instant::now() + PROOF_WAIT);
             }
-            Event::Tick => run.keep_time(docker, id, bounds).await?,
+            Event::Tick => answered(cancel, STOPPING, run.keep_time(docker, id, bounds)).await?,
         }
     }
     Ok(run.seen)
+}
+
+/// Waits for an answer of the engine's, and once the button was pressed no longer than `patience`: one that says
+/// nothing must not keep whoever wants to stop.
+///
+/// # Errors
+/// [`EngineError::Interrupted`], and what came instead of an answer.
+pub async fn answered<T, E: std::convert::From<EngineError>>(
+    cancel: &Cancel,
+    patience: Duration,
+    answer: impl Future<Output = Result<T, E>>,
+) -> Result<T, E> {
+    let button = button(cancel)?;
+    let answer = std::pin::pin!(answer);
+    let pressed = std::pin::pin!(async {
+        // An end of the pipe that cannot be watched is one that nobody presses.
+        if button.readable().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+        tokio::time::sleep(patience).await;
+    });
+    match futures_util::future::select(answer, pressed).await {
+        futures_util::future::Either::Left((answer, _)) => answer,
+        futures_util::future::Either::Right(_) => Err(EngineError::Interrupted.into()),
+    }
 }
 
 /// Returns a descriptor that is readable once the button was pressed.

@@ -246,7 +246,7 @@ pub fn confined_serves(session: &Session, confined: &Report) -> bool {
 
 fn asked(session: &Session, plan: &Plan, manifest: Manifest, backend: &Backend) -> Vec<Diagnostic> {
     let (waived, required) = (BTreeSet::new(), &session.config.require);
-    Readiness::new(plan, manifest.into(), backend, &waived, required).asked()
+    Readiness::new(plan, manifest.into(), backend, &waived, required, None).asked()
 }
 
 /// Looks for the container engine of `--backend docker`. A host without one lacks nothing else.
