@@ -108,6 +108,27 @@ fn whoever_asks_about_orders_holds_up_nobody() {
     });
 }
 
+/// What a crash left of an answer that never left is no answer.
+#[test]
+fn an_order_whose_answer_was_cut_off_is_open() {
+    if !can_be_others() {
+        return;
+    }
+    let host = Host::without_key("");
+    let opening = open(&wanted(), "ab", BUILDER);
+    host.ask(CONTROL, &opening, &[]);
+    let asked = json!({"check-orders": [opening["open-order"]["order"]]});
+    assert_eq!(host.ask(BUILDER, &asked, &[]), json!("open"));
+    let journal = host.world.path("attestor/state/journal");
+    let entry = journal.join("ab".repeat(16));
+    fs::write(&entry, "kiln-journal/1 half").expect("we are root");
+    let damaged = host.ask(BUILDER, &asked, &[]).to_string();
+    assert!(damaged.contains("is damaged"), "control: {damaged}");
+    fs::hard_link(&entry, journal.join(".new-0123456789abcdef")).expect("we are root");
+    assert_eq!(host.ask(BUILDER, &asked, &[]), json!("open"));
+    assert_eq!(fs::read_dir(&journal).expect("it is there").count(), 0);
+}
+
 /// What a build asks with is a Record; one that is too large is told so, whichever way it is sent.
 #[test]
 fn a_request_that_is_too_large_is_answered_with_the_limit() {
