@@ -45,6 +45,17 @@ struct Host {
     attestor: Option<Running>,
 }
 
+/// Who stands between builds and the attestor.
+struct Between {
+    /// Where.
+    socket: String,
+    /// The last request for a signature.
+    saved: PathBuf,
+    /// There once a user had to wait.
+    busy: PathBuf,
+    _process: Running,
+}
+
 /// A process that does not outlive its test.
 struct Running(Child);
 
@@ -218,19 +229,24 @@ impl Host {
     /// Orders, builds and has signed one artifact; returns the request as the attestor got it.
     fn signed_request(&self) -> serde_json::Value {
         let orders = self.order("out", BUILDER);
-        let [ours, saved] =
-            ["tmp/between", "tmp/saved"].map(|name| self.world.path(name).display().to_string());
-        let socket = self.socket();
-        let arguments = ["python3", ASK, "between", &socket, &ours, &saved];
-        let between = Running::start(&mut command_as(BUILDER, &arguments));
-        while !Path::new(&ours).exists() {
+        let between = self.between();
+        self.build_at(&between.socket, &["--orders", orders.to_str().expect("UTF-8")]).exits(0);
+        let saved = fs::read(&between.saved).expect("a request was seen");
+        serde_json::from_slice(&saved).expect("a request is JSON")
+    }
+
+    /// Stands between builds and the attestor.
+    fn between(&self) -> Between {
+        let [ours, saved] = ["tmp/between", "tmp/saved"].map(|name| self.world.path(name));
+        let (socket, shown) = (ours.display().to_string(), saved.display().to_string());
+        let attestor = self.socket();
+        let arguments = ["python3", ASK, "between", &attestor, &socket, &shown];
+        let process = Running::start(&mut command_as(BUILDER, &arguments));
+        while !ours.exists() {
             std::thread::yield_now();
         }
-        let ran = self.build_at(&ours, &["--orders", orders.to_str().expect("UTF-8")]);
-        drop(between);
-        ran.exits(0);
-        let saved = fs::read(saved).expect("a request was seen");
-        serde_json::from_slice(&saved).expect("a request is JSON")
+        let busy = PathBuf::from(format!("{shown}.busy"));
+        Between { socket, saved, busy, _process: process }
     }
 
     /// Sends a request as any user, with descriptors of these files; returns the answer.

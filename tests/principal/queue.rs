@@ -1,25 +1,12 @@
 //! Builds of one user that end together wait for each other, and none fails.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde_json::json;
 
 use super::{ASK, BUILDER, Host, Running, can_be_others, command_as};
 
 impl Host {
-    /// Stands between builds and the attestor; returns who does, where, and what tells that a user had to wait.
-    fn between(&self) -> (Running, String, PathBuf) {
-        let [ours, saved] =
-            ["tmp/between", "tmp/saved"].map(|name| self.world.path(name).display().to_string());
-        let socket = self.socket();
-        let arguments = ["python3", ASK, "between", &socket, &ours, &saved];
-        let between = Running::start(&mut command_as(BUILDER, &arguments));
-        while !Path::new(&ours).exists() {
-            std::thread::yield_now();
-        }
-        (between, ours, PathBuf::from(format!("{saved}.busy")))
-    }
-
     /// Holds connections of the builder.
     fn hold(&self, count: &str) -> Running {
         let (socket, ready) = (self.socket(), self.world.path("tmp/ready").display().to_string());
@@ -39,14 +26,15 @@ fn a_build_waits_until_its_user_may_ask_again() {
     }
     let host = Host::new();
     let orders = host.order("out", BUILDER);
-    let (_between, ours, busy) = host.between();
+    let between = host.between();
+    let (ours, busy) = (&between.socket, &between.busy);
     let held = host.hold("2");
     while !host.ask(BUILDER, &json!("show"), &[]).to_string().contains("connections already") {
         std::thread::yield_now();
     }
     let orders = orders.to_str().expect("UTF-8");
     std::thread::scope(|scope| {
-        let build = scope.spawn(|| host.build_at(&ours, &["--orders", orders]));
+        let build = scope.spawn(|| host.build_at(ours, &["--orders", orders]));
         while !busy.exists() && !build.is_finished() {
             std::thread::yield_now();
         }
@@ -66,13 +54,14 @@ fn a_command_ends_after_its_connection() {
     }
     let host = Host::new();
     let orders = host.order("out", BUILDER);
-    let (_between, ours, busy) = host.between();
+    let between = host.between();
+    let (ours, busy) = (&between.socket, &between.busy);
     let _held = host.hold("1");
     // One after the other, each with the one connection that is left.
     for _ in 0..3 {
         host.world.kiln(&["--attestor", &format!("unix:{ours}"), "key", "show"]).exits(0);
     }
-    host.build_at(&ours, &["--orders", orders.to_str().expect("UTF-8")]).exits(0);
+    host.build_at(ours, &["--orders", orders.to_str().expect("UTF-8")]).exits(0);
     assert!(!busy.with_extension("gone").exists(), "a connection was closed and not waited for");
     assert!(!busy.exists(), "a connection was counted after its end");
 }
