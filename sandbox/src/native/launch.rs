@@ -194,14 +194,15 @@ impl Row {
     }
 
     /// Does what is wanted, until the end.
-    fn serve(&self) {
+    fn serve(&self, start: fn() -> Result<Launched, Error>) {
+        let _told = Over(self);
         let mut state = self.lock();
         while !state.is_over {
             let now = Instant::now();
             state = match state.wanted {
                 _ if state.ready.is_some() => self.wait(state),
                 Wanted::Started if state.started.is_none() => {
-                    let (mut state, started) = self.unlocked(state, apart);
+                    let (mut state, started) = self.unlocked(state, start);
                     // Why it could not be started is told to whoever wants to take it.
                     state.started = started.ok();
                     if let (Wanted::Started, None) = (state.wanted, &state.started) {
@@ -212,7 +213,7 @@ impl Row {
                 Wanted::Ready(from) if from <= now => {
                     let started = state.started.take();
                     let (mut state, ready) =
-                        self.unlocked(state, || started.map_or_else(apart, Ok).map(admitted));
+                        self.unlocked(state, || started.map_or_else(start, Ok).map(admitted));
                     (state.ready, state.wanted) = (Some(ready), Wanted::Nothing);
                     state
                 }
@@ -241,6 +242,17 @@ impl Row {
     }
 }
 
+/// Tells the end of whoever serves a row, also one by panic: nobody waits for a child that will not come.
+struct Over<'row>(&'row Row);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        let mut state = self.0.lock();
+        (state.is_over, state.is_busy) = (true, false);
+        self.0.changed.notify_all();
+    }
+}
+
 static ROW: OnceLock<Option<&Row>> = OnceLock::new();
 
 fn row() -> Option<&'static Row> {
@@ -248,7 +260,7 @@ fn row() -> Option<&'static Row> {
         let row: &Row = Box::leak(Box::default());
         let thread =
             std::thread::Builder::new().name("sandbox launcher".to_owned()).stack_size(STACK_BYTES);
-        thread.spawn(|| row.serve()).ok().map(|_| row)
+        thread.spawn(|| row.serve(apart)).ok().map(|_| row)
     };
     *ROW.get_or_init(start)
 }
@@ -339,4 +351,22 @@ fn sealed_copy(own: &File) -> io::Result<OwnedFd> {
     let seals = SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE;
     fcntl_add_seals(&copy, seals)?;
     Ok(copy)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_waits_for_a_row_whose_thread_is_gone() {
+        let (row, broken): (&Row, _) = (Box::leak(Box::default()), || panic!("it breaks"));
+        row.start_ahead();
+        let served = std::thread::spawn(move || row.serve(broken)).join();
+        assert!(served.is_err(), "control: it broke");
+        let state = row.lock();
+        assert!(state.is_over && !state.is_busy);
+        drop(state);
+        assert!(row.take().is_none());
+        assert_eq!(row.end().count(), 0);
+    }
 }
