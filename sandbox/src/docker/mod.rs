@@ -23,6 +23,7 @@ mod run;
 mod seccomp;
 mod staging;
 mod sweep;
+mod tree;
 mod watch;
 
 use std::path::PathBuf;
