@@ -28,6 +28,9 @@ pub fn check(
     wish: &Wish,
     surveyed: &Surveyed,
 ) -> Result<(), Vec<Diagnostic>> {
+    if wish.output.is_none() {
+        return Ok(());
+    }
     let manifest = &surveyed.manifest;
     let folder = real(&hand_over::folder(session, project, wish));
     let below = folder.strip_prefix(real(&project.folder)).ok();
