@@ -317,3 +317,29 @@ impl Run {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_that_does_not_come_is_waited_for_until_the_button_is_pressed() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.expect("an event loop");
+        let cancel = Cancel::new().expect("a pipe");
+        let ask = |answer: Option<u8>| {
+            let engine = async move {
+                match answer {
+                    Some(answer) => Ok::<_, EngineError>(answer),
+                    None => std::future::pending().await,
+                }
+            };
+            runtime.block_on(answered(&cancel, Duration::ZERO, engine))
+        };
+        assert!(matches!(ask(Some(1)), Ok(1)));
+        cancel.trigger();
+        // What is there is taken all the same.
+        assert!(matches!(ask(Some(2)), Ok(2)));
+        assert!(matches!(ask(None), Err(EngineError::Interrupted)));
+    }
+}
