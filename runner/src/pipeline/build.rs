@@ -240,17 +240,19 @@ fn begin<'a>(
     };
     let (surveyed, ready) = read(project)?;
     hand_over::check_folder(session, project, wish)?;
-    own_output::check(session, project, wish, &surveyed)?;
     if wish.mode != Mode::Build {
         return Ok(Begun { surveyed, ready, project: None, _claim: None });
     }
+    let note = own_output::note(session, project, wish, &surveyed)?;
     let (claim, waited) = hand_over::claim(session, project, wish, talk)?;
+    if let Some(note) = note {
+        talk.event(Event::Note(note));
+    }
     if !waited || wish.from == Source::CommandLine {
         return Ok(Begun { surveyed, ready, project: None, _claim: Some(claim) });
     }
     let again = session.project()?;
     let (surveyed, ready) = read(&again)?;
-    own_output::check(session, &again, wish, &surveyed)?;
     Ok(Begun { surveyed, ready, project: Some(again), _claim: Some(claim) })
 }
 

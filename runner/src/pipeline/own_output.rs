@@ -1,8 +1,8 @@
-//! What a build writes is no input of the next one.
+//! Whether what a build writes is an input of the next one.
 //!
-//! `kiln-out` of the project is never part of a source. Another output folder would be, where a source holds its
-//! place: a sealed build would read what an earlier one left there, and a copy of the project elsewhere would build
-//! something else. It is refused and not left out in silence: what a source holds must not depend on a flag.
+//! `kiln-out` of the project is never part of a source. Another output folder is, where a source holds its place: a
+//! build reads what an earlier one left there, and a copy of the project elsewhere builds something else. It is told,
+//! and not left out: what a source holds must not depend on a flag.
 
 use std::collections::BTreeSet;
 
@@ -12,24 +12,24 @@ use super::build::Wish;
 use super::survey::{Surveyed, real};
 use super::{hand_over, prepare, select};
 use crate::cli::Session;
-use crate::diagnostic::{Code, Diagnostic};
+use crate::diagnostic::Diagnostic;
 use crate::export::SUMS_NAME;
-use crate::manifest::{SourceKind, beside};
+use crate::manifest::beside;
 use crate::project::Project;
 use crate::source::{self, Scan};
 
-/// Refuses an output folder where a source holds what would be written there.
+/// Returns what is worth saying of an output folder where a source holds what would be written there.
 ///
 /// # Errors
-/// KILN-0105 with the source.
-pub fn check(
+/// A source that cannot be asked.
+pub fn note(
     session: &Session,
     project: &Project,
     wish: &Wish,
     surveyed: &Surveyed,
-) -> Result<(), Vec<Diagnostic>> {
+) -> Result<Option<String>, Vec<Diagnostic>> {
     if wish.output.is_none() {
-        return Ok(());
+        return Ok(None);
     }
     let manifest = &surveyed.manifest;
     let folder = real(&hand_over::folder(session, project, wish));
@@ -37,7 +37,7 @@ pub fn check(
     let below = below
         .map(|below| below.to_str().and_then(|below| RelPath::new(&format!("./{below}")).ok()));
     // Outside the project there is no source, and a path that is no text is in none.
-    let Some(Some(below)) = below else { return Ok(()) };
+    let Some(Some(below)) = below else { return Ok(None) };
     let (sources, user) = (prepare::local_sources(manifest)?, prepare::user_git(session));
     let scan = Scan {
         project: &project.folder,
@@ -47,29 +47,20 @@ pub fn check(
     };
     let held = source::claims(&scan, &below, &names(surveyed))
         .map_err(|error| vec![select::source_error(manifest, &error)])?;
-    let Some((holder, path)) = held else { return Ok(()) };
-    let told = Diagnostic::new(
-        Code::WrongValue,
-        format!("source `{}` would hold what the build writes to {}", holder.name, shown(&below)),
-    )
-    .got(shown(&path))
-    .why("the next build would read the output of this one")
-    .help("write to a folder that no source holds, or leave -o out: kiln-out is none");
-    let told = match below.is_here() {
-        true => told,
-        false => told.help(format!(
-            "or leave it out of the source:  exclude: [/{}/], or in git a line of .gitignore",
+    let Some((holder, path)) = held else { return Ok(None) };
+    let remedy = match below.is_here() {
+        true => String::new(),
+        false => format!(
+            ", or leave it out of the source (exclude: [/{}/], or in git a line of .gitignore)",
             source_path(&below, &holder.path)
-        )),
+        ),
     };
-    let place = manifest.sources.iter().find(|source| source.name.value == holder.name);
-    Err(vec![match place {
-        Some(source) => {
-            let SourceKind::Local { path, .. } = &source.kind;
-            told.at(manifest.place(path.span))
-        }
-        None => told,
-    }])
+    Ok(Some(format!(
+        "source `{}` holds {}, so the next build reads what this one writes: write to a folder that no source holds, such \
+         as kiln-out{remedy}",
+        holder.name,
+        shown(&path)
+    )))
 }
 
 /// Returns the names of all that may be written.
