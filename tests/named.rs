@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::support::{Who, World};
+use crate::support::{Who, World, build_file, build_file_with};
 
 fn fingerprint(world: &World) -> String {
     let shown = world.kiln(&["key", "show"]).exits(0).stdout;
@@ -73,6 +73,54 @@ fn a_revoked_key_signs_no_build_and_no_step_is_run_to_find_out() {
         world.kiln(&["build", "--sign"]).exits(0);
         world.kiln(&["verify", "kiln-out/out"]).exits(0);
     }
+}
+
+/// While its step runs; nothing that others refuse is left behind.
+#[test]
+fn a_key_that_is_revoked_during_a_build_signs_nothing_at_its_end() {
+    let world = World::signed(Who::all()[0]);
+    let key = fingerprint(&world);
+    world.write("src/input", "something new\n");
+    // Of this world alone, or an earlier one's result would be found.
+    let run = format!("echo ready {}; sleep 5; cp input out", world.token);
+    world.write("kiln.yaml", &build_file_with(&run, "{out: out}", "[{file: attack.out}]", ""));
+    world.kiln(&["lock"]).exits(0);
+    world.commit();
+    let kiln = world.path("bin/kiln");
+    let kiln = kiln.to_str().expect("UTF-8");
+    // Stopped meanwhile, it cannot come to its end before.
+    let revoke = "import signal, subprocess, sys; kiln = subprocess.Popen([sys.argv[1], '-v', 'build', '--sign'], stderr=subprocess.PIPE); \
+                  any(b'ready' in line for line in kiln.stderr); kiln.send_signal(signal.SIGSTOP); \
+                  subprocess.check_call([sys.argv[1], 'trust', 'remove', sys.argv[2], '--revoked', 'now']); \
+                  kiln.send_signal(signal.SIGCONT); sys.stderr.buffer.write(kiln.stderr.read()); sys.exit(kiln.wait())";
+    let refused = world.run(&["python3", "-c", revoke, kiln, &key], &[]).exits(4);
+    assert!(refused.says("KILN-0802") && refused.says("was revoked"), "{}", refused.stderr);
+    // What the build before signed is about other bytes, and lies beside those.
+    assert_ne!(world.read("kiln-out/out"), "something new\n");
+}
+
+/// Where a file of its evidence could have no name, that is told before the first step; unsigned it is built. A file of
+/// a long name is verified by a bundle that is named.
+#[test]
+fn a_name_with_no_room_for_evidence_is_told_before_the_first_step() {
+    let world = World::signed(Who::all()[0]);
+    let name = "n".repeat(240);
+    let file =
+        build_file("cp input out", "{out: out}", &format!("[{{file: attack.out, name: {name}}}]"));
+    world.write("kiln.yaml", &file);
+    world.kiln(&["lock"]).exits(0);
+    world.commit();
+    let refused = world.kiln(&["build", "--sign"]).exits(2);
+    assert!(refused.says("KILN-0105") && refused.says("240 bytes"), "{}", refused.stderr);
+    assert!(refused.says("at most 22") && refused.says("--> kiln.yaml:"), "{}", refused.stderr);
+    assert!(!refused.says("passed"), "a step ran: {}", refused.stderr);
+    world.kiln(&["build", "--no-sign"]).exits(0);
+    assert!(world.path("project/kiln-out").join(&name).exists());
+    let long = "m".repeat(255);
+    let out = world.path("project/kiln-out");
+    fs::copy(out.join("out"), out.join(&long)).expect("it was built");
+    let bundle = ["--bundle", "kiln-out/out.sigstore.json"];
+    world.kiln(&[&["verify", &format!("kiln-out/{long}")][..], &bundle].concat()).exits(0);
 }
 
 /// The line that `inspect` prints for sha256sum is run as it stands, from where kiln was.

@@ -343,6 +343,8 @@ pub enum RefusedKind {
     Trust,
     /// Reading or writing the attestor's own files failed.
     Files,
+    /// Its own files have no room left.
+    Full,
     /// A verdict that can not be signed: the policy or the address is wrong, or it does not hold.
     Summary,
     /// More than this attestor takes of one who shares it with others.

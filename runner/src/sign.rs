@@ -237,6 +237,7 @@ fn headline(kind: RefusedKind) -> &'static str {
         RefusedKind::Configuration => "the attestor's configuration cannot be used",
         RefusedKind::Trust => "what says who is believed cannot be used",
         RefusedKind::Files => "the attestor's own files cannot be used",
+        RefusedKind::Full => "the disk of the attestor's own files is full",
         RefusedKind::KeyExists => "a key is there already, and none is ever overwritten",
         RefusedKind::Nonce => "the attestor signed something else under this order already",
         RefusedKind::Record | RefusedKind::Subject => "the attestor refused to sign",
@@ -268,6 +269,7 @@ fn code(kind: RefusedKind) -> Code {
         | RefusedKind::Configuration
         | RefusedKind::Files => Code::KeyUnreadable,
         RefusedKind::KeyExists => Code::KeyExists,
+        RefusedKind::Full => Code::HostDiskFull,
         RefusedKind::SignerKept | RefusedKind::Trust => Code::WrongValue,
         RefusedKind::ServiceUnreachable => Code::SigningUnreachable,
         RefusedKind::ServiceRefused => Code::SigningRefused,
@@ -299,6 +301,9 @@ fn remedy(diagnostic: Diagnostic, kind: RefusedKind) -> Diagnostic {
             .help("or move it away and make a new one:  kiln key generate"),
         RefusedKind::Configuration | RefusedKind::Trust => {
             diagnostic.help("mend the file that the cause names, or move it away")
+        }
+        RefusedKind::Full => {
+            diagnostic.help("make room on the disk of the file that the cause names")
         }
         RefusedKind::Files => {
             diagnostic.help("make the folder that the cause names one that you may write to")

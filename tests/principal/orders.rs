@@ -129,6 +129,47 @@ fn an_order_whose_answer_was_cut_off_is_open() {
     assert_eq!(fs::read_dir(&journal).expect("it is there").count(), 0);
 }
 
+/// Whoever asks again has built again, so the Record is another one: an envelope that never left stands in nobody's way.
+#[test]
+fn an_order_whose_envelope_never_left_is_answered_by_the_next_build() {
+    if !can_be_others() {
+        return;
+    }
+    let host = Host::new();
+    let order = host.order("out", BUILDER);
+    host.build(&order).exits(0);
+    let journal = host.world.path("attestor/state/journal");
+    let entries = || fs::read_dir(&journal).expect("it is there").flatten().map(|one| one.path());
+    let anew = || {
+        fs::remove_dir_all(host.world.path("project/kiln-out")).expect("it was built");
+        host.build(&order)
+    };
+    let answered = anew().exits(5);
+    assert!(answered.says("KILN-0706"), "control: {}", answered.stderr);
+    // Killed before the line was written.
+    let entry = entries().next().expect("it was signed");
+    fs::hard_link(&entry, journal.join(".new-0123456789abcdef")).expect("we are root");
+    fs::remove_file(host.world.path("attestor/state/signed.log")).expect("we are root");
+    host.build(&order).exits(0);
+    assert_eq!(entries().count(), 1);
+    assert!(host.check_log().exits(0).says("1 lines, the chain holds"));
+}
+
+/// Where nothing was signed, nothing holds; looking changes nothing.
+#[test]
+fn a_log_that_is_not_there_is_not_said_to_hold() {
+    if !can_be_others() {
+        return;
+    }
+    let host = Host::without_key("");
+    let (told, state) = (host.check_log().exits(4), host.world.path("attestor/state"));
+    assert!(told.says("KILN-0710") && told.says("nothing was signed here"), "{}", told.stderr);
+    fs::remove_dir_all(&state).expect("we are root");
+    fs::create_dir(&state).expect("we are root");
+    host.check_log().exits(4);
+    assert_eq!(fs::read_dir(&state).expect("it is there").count(), 0);
+}
+
 /// What a build asks with is a Record; one that is too large is told so, whichever way it is sent.
 #[test]
 fn a_request_that_is_too_large_is_answered_with_the_limit() {

@@ -129,7 +129,7 @@ fn a_log_that_is_no_file_is_refused_and_not_waited_for() {
         return;
     }
     let host = Host::new();
-    host.check_log().exits(0);
+    assert!(host.check_log().exits(4).says("nothing was signed here"));
     let path = host.world.path("attestor/state/signed.log").display().to_string();
     host.run_as(ATTESTOR, &["mkfifo", &path]).exits(0);
     let told = host.check_log().exits(4);

@@ -311,9 +311,22 @@ fn flush_folder(path: &Path) -> Result<(), FileError> {
 
 /// Takes the lock at `path` and waits for it; it is given back when the descriptor is dropped.
 pub(super) fn lock(path: &Path) -> Result<OwnedFd, FileError> {
-    let failed = |source| FileError::Lock { path: path.to_owned(), source };
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-    let file = rustix::fs::open(path, flags, PRIVATE_FILE).map_err(failed)?;
+    take(path, rustix::fs::open(path, flags, PRIVATE_FILE))
+}
+
+/// Does the same without writing; there is none to take where nobody ever made one.
+pub(super) fn lock_existing(path: &Path) -> Result<Option<OwnedFd>, FileError> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    match rustix::fs::open(path, flags, Mode::empty()) {
+        Err(Errno::NOENT) => Ok(None),
+        opened => take(path, opened).map(Some),
+    }
+}
+
+fn take(path: &Path, opened: Result<OwnedFd, Errno>) -> Result<OwnedFd, FileError> {
+    let failed = |source| FileError::Lock { path: path.to_owned(), source };
+    let file = opened.map_err(failed)?;
     loop {
         match rustix::fs::flock(&file, FlockOperation::LockExclusive) {
             Ok(()) => return Ok(file),

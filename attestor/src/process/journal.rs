@@ -4,9 +4,8 @@
 //! a crash, gets the same bytes; and a second, different request under the same nonce gets none
 //! (S-J09). Each entry is a file named by its nonce: written under a temporary name, linked, flushed, folder
 //! flushed. It keeps its temporary name until its line of `signed.log` is durable: so an entry that a crash left
-//! without a line is told from one whose line was taken away. What a crash leaves behind has a temporary name;
-//! what of it is not whole was never answered, and is swept by the next request. Nothing else is ever taken out of
-//! the journal.
+//! without a line is told from one whose line was taken away. Such an entry, whole or not, was never answered: the
+//! next request clears it away, and its Order is open again. Nothing else is ever taken out of the journal.
 //!
 //! ```text
 //! journal/NONCE
@@ -85,12 +84,29 @@ impl Journal {
         Ok(Journal { folder })
     }
 
+    /// Names the journal of a state folder that is only looked at.
+    pub(super) fn of(state: &Path) -> Journal {
+        Journal { folder: state.join("journal") }
+    }
+
+    /// Lists the folder; one that is not there holds nothing.
+    fn list(
+        &self,
+    ) -> Result<impl Iterator<Item = std::io::Result<std::fs::DirEntry>>, JournalError> {
+        match std::fs::read_dir(&self.folder) {
+            Ok(list) => Ok(Some(list).into_iter().flatten()),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                Ok(None.into_iter().flatten())
+            }
+            Err(source) => Err(JournalError::Sweep { path: self.folder.clone(), source }),
+        }
+    }
+
     /// Returns what a crash left behind: each temporary name, and the nonce of the entry that has it as well.
     pub(super) fn left(&self) -> Result<Vec<(PathBuf, Option<Nonce>)>, JournalError> {
         let failed = |source| JournalError::Sweep { path: self.folder.clone(), source };
-        let list = || std::fs::read_dir(&self.folder).map_err(failed);
         let mut left = Vec::new();
-        for entry in list()? {
+        for entry in self.list()? {
             let entry = entry.map_err(failed)?;
             if entry.file_name().as_encoded_bytes().starts_with(files::TEMPORARY_PREFIX.as_bytes())
             {
@@ -102,7 +118,7 @@ impl Journal {
             return Ok(Vec::new());
         }
         let mut entries = BTreeMap::new();
-        for entry in list()? {
+        for entry in self.list()? {
             let entry = entry.map_err(failed)?;
             let name = entry.file_name();
             if let Some(nonce) = name.to_str().and_then(|name| Nonce::parse(name).ok()) {
@@ -118,15 +134,7 @@ impl Journal {
             .map_err(|source| JournalError::Sweep { path: self.folder.clone(), source })
     }
 
-    /// Says whether an entry is all there.
-    pub(super) fn is_whole(&self, nonce: &Nonce) -> Result<bool, JournalError> {
-        match self.entry(nonce) {
-            Err(JournalError::Damaged { .. }) => Ok(false),
-            entry => entry.map(|_| true),
-        }
-    }
-
-    /// Removes an entry that is not whole, with its temporary name, which goes last.
+    /// Removes an entry that never left, with its temporary name, which goes last.
     pub(super) fn discard(&self, nonce: &Nonce, mark: &Path) -> Result<(), JournalError> {
         self.forget(&self.folder.join(nonce.as_str()))?;
         self.forget(mark)
@@ -156,7 +164,7 @@ impl Journal {
     pub(super) fn nonces(&self) -> Result<Vec<Nonce>, JournalError> {
         let failed = |source| JournalError::Sweep { path: self.folder.clone(), source };
         let mut nonces = Vec::new();
-        for entry in std::fs::read_dir(&self.folder).map_err(failed)? {
+        for entry in self.list()? {
             let name = entry.map_err(failed)?.file_name();
             nonces.extend(name.to_str().and_then(|name| Nonce::parse(name).ok()));
         }

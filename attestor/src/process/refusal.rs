@@ -3,6 +3,8 @@
 //! The kinds become codes at the edge, in the build process. No cause holds a secret: the errors of
 //! this crate carry paths, labels and fingerprints.
 
+use std::io::ErrorKind;
+
 use super::files::FileError;
 use super::keyring::KeyringError;
 use super::orders::OrderError;
@@ -49,6 +51,7 @@ pub(super) fn refused(error: &ServeError) -> RefusedAnswer {
         ServeError::Swear(error) => swear(error),
         ServeError::Key(error) => key(error),
     };
+    let kind = if kind == RefusedKind::Files && is_full(error) { RefusedKind::Full } else { kind };
     let help = convert(error).or_else(|| rights(error)).or_else(|| help.map(str::to_owned));
     RefusedAnswer { kind, causes: causes(error), help }
 }
@@ -78,8 +81,25 @@ fn convert(error: &ServeError) -> Option<String> {
     }
 }
 
+/// Says whether there was no room to write to.
+fn is_full(error: &ServeError) -> bool {
+    let mut cause: Option<&dyn std::error::Error> = Some(error);
+    while let Some(one) = cause {
+        let kind = one.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
+        if let Some(ErrorKind::StorageFull | ErrorKind::QuotaExceeded) = kind {
+            return true;
+        }
+        cause = one.source();
+    }
+    false
+}
+
 /// Returns the command that takes away from others what makes a file or folder unfit, where its owner is right.
 fn rights(error: &ServeError) -> Option<String> {
+    if let ServeError::Lock(FileError::OpenFolder { path }) = error {
+        let path = quoted(&path.to_string_lossy());
+        return Some(format!("take the rights of others away:  chmod 700 {path}"));
+    }
     let (ServeError::Key(KeyringError::File(file) | KeyringError::Believed(file))
     | ServeError::Swear(SwearError::Key(
         KeyringError::File(file) | KeyringError::Believed(file),

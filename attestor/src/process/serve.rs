@@ -197,12 +197,15 @@ fn serve(
     {
         return sign(places, asker, &keyring, &request, files, now).map(Answer::Signed);
     }
-    // Read and compared without the lock, however many they are: nothing is changed, and only what a crash left is not
-    // whole.
+    // Read and compared without the lock, however many they are: nothing is changed. What a crash left is none of it,
+    // and looks like an answer.
     if let Request::CheckOrders(orders) = &request {
         let check = || check_orders(places, asker.uid(), orders, now);
         return match check() {
-            Err(ServeError::Journal(JournalError::Damaged { .. })) => {
+            Err(
+                ServeError::Journal(JournalError::Damaged { .. })
+                | ServeError::Ordered(OrderError::Answered),
+            ) => {
                 drop(places.enter()?);
                 check()
             }
@@ -243,11 +246,11 @@ impl Places {
             let cleared = match of {
                 None => journal.forget(&mark),
                 Some(nonce) if log.holds(&nonce).map_err(ServeError::Log)? => journal.forget(&mark),
-                Some(nonce) if !journal.is_whole(&nonce).map_err(ServeError::Journal)? => {
+                // Without its line an envelope never left. What there is of that goes first.
+                Some(nonce) => {
+                    log.cut_unfinished().map_err(ServeError::Log)?;
                     journal.discard(&nonce, &mark)
                 }
-                // Its line comes when its request is repeated.
-                Some(_) => Ok(()),
             };
             cleared.map_err(ServeError::Journal)?;
         }
@@ -396,8 +399,8 @@ fn sign(
     Ok(signed)
 }
 
-/// Returns what was answered to this very request before. A crash may have prevented its line of the
-/// log; then it gets one now. On a socket only its own user gets it, while its Order is open.
+/// Returns what was answered to this very request before. On a socket only its own user gets it, while its Order is
+/// open.
 fn known(
     places: &Places,
     asker: Asker<'_>,
@@ -413,11 +416,12 @@ fn known(
         Known::Same(signed) => *signed,
     };
     check_ordered(places, asker, request, now)?;
+    // One without a line has been cleared away, unless no crash took the line.
     let log = SignedLog::new(&places.state);
-    if !log.holds(nonce).map_err(ServeError::Log)? {
-        log.append(nonce, asker.uid(), now, &signed).map_err(ServeError::Log)?;
+    match log.holds(nonce).map_err(ServeError::Log)? {
+        true => Ok(Some(signed)),
+        false => Err(ServeError::Log(LogError::NoLine { nonce: nonce.clone() })),
     }
-    Ok(Some(signed))
 }
 
 /// On a socket: checks that the control plane opened this Order for this user. Nobody but a control plane can

@@ -12,8 +12,8 @@
 //!
 //! A line is durable before its envelope leaves the process. A crash can leave an unfinished line:
 //! its envelope never left, so the next append cuts it off, and only then is anything ever taken
-//! out. An envelope whose line a crash prevented gets its line when its request is repeated; until then it has
-//! a second name in the journal. An envelope without either, and an end that no line begins like, are no crash's.
+//! out. An envelope whose line a crash prevented never left either; it has a second name in the journal until it is
+//! cleared away. An envelope without either, and an end that no line begins like, are no crash's.
 //!
 //! Does not catch: somebody who can write the file and writes all of it anew. The caller holds the
 //! lock of the state folder.
@@ -140,6 +140,18 @@ impl SignedLog {
         bytes.push(b'\n');
         file.write_all(&bytes).map_err(failed)?;
         file.sync_all().map_err(failed)
+    }
+
+    /// Cuts off a line that a crash left unfinished.
+    pub(super) fn cut_unfinished(&self) -> Result<(), LogError> {
+        let failed = |source| LogError::File { path: self.path.clone(), source };
+        let mut file = match self.open(std::fs::OpenOptions::new().read(true).write(true)) {
+            Ok(file) => file,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(failed(error)),
+        };
+        let (whole, _) = tail(&mut file).map_err(failed)?;
+        file.set_len(whole).and_then(|()| file.sync_all()).map_err(failed)
     }
 
     /// Says whether a nonce has its line.

@@ -124,8 +124,9 @@ fn what_a_crash_left_behind_is_swept_and_a_damaged_entry_signs_nothing() {
     std::fs::hard_link(path.join("01".repeat(16)), &mark).unwrap();
     assert_eq!(kind(attestor.sign(&record())), RefusedKind::Files);
     assert!(!mark.exists());
-    // Killed before it was flushed: it has both names and no line.
-    for (number, length) in [(3, 0), (4, 1), (5, 40), (6, whole.len() / 2), (7, whole.len() - 1)] {
+    // Killed before its line was flushed, or it was itself: it has both names and no line, and never left.
+    let lengths = [0, 1, 40, whole.len() / 2, whole.len() - 1, whole.len()];
+    for (number, length) in (3..).zip(lengths) {
         let nonce = format!("{number:02x}").repeat(16);
         put(&nonce, &whole[..length]);
         std::fs::hard_link(path.join(&nonce), &mark).unwrap();

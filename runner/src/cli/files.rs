@@ -44,7 +44,15 @@ pub fn missing() -> std::io::Error {
 pub fn read(path: &Path) -> std::io::Result<Option<Vec<u8>>> {
     let file = match open(path) {
         Ok(file) => file,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        // No file has a name that is too long for one, as an artifact's with a suffix may be.
+        Err(error)
+            if matches!(
+                error.kind(),
+                std::io::ErrorKind::NotFound | std::io::ErrorKind::InvalidFilename
+            ) =>
+        {
+            return Ok(None);
+        }
         Err(error) => return Err(error),
     };
     let mut bytes = Vec::new();

@@ -163,6 +163,7 @@ pub fn build(
     let looked = prepare::look(session, project, &surveyed, &wish.waived, &store)?;
     let signing = wish.signing.decide(session, &store, &looked, wish)?;
     further::check_link(wish, &signing)?;
+    further::check_names(&surveyed.sketch, &surveyed.manifest, &signing)?;
     let orders = signing::check_ordered(&signing, &surveyed.sketch, &looked.source(), wish)?;
     // 3. Bring in, and plan.
     let owner = || ready.owner(&store.run_path());

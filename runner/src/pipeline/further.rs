@@ -9,7 +9,7 @@ use attestor::bundle;
 use attestor::links::classic;
 use attestor::predicate::Further;
 use attestor::public_key::{Algorithm, PublicKey};
-use model::relpath::Name;
+use model::relpath::{NAME_BYTES_MAX, Name};
 
 use super::build::Wish;
 use super::freshness;
@@ -17,6 +17,7 @@ use super::signing::Decided;
 use crate::artifacts::Made;
 use crate::diagnostic::{Code, Diagnostic};
 use crate::export::OutFolder;
+use crate::manifest::{Manifest, beside};
 use crate::plan::Plan;
 use crate::sign::{Signed, Signer};
 
@@ -46,6 +47,37 @@ pub fn check(wish: &Wish, plan: &Plan) -> Result<(), Vec<Diagnostic>> {
         );
     }
     if wrong.is_empty() { Ok(()) } else { Err(wrong) }
+}
+
+/// Refuses an artifact that cannot be signed, since a file of its evidence could have no name.
+///
+/// # Errors
+/// KILN-0105 with the longest name.
+pub fn check_names(
+    plan: &Plan,
+    manifest: &Manifest,
+    signing: &Decided,
+) -> Result<(), Vec<Diagnostic>> {
+    let longest = beside::suffixes().iter().map(String::len).max().unwrap_or_default();
+    let most = NAME_BYTES_MAX.saturating_sub(longest);
+    let long = plan.artifacts.iter().position(|one| one.name.as_str().len() > most);
+    let (Decided::With(_), Some(at)) = (signing, long) else { return Ok(()) };
+    let name = plan.artifacts.get(at).map(|one| one.name.to_string()).unwrap_or_default();
+    let told = Diagnostic::new(
+        Code::WrongValue,
+        format!("an artifact's name is too long for the files of its evidence: {name}"),
+    )
+    .expected(format!("at most {most} bytes, for a build that is signed"))
+    .got(format!("{} bytes", name.len()))
+    .help("give it another `name`, or build without evidence:  --no-sign");
+    // With a matrix or with targets it is not told which of the lines it is.
+    let written = (plan.artifacts.len() == manifest.artifacts.len())
+        .then(|| manifest.artifacts.get(at).map(|one| manifest.place(one.at)))
+        .flatten();
+    Err(vec![match written {
+        Some(place) => told.at(place),
+        None => told,
+    }])
 }
 
 /// Refuses a classic link by a key that makes none.

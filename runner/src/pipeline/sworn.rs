@@ -11,7 +11,7 @@ use model::record::Record;
 use super::beside;
 use super::further;
 use super::hand_over::{Job, Readied, export, file_name, inputs_name, readied, stored};
-use super::signing::Decided;
+use super::signing::{self, Decided};
 use crate::artifacts::Made;
 use crate::context::Context;
 use crate::diagnostic::Diagnostic;
@@ -155,6 +155,8 @@ fn swear<'a>(
     let refuse = |error: ExportError| vec![refusal::export(&error)];
     let wanted: Vec<(&Record, &Made)> =
         stale.iter().filter_map(|index| Some((records.get(*index)?, made.get(*index)?))).collect();
+    // Whoever revoked the signer while the steps ran is heard.
+    signing::check_revoked(job.session, &mut attestor)?;
     let link_by = signer.key().filter(|_| job.wish.classic_link);
     let signed = sign::sign(&mut attestor, job.store, &wanted, &job.wish.attest, link_by)
         .map_err(|diagnostic| vec![diagnostic])?;
