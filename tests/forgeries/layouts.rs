@@ -9,6 +9,9 @@ use super::{Forgery, after};
 
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
+const EMPTY: &str = "application/vnd.oci.empty.v1+json";
+const SBOM: &str = "application/spdx+json";
+const TAR: &str = "application/vnd.oci.image.layer.v1.tar";
 const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 
 /// Adds a blob; returns its descriptor.
@@ -28,7 +31,7 @@ fn evil(scene: &mut Scene<'_>, layers: &str) -> Value {
 }
 
 fn layer_of_tar(scene: &mut Scene<'_>) -> Value {
-    evil(scene, "application/vnd.oci.image.layer.v1.tar")
+    evil(scene, TAR)
 }
 
 /// Changes the text of the index.
@@ -62,16 +65,25 @@ fn twice(scene: &mut Scene<'_>, name: &str) {
     });
 }
 
-/// Adds an artifact about the image that is one itself to who reads names in any case.
-fn artifact(scene: &mut Scene<'_>, member: &str, value: Value) {
-    let empty = blob(scene, "application/vnd.x", "{}");
+/// Adds an artifact about the image: a list of parts, but for what `more` says.
+fn artifact(scene: &mut Scene<'_>, more: &Value) {
     let subject = index_first(scene);
-    let mut text = json!({"schemaVersion": 2, "mediaType": MANIFEST, "config": empty, "layers": [], "subject": subject});
-    if !member.is_empty() {
-        text[member] = value;
+    let layer = blob(scene, SBOM, "{}");
+    let config = blob(scene, EMPTY, "{}");
+    let mut text = json!({"schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": [layer], "subject": subject});
+    for (name, value) in more.as_object().expect("an object") {
+        text[name] = value.clone();
     }
     let one = blob(scene, MANIFEST, &text.to_string());
     add(scene, one);
+}
+
+/// The same with something to run in it, configured by this media type; the kind that it claims is a bundle's.
+fn runs(scene: &mut Scene<'_>, config: &str, content: &str, layer: &str) {
+    let config = blob(scene, config, content);
+    let layer = blob(scene, layer, "a layer");
+    let kind = "application/vnd.dev.sigstore.bundle.v0.3+json";
+    artifact(scene, &json!({"artifactType": kind, "config": config, "layers": [layer]}));
 }
 
 fn index_first(scene: &Scene<'_>) -> Value {
@@ -101,14 +113,22 @@ fn unknown() -> Value {
 }
 
 #[rustfmt::skip]
-pub const ROWS: [Forgery; 17] = [
+pub const ROWS: [Forgery; 25] = [
     after("A2", "an image in a layout's `Manifests`, beside `manifests`", image, |s| twice(s, "Manifests"), Refuse("KILN-0806")),
     after("A2", "an image in a layout's `manifeſts`, beside `manifests`", image, |s| twice(s, "manife\u{17f}ts"), Refuse("KILN-0806")),
     after("A2", "an image by a layout's `Digest`, beside `digest`", image, |s| twice(s, "Digest"), Refuse("KILN-0806")),
     after("A2", "an image by a layout's second `digest`", image, |s| twice(s, "digest"), Refuse("KILN-0806")),
-    after("A2", "an artifact about an image that is one by `Config`", image, |s| artifact(s, "Config", json!({"mediaType": CONFIG})), Refuse("KILN-0806")),
-    after("A2", "an artifact about an image that is one by its older media type", image, |s| artifact(s, "mediaType", json!("application/vnd.docker.distribution.manifest.v1+json")), Refuse("KILN-0801")),
-    after("A2", "an artifact about an image, such as an SBOM", image, |s| artifact(s, "", Value::Null), Same),
+    after("A2", "an artifact about an image that is one by `Config`", image, |s| artifact(s, &json!({"Config": {"mediaType": CONFIG}})), Refuse("KILN-0806")),
+    after("A2", "an artifact about an image that is one by its older media type", image, |s| artifact(s, &json!({"mediaType": "application/vnd.docker.distribution.manifest.v1+json"})), Refuse("KILN-0801")),
+    after("A2", "an artifact about an image, such as an SBOM", image, |s| artifact(s, &json!({})), Same),
+    after("A13", "a plugin that says it is about the image", image, |s| runs(s, "application/vnd.docker.plugin.v1+json", "{}", TAR), Refuse("KILN-0801")),
+    after("A13", "a module of WebAssembly that says so", image, |s| runs(s, "application/vnd.wasm.config.v0+json", "{}", "application/wasm"), Refuse("KILN-0801")),
+    after("A13", "a chart that says so", image, |s| runs(s, "application/vnd.cncf.helm.config.v1+json", "{}", "application/vnd.cncf.helm.chart.content.v1.tar+gzip"), Refuse("KILN-0801")),
+    after("A13", "an image with the empty configuration that says so", image, |s| runs(s, EMPTY, "{}", TAR), Refuse("KILN-0801")),
+    after("A13", "an empty configuration that is not empty", image, |s| runs(s, EMPTY, "{\"os\": \"linux\"}", SBOM), Refuse("KILN-0801")),
+    after("A13", "a statement's configuration over a layer to run", image, |s| runs(s, SBOM, "{}", TAR), Refuse("KILN-0801")),
+    after("A13", "a statement beside a layer to run", image, |s| { let (a, b) = (blob(s, SBOM, "{}"), blob(s, TAR, "a layer")); artifact(s, &json!({"layers": [a, b]})); }, Refuse("KILN-0801")),
+    after("A13", "an artifact about an image that holds nothing", image, |s| artifact(s, &json!({"layers": []})), Refuse("KILN-0801")),
     after("A13", "an unsigned image beside the signed one", image, |s| { let one = layer_of_tar(s); add(s, one); }, Refuse("KILN-0801")),
     after("A13", "an unsigned image whose layers are called statements", image, |s| statements(s, true, &json!({})), Refuse("KILN-0801")),
     after("A13", "the same, for no platform, in the topmost index", image, |s| statements(s, true, &unknown()), Refuse("KILN-0801")),

@@ -7,13 +7,15 @@
 //! ```
 //!
 //! A referrer is a manifest whose `subject` is the image and whose `artifactType` is that of a bundle; the
-//! bundle is its first layer. All that could be run is decided about, and refused without a bundle; what a
-//! signed manifest names has to be there and as it says. Passed over is only what no engine runs: an artifact
-//! about a subject, by the manifest's own bytes, and BuildKit's statements, where the index above them says
-//! that they are for no platform. What another reader could take for something else is refused ([`exact`]).
+//! bundle is its first layer. Everything else is decided about, and refused without a bundle; what a signed
+//! manifest names has to be there and as it says. Passed over are only statements, by the manifest's own bytes:
+//! a signature, an attestation or a list of parts about a subject, whose configuration is the empty one or of
+//! such a type and whose every layer is ([`STATEMENTS`]); and BuildKit's, where the index above them says that
+//! they are for no platform. What another reader could take for something else is refused ([`exact`]).
 //!
 //! Source: OCI image layout; distribution specification, "Listing Referrers"; cosign's bundle in OCI.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use model::Digest;
@@ -33,9 +35,28 @@ const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 /// The annotation by which engines find a manifest.
 const REF_NAME: &str = "org.opencontainers.image.ref.name";
-/// Media types of a configuration that engines run.
-const RUN: [&str; 2] =
-    ["application/vnd.oci.image.config.v1+json", "application/vnd.docker.container.image.v1+json"];
+/// The configuration of an artifact that needs none.
+const EMPTY: (&str, &[u8]) = ("application/vnd.oci.empty.v1+json", b"{}");
+/// Media types of what only says something about a subject: signatures, attestations and lists of parts. A list of
+/// what may be passed over and not of what may be run: plugins, charts and modules are configured by media types
+/// of their own, and there are always more.
+const STATEMENTS: [&str; 15] = [
+    "application/cose",
+    "application/jose+json",
+    "application/sarif+json",
+    "application/spdx+json",
+    "application/vnd.cncf.notary.signature",
+    "application/vnd.cyclonedx",
+    "application/vnd.cyclonedx+json",
+    "application/vnd.cyclonedx+xml",
+    "application/vnd.dev.cosign.artifact.sig.v1+json",
+    "application/vnd.dev.cosign.simplesigning.v1+json",
+    "application/vnd.dsse.envelope.v1+json",
+    "application/vnd.openvex+json",
+    "application/vnd.syft+json",
+    BUILDKIT,
+    "text/spdx",
+];
 /// The media type of BuildKit's unsigned statements, which are layers of a manifest of their own.
 const BUILDKIT: &str = "application/vnd.in-toto+json";
 /// Most bytes of bundles in one layout, together.
@@ -78,6 +99,14 @@ impl Descriptor {
         let unknown = |one: &Platform| one.os == "unknown" && one.architecture == "unknown";
         self.platform.as_ref().is_some_and(unknown) && !self.annotations.contains_key(REF_NAME)
     }
+
+    fn is_statement(&self) -> bool {
+        self.media_type.starts_with(BUNDLE) || STATEMENTS.contains(&self.media_type.as_str())
+    }
+
+    fn is_empty(&self) -> bool {
+        self.media_type == EMPTY.0 && self.digest == Digest::of(EMPTY.1)
+    }
 }
 
 #[derive(Deserialize)]
@@ -94,12 +123,15 @@ struct Manifest {
 }
 
 impl Manifest {
-    /// Says whether no engine runs it, whatever else it claims to be.
-    fn runs_nowhere(&self, named: &Descriptor) -> bool {
-        let config = self.config.as_ref().map(|config| config.media_type.as_str());
-        self.is_manifest(named)
+    /// Returns what it is about, where it holds statements about that and nothing else, whatever it claims to be.
+    fn is_about(&self, named: &Descriptor) -> Option<Digest> {
+        let config = |one: &Descriptor| one.is_empty() || one.is_statement();
+        let says = self.is_manifest(named)
             && self.manifests.is_empty()
-            && config.is_some_and(|kind| !RUN.contains(&kind))
+            && self.config.as_ref().is_some_and(config)
+            && !self.layers.is_empty()
+            && self.layers.iter().all(Descriptor::is_statement);
+        self.subject.as_ref().filter(|_| says).map(|one| one.digest)
     }
 
     /// Says whether it is a manifest of today's form, by itself and by what names it.
@@ -118,14 +150,25 @@ impl Manifest {
     /// Returns whose bundle it holds; none where it holds none.
     fn vouches_for(&self, named: &Descriptor) -> Option<Digest> {
         let is_bundle = self.artifact_type.as_ref().is_some_and(|kind| kind.starts_with(BUNDLE));
-        let subject = self.subject.as_ref().filter(|_| is_bundle && self.runs_nowhere(named));
-        subject.map(|one| one.digest)
+        self.is_about(named).filter(|_| is_bundle)
     }
 
     /// Says whether it needs no bundle. In the topmost index engines pick without asking for a platform.
     fn is_passed_over(&self, named: &Descriptor, is_topmost: bool) -> bool {
-        let is_about = self.subject.is_some() && self.runs_nowhere(named);
-        is_about || !is_topmost && self.is_of_buildkit(named)
+        self.is_about(named).is_some() || !is_topmost && self.is_of_buildkit(named)
+    }
+
+    /// Returns what could be run or read of it, where it is about a subject and is decided about all the same.
+    fn why_not_passed_over(&self) -> Option<String> {
+        self.subject.as_ref()?;
+        let kinds = self.config.iter().chain(&self.layers).filter(|one| !one.is_empty());
+        let other: BTreeSet<&str> =
+            kinds.filter(|one| !one.is_statement()).map(|one| one.media_type.as_str()).collect();
+        Some(match (other.is_empty(), &self.config) {
+            (false, _) => super::shown(&other.into_iter().collect::<Vec<_>>()),
+            (true, None) => "a manifest without a configuration".to_owned(),
+            (true, Some(_)) => "a manifest without a statement in it".to_owned(),
+        })
     }
 }
 
@@ -162,25 +205,26 @@ pub fn targets(folder: &Path, name: &str) -> Result<Vec<Target>, Diagnostic> {
         match manifest.vouches_for(&one) {
             Some(subject) => referrers.push((subject, manifest.layers)),
             None if manifest.is_passed_over(&one, is_topmost) => {}
-            None => images.push(digest),
+            None => images.push((digest, manifest.why_not_passed_over())),
         }
     }
     images.sort_unstable();
-    images.dedup();
+    images.dedup_by_key(|(digest, _)| *digest);
     if images.is_empty() {
         return Err(wrong(name, "it holds no image"));
     }
-    images.into_iter().map(|digest| target(folder, name, digest, &referrers)).collect()
+    images.into_iter().map(|(digest, why)| target(folder, name, digest, why, &referrers)).collect()
 }
 
 fn target(
     folder: &Path,
     name: &str,
     digest: Digest,
+    about: Option<String>,
     referrers: &[(Digest, Vec<Descriptor>)],
 ) -> Result<Target, Diagnostic> {
     let mut evidence: Vec<Found> = Vec::new();
-    let mut read = std::collections::BTreeSet::new();
+    let mut read = BTreeSet::new();
     let mut total = 0;
     for (_, layers) in referrers.iter().filter(|(subject, _)| *subject == digest) {
         let Some(layer) = layers.first().filter(|layer| layer.media_type.starts_with(BUNDLE))
@@ -200,8 +244,15 @@ fn target(
     }
     let target = format!("{name}@{digest}");
     if evidence.is_empty() {
-        return Err(Diagnostic::new(Code::NoStatement, format!("nothing speaks for {target}"))
-            .expected("a manifest in the layout whose subject it is and whose layer is a bundle"));
+        let told = Diagnostic::new(Code::NoStatement, format!("nothing speaks for {target}"))
+            .expected("a manifest in the layout whose subject it is and whose layer is a bundle");
+        return Err(match about {
+            Some(what) => told
+                .got(format!("a manifest about another one, which holds {what}"))
+                .why("only signatures, attestations and lists of parts need no bundle of their own")
+                .help("take it out of the layout, or have it signed too"),
+            None => told,
+        });
     }
     is_whole(folder, name, digest)?;
     Ok(Target { name: target, digest, evidence })
@@ -209,7 +260,7 @@ fn target(
 
 /// Holds all that an image names against its bytes, manifests of manifests included.
 fn is_whole(folder: &Path, name: &str, image: Digest) -> Result<(), Diagnostic> {
-    let (mut waiting, mut seen) = (vec![(image, None)], std::collections::BTreeSet::new());
+    let (mut waiting, mut seen) = (vec![(image, None)], BTreeSet::new());
     while let Some((digest, size)) = waiting.pop() {
         if !seen.insert((digest, size)) {
             continue;
