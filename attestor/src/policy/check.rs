@@ -7,6 +7,7 @@ use model::address::without_credentials;
 use model::text::escape;
 use serde_json::{Value, json};
 
+use super::expression::{ExpressionError, Meter};
 use super::node::Span;
 use super::other::Others;
 use super::purl::{self, Purl, Read};
@@ -60,6 +61,7 @@ pub(super) struct Facts<'a> {
     pub artifact: &'a str,
     pub digest: model::Digest,
     pub now: i64,
+    pub meter: &'a Meter,
 }
 
 /// What came of all rules.
@@ -492,19 +494,32 @@ fn expressions(
         let name = format!("rules.{}", escape(rule.name.as_bytes()));
         let expected = if rule.why.is_empty() { rule.expression.text() } else { &rule.why };
         let help = "look at what the statement says:  kiln inspect --raw FILE";
-        match rule.expression.holds(&all) {
+        match rule.expression.holds(&all, facts.meter) {
             Ok(true) => out.held(&name, rule.expression.text()),
             Ok(false) => out.broken(&name, rule.span, expected, "false", help),
-            Err(error) => out.broken(&name, rule.span, expected, error.to_string(), help),
+            Err(error) => {
+                let help = too_costly(&error).unwrap_or(help);
+                out.broken(&name, rule.span, expected, error.to_string(), help);
+            }
         }
     }
 }
 
+/// Returns what to do about an expression that takes too much.
+fn too_costly(error: &ExpressionError) -> Option<&'static str> {
+    match error {
+        ExpressionError::TooCostly { .. } | ExpressionError::TooCostlyTogether => Some(
+            "loop over less in it, such as `dependencies` in place of `statement`, or ask for the same in fewer rules",
+        ),
+        _ => None,
+    }
+}
+
 /// Checks that the other attestations that the policy asks for are there.
-pub(super) fn required(policy: &Policy, others: &Others, out: &mut Findings<'_>) {
+pub(super) fn required(policy: &Policy, others: &Others, meter: &Meter, out: &mut Findings<'_>) {
     for rule in &policy.require {
         let name = format!("require {}", escape(rule.predicate_type.as_bytes()));
-        let (mut met, mut got) = (None, None);
+        let (mut met, mut got, mut remedy) = (None, None, None);
         for one in others.sound.iter().filter(|one| one.predicate_type == rule.predicate_type) {
             if !may_sign(&rule.signers, &one.signer) {
                 got = got.or_else(|| Some(format!("one signed by {}", one.signer)));
@@ -513,10 +528,13 @@ pub(super) fn required(policy: &Policy, others: &Others, out: &mut Findings<'_>)
             let predicate = one.value.get("predicate").cloned().unwrap_or(Value::Null);
             let signer = json!(one.signer.to_string());
             let all = [("statement", &one.value), ("predicate", &predicate), ("signer", &signer)];
-            match rule.condition.as_ref().map(|condition| condition.holds(&all)) {
+            match rule.condition.as_ref().map(|condition| condition.holds(&all, meter)) {
                 None | Some(Ok(true)) => met = Some(&one.signer),
                 Some(Ok(false)) => got = Some("one that does not meet the condition".to_owned()),
-                Some(Err(error)) => got = Some(error.to_string()),
+                Some(Err(error)) => {
+                    remedy = remedy.or(too_costly(&error));
+                    got = Some(error.to_string());
+                }
             }
         }
         let Some(signer) = met else {
@@ -532,7 +550,7 @@ pub(super) fn required(policy: &Policy, others: &Others, out: &mut Findings<'_>)
             });
             let help = "put it beside the file as NAME.*.sigstore.json or NAME.*.intoto.jsonl, or name all that count:  \
                         --bundle F --bundle G";
-            out.broken(&name, rule.span, expected, got, help);
+            out.broken(&name, rule.span, expected, got, remedy.unwrap_or(help));
             continue;
         };
         out.held(&name, format!("by {signer}"));

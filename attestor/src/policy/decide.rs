@@ -14,6 +14,7 @@ use serde_json::value::RawValue;
 
 use super::Policy;
 use super::check::{self, Facts, Findings, Held};
+use super::expression::Meter;
 use super::other::Others;
 use super::standing;
 use crate::bundle::Attestation;
@@ -131,8 +132,10 @@ fn by_policy(
         all = Others::read(others, &question.artifact, &question.expected, question.now);
         sound.iter().for_each(|one| all.add(&one.verified));
     }
+    let (meter, mut asked) = (Meter::default(), Findings::of(policy));
+    check::required(policy, &all, &meter, &mut asked);
     let findings: Vec<(Level, Findings<'_>)> =
-        sound.iter().map(|one| alone(question, policy, one, &all)).collect();
+        sound.iter().map(|one| alone(question, policy, one, &asked, &meter)).collect();
     let met: Vec<bool> = findings.iter().map(|(_, out)| out.broken.is_empty()).collect();
     let counts: Vec<usize> =
         (0..sound.len()).map(|index| reproduced(&sound, &met, index)).collect();
@@ -164,12 +167,13 @@ fn by_policy(
     Some(Err(broken(one.verified.into_checks(), out)))
 }
 
-/// Compares one attestation with all rules that it can meet alone.
+/// Compares one attestation with all rules that it can meet alone; what was asked of others stands after them.
 fn alone<'p>(
     question: &Question<'_>,
     policy: &'p Policy,
     one: &Sound<'_>,
-    others: &Others,
+    asked: &Findings<'p>,
+    meter: &Meter,
 ) -> (Level, Findings<'p>) {
     let mut out = Findings::of(policy);
     let facts = Facts {
@@ -178,9 +182,11 @@ fn alone<'p>(
         artifact: question.artifact.name,
         digest: question.artifact.digest,
         now: question.now,
+        meter,
     };
     let level = check::check(policy, &facts, &mut out);
-    check::required(policy, others, &mut out);
+    out.held.extend_from_slice(&asked.held);
+    out.broken.extend_from_slice(&asked.broken);
     (level, out)
 }
 

@@ -3,13 +3,14 @@
 //! The language has no loops but over what it is given, and no I/O; still an expression over hostile data
 //! could take for ever, or its result could double with each step. So the cost is bounded before anything
 //! runs: by the form of the expression when it is compiled ([`EXPRESSION_BYTES_MAX`] and the constants
-//! after it) and by the size of the data when it is evaluated ([`STEPS_MAX`], module `cost`). `+` is refused,
-//! since it is what makes values grow; a pattern of `matches` must be written out and small (module
+//! after it) and by the size of the data when it is evaluated ([`STEPS_MAX`], module `cost`); all that one policy
+//! evaluates for one file has a bound together ([`Meter`]). `+` is refused, since it is what makes values grow; a pattern of `matches` must be written out and small (module
 //! `pattern`), since data must not choose it.
 //!
 //! An expression that fails, or yields anything but `true` or `false`, is an error, and an error is a
 //! refusal. Source: CEL specification; the crate `cel`, which has no step limit of its own.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -36,6 +37,8 @@ const NESTED_MAX: usize = 2;
 /// Most steps that one evaluation may take, estimated beforehand: at most about half a second, and some
 /// hundred megabytes.
 pub const STEPS_MAX: u64 = 10_000_000;
+/// Most steps that all expressions of a policy may take for one file, over all its attestations: about two seconds.
+pub const POLICY_STEPS_MAX: u64 = 4 * STEPS_MAX;
 
 /// The variables of a rule.
 pub(super) const RULE_VARIABLES: &[&str] = &[
@@ -94,6 +97,11 @@ pub enum ExpressionError {
         /// The estimate.
         steps: u64,
     },
+    /// It is out of what all expressions of a policy may take together.
+    #[error(
+        "with all expressions before it, it could take more than {POLICY_STEPS_MAX} steps for this file"
+    )]
+    TooCostlyTogether,
     /// It failed.
     #[error("it fails: {why}")]
     Failed {
@@ -106,6 +114,30 @@ pub enum ExpressionError {
         /// What it yields.
         got: String,
     },
+}
+
+/// What the expressions of a policy have taken of [`POLICY_STEPS_MAX`] for one file. Once it is used up, no further one
+/// is even estimated.
+#[derive(Debug, Default)]
+pub(super) struct Meter(Cell<u64>);
+
+impl Meter {
+    /// Says whether anything is left.
+    fn is_used_up(&self) -> bool {
+        self.0.get() >= POLICY_STEPS_MAX
+    }
+
+    /// Takes the steps of one expression; one that is too costly alone takes as much as it might have.
+    fn take(&self, steps: u64) -> Result<(), ExpressionError> {
+        self.0.set(self.0.get().saturating_add(steps.min(STEPS_MAX)));
+        if steps > STEPS_MAX {
+            return Err(ExpressionError::TooCostly { steps });
+        }
+        if self.0.get() > POLICY_STEPS_MAX {
+            return Err(ExpressionError::TooCostlyTogether);
+        }
+        Ok(())
+    }
 }
 
 impl std::fmt::Debug for Expression {
@@ -140,18 +172,22 @@ impl Expression {
         &self.text
     }
 
-    /// Says whether it holds for these variables.
+    /// Says whether it holds for these variables, by what the meter leaves.
     ///
     /// # Errors
     /// A statement too large for it, a failure, and any result but true or false.
-    pub fn holds(&self, variables: &[(&'static str, &Value)]) -> Result<bool, ExpressionError> {
+    pub fn holds(
+        &self,
+        variables: &[(&'static str, &Value)],
+        meter: &Meter,
+    ) -> Result<bool, ExpressionError> {
+        if meter.is_used_up() {
+            return Err(ExpressionError::TooCostlyTogether);
+        }
         let references = self.program.references();
         let used = variables.iter().filter(|(name, _)| references.has_variable(name));
         let used: Vec<_> = used.copied().collect();
-        let steps = cost::steps(self.program.expression(), &used);
-        if steps > STEPS_MAX {
-            return Err(ExpressionError::TooCostly { steps });
-        }
+        meter.take(cost::steps(self.program.expression(), &used))?;
         let mut context = Context::default();
         for (name, value) in used {
             context.add_variable_from_value(name, given(value));
@@ -350,7 +386,7 @@ mod tests {
     use serde_json::json;
 
     fn holds(text: &str, predicate: &Value) -> Result<bool, ExpressionError> {
-        Expression::compile(text)?.holds(&[("predicate", predicate)])
+        Expression::compile(text)?.holds(&[("predicate", predicate)], &Meter::default())
     }
 
     #[test]
@@ -464,6 +500,28 @@ mod tests {
         assert!(matches!(costly, Err(ExpressionError::TooCostly { .. })), "{costly:?}");
         let costly = holds("predicate.a.all(x, predicate == predicate)", &data);
         assert!(matches!(costly, Err(ExpressionError::TooCostly { .. })), "{costly:?}");
+    }
+
+    #[test]
+    fn all_expressions_of_a_policy_are_bounded_together() {
+        let data = json!({"a": (0..600).collect::<Vec<u32>>()});
+        let compiled =
+            Expression::compile("predicate.a.all(x, predicate.a.exists(y, x == y))").unwrap();
+        let steps = cost::steps(compiled.program.expression(), &[("predicate", &data)]);
+        assert!((STEPS_MAX / 2..STEPS_MAX).contains(&steps), "{steps}");
+        let meter = Meter::default();
+        let held = (0..100).filter(|_| compiled.holds(&[("predicate", &data)], &meter).is_ok());
+        assert_eq!(held.count() as u64, POLICY_STEPS_MAX / steps);
+        let after = Expression::compile("true").unwrap().holds(&[], &meter);
+        assert!(matches!(after, Err(ExpressionError::TooCostlyTogether)), "{after:?}");
+        // One that is refused alone has been estimated all the same.
+        let (meter, large) = (Meter::default(), json!({"a": (0..3000).collect::<Vec<u32>>()}));
+        for _ in 0..POLICY_STEPS_MAX / STEPS_MAX {
+            let costly = compiled.holds(&[("predicate", &large)], &meter);
+            assert!(matches!(costly, Err(ExpressionError::TooCostly { .. })), "{costly:?}");
+        }
+        let after = compiled.holds(&[("predicate", &large)], &meter);
+        assert!(matches!(after, Err(ExpressionError::TooCostlyTogether)), "{after:?}");
     }
 
     /// A statement with so many dependencies, and a text of so many bytes in each.

@@ -62,6 +62,8 @@ pub(super) const ROLES: &[&str] =
 pub(super) const BACKENDS: &[&str] = &["confined", "docker", "native"];
 /// Most independent rebuilds that can be asked for: what one line file holds is 32.
 const REPRODUCED_MAX: u64 = 16;
+/// Most rules and required attestations of a policy, together: what each may cost has a bound of its own.
+const EXPRESSIONS_MAX: usize = 100;
 /// Longest pattern, in bytes.
 const PATTERN_BYTES_MAX: usize = 1024;
 /// Largest compiled pattern, in bytes.
@@ -101,6 +103,7 @@ fn whole(root: &Node, bytes: &[u8], text: &str, problems: &mut Problems) -> Opti
             "an absolute https URI without credentials, query or fragment",
         );
     }
+    few_enough(&fields, problems)?;
     let none = || Rule { value: Vec::new(), span: fields.span };
     let guarantees: Vec<&str> = Guarantee::ALL.iter().map(|one| one.as_str()).collect();
     let waivable: Vec<&str> =
@@ -131,6 +134,24 @@ fn whole(root: &Node, bytes: &[u8], text: &str, problems: &mut Problems) -> Opti
     };
     reachable(&policy, problems);
     Some(policy)
+}
+
+/// Refuses more expressions than are evaluated, before any is compiled.
+fn few_enough(fields: &Fields<'_>, problems: &mut Problems) -> Option<()> {
+    let lists = ["require", "rules"].into_iter().filter_map(|key| match &fields.get(key)?.value {
+        Value::List(items) => Some(items.as_slice()),
+        _ => None,
+    });
+    let mut all: Vec<&Node> = lists.flatten().collect();
+    all.sort_by_key(|node| node.span.start);
+    let Some(first) = all.get(EXPRESSIONS_MAX) else { return Some(()) };
+    let got = format!("{}, of which this is the first too many", all.len());
+    let expected = format!(
+        "at most {EXPRESSIONS_MAX} `rules` and `require` together; join some by &&, or use the typed keys"
+    );
+    let label = "the number of expressions".to_owned();
+    problems.add(first.blame(), Wrong::Value { label, expected, got });
+    None
 }
 
 fn rule<T>(value: Option<T>, node: &Node) -> Option<Rule<T>> {

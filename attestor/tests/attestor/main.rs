@@ -5,6 +5,7 @@
     reason = "a test that can not go on has failed"
 )]
 
+mod bounds;
 mod certificates;
 mod derive;
 mod forged;
