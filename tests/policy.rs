@@ -460,6 +460,39 @@ fn a_verdict_is_signed_and_believed_only_from_a_trusted_verifier() {
     }
 }
 
+/// Whatever lies beside a file of one verifier, its last word counts.
+#[test]
+fn a_newer_failed_summary_beside_the_file_is_not_passed_over() {
+    let world = World::signed(Who::all()[0]);
+    let rules = "policy: 1\nuri: https://policies.example.org/out\n";
+    world.write("policy.yaml", rules);
+    world.write("strict.yaml", &format!("{rules}level: 3\n"));
+    let verify = ["verify", "kiln-out/out", "--resource-uri", ADDRESS, "--policy"];
+    let vsa = |policy: &str, out: &str, code: i32| {
+        world.kiln(&[&verify[..], &[policy, "--vsa", out]].concat()).exits(code);
+    };
+    vsa("policy.yaml", "passed.vsa.jsonl", 0);
+    vsa("strict.yaml", "failed.vsa.jsonl", 4);
+    let receiver = receiver(&world);
+    let id = "https://kiln.build/verifiers/local/v1";
+    receiver.kiln(&["trust", "add", "builder.pem", "--verifier-id", id]).exits(0);
+    let verify = ["verify", "out", "--resource-uri", ADDRESS];
+    fs::remove_file(receiver.path("project/out.sigstore.json")).expect("the provenance");
+    let give = |from: &str, to: &str| receiver.write(to, &world.read(from));
+    give("passed.vsa.jsonl", "out.vsa.jsonl");
+    receiver.kiln(&verify).exits(0);
+    for name in ["out.vsa.sigstore.json", "out.later.vsa.jsonl", "out.intoto.jsonl", "out.sigstore"]
+    {
+        give("failed.vsa.jsonl", name);
+        let told = receiver.kiln(&verify).exits(4);
+        assert!(told.says("KILN-0821") && told.says("FAILED"), "{name}: {}", told.stderr);
+        // What is named counts, and nothing beside it.
+        receiver.kiln(&[&verify[..], &["--bundle", "out.vsa.jsonl"]].concat()).exits(0);
+        fs::remove_file(receiver.path("project").join(name)).expect("it was written");
+    }
+    receiver.kiln(&verify).exits(0);
+}
+
 /// Not reproduced by two builders: no such property is signed, and a policy that asks for it refuses.
 #[test]
 fn one_builder_is_no_two() {
@@ -581,6 +614,21 @@ fn a_required_attestation_is_found_beside_the_file() {
     assert!(attest("https://example.org/other").exits(2).says("a statement of another kind"));
     attest("https://spdx.dev/Document").exits(0);
     world.kiln(&verify).exits(0);
+    // The same set that is found without a policy, whatever is the first of it.
+    let bundle = world.read("kiln-out/out.spdx.sigstore.json");
+    for name in ["kiln-out/out.intoto.jsonl", "kiln-out/out.sigstore"] {
+        let before = fs::read_to_string(world.path("project").join(name)).ok();
+        fs::remove_file(world.path("project/kiln-out/out.spdx.sigstore.json"))
+            .expect("it is there");
+        world.kiln(&verify).exits(4);
+        world.write(name, &bundle);
+        world.kiln(&verify).exits(0);
+        match before {
+            Some(before) => world.write(name, &before),
+            None => fs::remove_file(world.path("project").join(name)).expect("it is there"),
+        }
+        world.write("kiln-out/out.spdx.sigstore.json", &bundle);
+    }
     let policy = world.read("policy.yaml").replace("\"out\"", "\"other\"");
     world.write("policy.yaml", &policy);
     world.kiln(&verify).exits(4);

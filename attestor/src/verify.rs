@@ -360,7 +360,8 @@ fn log_detail(confirmed: &ConfirmedBy<'_>, attestation: &Attestation) -> Result<
     }
 }
 
-fn passed(refusal: &Refusal) -> usize {
+/// Returns how many checks held.
+pub(crate) fn passed(refusal: &Refusal) -> usize {
     refusal.checks.iter().filter(|check| matches!(check.outcome, Outcome::Ok)).count()
 }
 

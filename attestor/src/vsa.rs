@@ -8,7 +8,8 @@
 //! 1. The signature, by a key or an identity that is believed, as of provenance ([`crate::signed_by`]).
 //! 2. The payload is a summary, and a subject has the file's digest.
 //! 3. The signer may speak for this verifier; by hand, without an entry, at level 1 at most.
-//! 4. `resourceUri` is the one that was asked for.
+//! 4. `resourceUri` is the one that was asked for, and no newer summary of this verifier about it is at hand: the last
+//!    word counts, so that FAILED is not passed over for an older PASSED ([`judge`]).
 //! 5. `verificationResult` is PASSED.
 //! 6. `verifiedLevels` holds the level that is wanted; the entry's maximum caps it.
 //! 7. The policy has the digest that is wanted, if one is.
@@ -25,7 +26,7 @@ use crate::builder::BuilderId;
 use crate::bundle::Attestation;
 use crate::dsse;
 use crate::predicate::dependencies::{DigestSet, sha256};
-use crate::signed_by::{self, Role, SignedBy};
+use crate::signed_by::{self, ConfirmedBy, Role, SignedBy};
 use crate::statement::{STATEMENT_BYTES_MAX, STATEMENT_TYPE};
 use crate::strict_json::{self, Caps, JsonError};
 use crate::trust::Level;
@@ -314,14 +315,40 @@ fn parse(bytes: &[u8]) -> Result<(In, Summary), JsonError> {
     Ok((wire, summary))
 }
 
-/// Judges one summary alone. `now` is in seconds since 1970.
-pub(crate) fn judge(
+/// A summary that a believed verifier signed, with the checks so far.
+struct Heard<'a> {
+    attestation: &'a Attestation,
+    checks: Checks,
+    confirmed: ConfirmedBy<'a>,
+    summary: Summary,
+    max_level: Level,
+}
+
+/// Judges all summaries of one artifact, each in its place. `now` is in seconds since 1970.
+///
+/// Of several that one verifier signed about the wanted address, and by the wanted policy where one is wanted,
+/// the newest counts and the older ones are refused. FAILED without a time is newer than any: nothing shows that it
+/// is older. What says nothing of the build track, such as [`REPRODUCED`], takes no other's place.
+pub(crate) fn judge<'a>(
     artifact: &Artifact<'_>,
-    attestation: &Attestation,
-    expected: &Expected<'_>,
+    attestations: impl IntoIterator<Item = &'a Attestation>,
+    expected: &Expected<'a>,
     wanted: &Wanted,
     now: i64,
-) -> Result<VerifiedSummary, Refusal> {
+) -> Vec<Result<VerifiedSummary, Refusal>> {
+    let heard: Vec<Result<Heard<'_>, Refusal>> =
+        attestations.into_iter().map(|one| hear(artifact, one, expected, now)).collect();
+    let all: Vec<Summary> = heard.iter().flatten().map(|one| one.summary.clone()).collect();
+    heard.into_iter().map(|one| one.and_then(|one| weigh(one, &all, expected, wanted))).collect()
+}
+
+/// Steps 1 to 3.
+fn hear<'a>(
+    artifact: &Artifact<'_>,
+    attestation: &'a Attestation,
+    expected: &Expected<'a>,
+    now: i64,
+) -> Result<Heard<'a>, Refusal> {
     let mut checks = Checks::default();
     // 1. The signature.
     let envelope = &attestation.envelope;
@@ -347,12 +374,23 @@ pub(crate) fn judge(
         Err(reason) => return Err(checks.stop(Subject::Builder, reason)),
     };
     checks.ok(Subject::Builder, format!("{}{by}", escape(summary.verifier.as_bytes())));
+    Ok(Heard { attestation, checks, confirmed, summary, max_level })
+}
+
+/// Steps 4 to 8, among `all` that believed verifiers signed.
+fn weigh(
+    heard: Heard<'_>,
+    all: &[Summary],
+    expected: &Expected<'_>,
+    wanted: &Wanted,
+) -> Result<VerifiedSummary, Refusal> {
+    let Heard { attestation, mut checks, confirmed, summary, max_level } = heard;
     // What is asked for is judged, or it is refused.
     if let Some(source) = expected.source {
         return Err(checks.stop(Subject::Source, source.unsaid()));
     }
     // 4 to 7. What it says.
-    let level = match says(&summary, wanted, max_level) {
+    let level = match says(&summary, all, wanted, max_level) {
         Ok(level) => level,
         Err(reason) => return Err(checks.stop(Subject::Summary, reason)),
     };
@@ -361,6 +399,42 @@ pub(crate) fn judge(
     // 8. The log.
     checks.log(&confirmed, attestation);
     Ok(VerifiedSummary { summary, signer: confirmed.signer(), level, checks: checks.list })
+}
+
+impl Summary {
+    fn seconds(&self) -> Option<i64> {
+        let time: Option<jiff::Timestamp> = self.time_verified.as_deref()?.parse().ok();
+        time.map(jiff::Timestamp::as_second)
+    }
+
+    /// Returns the highest level of the build track that it says, letter by letter: `SLSA_BUILD_LEVEL_03` is no level
+    /// that a track has.
+    fn claimed(&self) -> Option<Level> {
+        let says = |level: &Level| self.levels.contains(&name_of(*level));
+        [Level::L3, Level::L2, Level::L1].into_iter().find(says)
+    }
+
+    /// Returns the result and its time, for messages.
+    fn result(&self) -> String {
+        let time = self.time_verified.as_deref().unwrap_or("at no time");
+        format!("{}, verified {time}", if self.passed { "PASSED" } else { "FAILED" })
+    }
+
+    /// Says whether this one counts in the other's place.
+    fn outdoes(&self, other: &Summary, wanted: &Wanted) -> bool {
+        let same = self.verifier == other.verifier
+            && self.resource_uri == wanted.resource_uri
+            && (wanted.policy.is_none()
+                || self.policy_digest.is_none()
+                || self.policy_digest == wanted.policy);
+        let newer = match (self.seconds(), other.seconds()) {
+            (Some(this), Some(other)) if self.passed => this > other,
+            (Some(this), Some(other)) => this >= other,
+            (Some(_), None) => true,
+            (None, _) => !self.passed,
+        };
+        same && newer && (!self.passed || self.claimed().is_some())
+    }
 }
 
 fn about(payload: &[u8], artifact: &Artifact<'_>) -> Result<Summary, (Subject, Reason)> {
@@ -387,7 +461,12 @@ fn about(payload: &[u8], artifact: &Artifact<'_>) -> Result<Summary, (Subject, R
     Err((Subject::Digest, Reason::Digest { expected: artifact.digest.to_string(), got }))
 }
 
-fn says(summary: &Summary, wanted: &Wanted, max_level: Level) -> Result<Level, Reason> {
+fn says(
+    summary: &Summary,
+    all: &[Summary],
+    wanted: &Wanted,
+    max_level: Level,
+) -> Result<Level, Reason> {
     let wrong = |what, expected: &str, got: &str| {
         let (expected, got) = (escape(expected.as_bytes()), escape(got.as_bytes()));
         Err(Reason::Summary { what, expected, got })
@@ -396,13 +475,14 @@ fn says(summary: &Summary, wanted: &Wanted, max_level: Level) -> Result<Level, R
         return wrong("is about another resource", &wanted.resource_uri, &summary.resource_uri);
     }
     if !summary.passed {
-        return wrong("does not say PASSED", "PASSED", "FAILED");
+        return wrong("does not say PASSED", "PASSED", &summary.result());
     }
-    // Letter by letter: `SLSA_BUILD_LEVEL_03` is no level that a track has.
-    let says = |level: &Level| summary.levels.contains(&name_of(*level));
-    let claimed = [Level::L3, Level::L2, Level::L1].into_iter().find(says);
+    if let Some(newer) = all.iter().find(|one| one.outdoes(summary, wanted)) {
+        let expected = format!("the verifier's last word: {}", newer.result());
+        return wrong("is not the newest of its verifier", &expected, &summary.result());
+    }
     let got = summary.levels.join(", ");
-    let Some(level) = claimed.map(|level| level.min(max_level)) else {
+    let Some(level) = summary.claimed().map(|level| level.min(max_level)) else {
         return wrong("says nothing of the build track", &name_of(wanted.level), &got);
     };
     if level < wanted.level {

@@ -213,31 +213,45 @@ fn by_summary(
     furthest: Option<Refusal>,
 ) -> Result<Decision, Refusal> {
     let beside = furthest.as_ref().and_then(|refusal| refusal.reasons().next().map(Reason::whole));
-    let mut furthest = furthest;
-    for attestation in summaries {
-        let judged = match question.summary {
-            Some(wanted) => {
-                let expected = &question.expected;
-                vsa::judge(&question.artifact, attestation, expected, wanted, question.now)
-            }
-            None => {
-                let reason = Reason::Summary {
-                    what: "is no provenance, and counts only about an address that is named",
-                    expected: "provenance, or --resource-uri URI without --vsa".to_owned(),
-                    got: "a summary".to_owned(),
-                };
-                let detail = reason.to_string();
-                let check =
-                    Check { subject: Subject::Summary, outcome: Outcome::Failed(reason), detail };
-                Err(Refusal { checks: vec![check] })
-            }
-        };
+    let mut refused = None;
+    let judged = match question.summary {
+        Some(wanted) => {
+            vsa::judge(&question.artifact, summaries, &question.expected, wanted, question.now)
+        }
+        None => summaries.iter().map(|_| Err(no_address())).collect(),
+    };
+    for judged in judged {
         match judged.and_then(|summary| standing_in(question, summary)) {
             Ok(decision) => return Ok(Decision { beside, ..decision }),
-            Err(refusal) => furthest = Some(verify::further(furthest, refusal)),
+            Err(refusal) => refused = Some(verify::further(refused, refusal)),
         }
     }
-    Err(furthest.unwrap_or(Refusal { checks: Vec::new() }))
+    Err(match (furthest, refused) {
+        (Some(other), Some(summary)) => both(other, summary),
+        (other, summary) => other.or(summary).unwrap_or(Refusal { checks: Vec::new() }),
+    })
+}
+
+/// Returns the refusal that came further. What a believed verifier said is told beside any other.
+fn both(other: Refusal, summary: Refusal) -> Refusal {
+    if verify::passed(&summary) > verify::passed(&other) {
+        return summary;
+    }
+    let said = |check: &Check| matches!(check.outcome, Outcome::Failed(Reason::Summary { .. }));
+    let checks = other.checks.into_iter().chain(summary.checks.into_iter().filter(said));
+    Refusal { checks: checks.collect() }
+}
+
+/// Returns the refusal of a summary where no address was asked for.
+fn no_address() -> Refusal {
+    let reason = Reason::Summary {
+        what: "is no provenance, and counts only about an address that is named",
+        expected: "provenance, or --resource-uri URI without --vsa".to_owned(),
+        got: "a summary".to_owned(),
+    };
+    let detail = reason.to_string();
+    let outcome = Outcome::Failed(reason);
+    Refusal { checks: vec![Check { subject: Subject::Summary, outcome, detail }] }
 }
 
 /// Asks of a summary that holds what the policy still asks.

@@ -246,23 +246,24 @@ fn judge<'a>(
     one: &Dependency,
     digest: Digest,
     attestations: impl Iterator<Item = &'a Attestation>,
-    expected: &Expected<'_>,
+    expected: &Expected<'a>,
     now: i64,
 ) -> (Outcome, Option<Verified<Statement>>) {
     let artifact = Artifact { name: &one.name, digest };
+    let (summaries, others): (Vec<&Attestation>, Vec<_>) =
+        attestations.partition(|attestation| vsa::is_summary(attestation));
     let mut why = String::new();
-    for attestation in attestations {
-        if vsa::is_summary(attestation) {
-            let resource_uri = one.uri.clone().unwrap_or_default();
-            let wanted = Wanted { resource_uri, level: Level::L1, policy: None };
-            match vsa::judge(&artifact, attestation, expected, &wanted, now) {
-                Ok(summary) => {
-                    return (Outcome::Verified { level: summary.level(), by_summary: true }, None);
-                }
-                Err(refusal) => why = reason(&refusal),
+    let resource_uri = one.uri.clone().unwrap_or_default();
+    let wanted = Wanted { resource_uri, level: Level::L1, policy: None };
+    for judged in vsa::judge(&artifact, summaries, expected, &wanted, now) {
+        match judged {
+            Ok(summary) => {
+                return (Outcome::Verified { level: summary.level(), by_summary: true }, None);
             }
-            continue;
+            Err(refusal) => why = reason(&refusal),
         }
+    }
+    for attestation in others {
         match verify::judge(&artifact, attestation, None, expected, now) {
             Ok(verified) => {
                 let outcome = Outcome::Verified { level: verified.level(), by_summary: false };

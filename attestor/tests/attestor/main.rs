@@ -7,12 +7,14 @@
 
 mod bounds;
 mod certificates;
+mod dependencies;
 mod derive;
 mod forged;
 mod forger;
 mod further;
 mod identities;
 mod keys;
+mod last_word;
 mod layout;
 mod learned;
 mod policy;

@@ -10,6 +10,8 @@ use rustix::fs::{Mode, OFlags};
 const FILE_BYTES_MAX: u64 = 64 << 20;
 /// Suffixes of evidence beside a file, in the order in which they are looked for.
 pub const EVIDENCE: [&str; 3] = [".sigstore.json", ".sigstore", ".intoto.jsonl"];
+/// What the name of a summary ends with that is a bare line.
+pub const SUMMARY: &str = ".vsa.jsonl";
 
 /// Returns the path of `path` with a suffix.
 pub fn beside(path: &Path, suffix: &str) -> PathBuf {

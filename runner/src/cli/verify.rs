@@ -164,9 +164,16 @@ impl Judge<'_> {
 
     fn plain(&self, path: &Path, name: &str) -> Result<Target, Diagnostic> {
         let digest = digest(path, name)?;
-        let wants_others = self.policy.is_some_and(|loaded| loaded.policy.wants_others());
+        // Of several summaries the newest decides, so that all are read where one may count.
+        let wants_others = self.policy.is_some_and(|loaded| loaded.policy.wants_others())
+            || self.takes_summaries() && self.args.resource_uri.is_some();
         let evidence = gather(self.session, &self.args.bundle, path, name, wants_others)?;
         Ok(Target { name: name.to_owned(), digest, evidence })
+    }
+
+    /// Says whether a summary may stand in for provenance: not where one is to be written.
+    fn takes_summaries(&self) -> bool {
+        self.args.vsa.is_none()
     }
 
     fn target(&self, path: &Path, target: &Target) -> Told {
@@ -182,7 +189,7 @@ impl Judge<'_> {
             evidence: &evidence,
             expected: self.expected,
             policy: self.policy.map(|loaded| &loaded.policy),
-            summary: wanted.as_ref().filter(|_| self.args.vsa.is_none()),
+            summary: wanted.as_ref().filter(|_| self.takes_summaries()),
             now,
         });
         let mut told = match &decided {

@@ -11,9 +11,8 @@ use crate::diagnostic::{Code, Diagnostic};
 
 /// Most files of one folder.
 const FILES_MAX: usize = 1024;
-/// What names of attestations end with, and of lists of inputs that moved out of them.
-const SUFFIXES: [&str; 5] =
-    [".sigstore.json", ".sigstore", ".intoto.jsonl", ".vsa.jsonl", ".dependencies.json"];
+/// What names of lists of inputs that moved out of attestations end with.
+const LIST: &str = ".dependencies.json";
 
 /// The attestations of a folder.
 pub struct Given {
@@ -41,7 +40,8 @@ pub fn read(session: &Session, folder: Option<&Path>) -> Result<Option<Given>, V
     for entry in entries {
         let path = entry.map_err(|error| refuse(&folder, &error))?.path();
         let name = path.as_os_str().to_string_lossy().into_owned();
-        if SUFFIXES.iter().any(|suffix| name.ends_with(suffix)) {
+        let mut suffixes = files::EVIDENCE.into_iter().chain([files::SUMMARY, LIST]);
+        if suffixes.any(|suffix| name.ends_with(suffix)) {
             paths.push(path);
         }
     }

@@ -1,7 +1,8 @@
 //! What speaks for a file: named by the caller, or found beside it.
 //!
 //! Beside `X` the first of `X.sigstore.json`, `X.sigstore` and `X.intoto.jsonl` counts. Where the policy
-//! asks for several attestations, all `X.*.sigstore.json` and `X.*.intoto.jsonl` are read as well.
+//! asks for several attestations, or a summary may count, of which the newest decides, all three are read, all
+//! `X.*` that end like them, and `X.vsa.jsonl` and all `X.*` that end like that.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -86,19 +87,15 @@ pub fn gather(
         }
     }
     if bundles.is_empty() {
-        let mut first = None;
-        for suffix in files::EVIDENCE {
-            let candidate = files::beside(path, suffix);
-            if take(&candidate)? {
-                first = Some(candidate);
-                break;
-            }
-        }
+        let usual = files::EVIDENCE.iter().map(|suffix| files::beside(path, suffix));
+        let mut all: Vec<PathBuf> = usual.collect();
         if others {
-            for other in beside(path)? {
-                if first.as_ref() != Some(&other) {
-                    take(&other)?;
-                }
+            let more: Vec<PathBuf> = beside(path)?;
+            all.extend(more.into_iter().filter(|one| !all.contains(one)).collect::<Vec<_>>());
+        }
+        for one in all {
+            if take(&one)? && !others {
+                break;
             }
         }
     }
@@ -122,8 +119,7 @@ fn too_much(name: &str) -> Diagnostic {
         .help("name the ones that count:  --bundle F")
 }
 
-/// Lists `X.*.sigstore.json` and `X.*.intoto.jsonl`, sorted. The files that are the first choice for `X`
-/// itself hold the same envelope and are no others.
+/// Lists what ends like evidence or a summary and is called after the file, sorted.
 fn beside(path: &Path) -> Result<Vec<PathBuf>, Diagnostic> {
     let folder = path.parent().unwrap_or(Path::new("/"));
     let stem = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
@@ -134,9 +130,9 @@ fn beside(path: &Path) -> Result<Vec<PathBuf>, Diagnostic> {
     let mut all = Vec::new();
     for entry in std::fs::read_dir(folder).map_err(refuse)? {
         let name = entry.map_err(refuse)?.file_name().to_string_lossy().into_owned();
-        let rest = name.strip_prefix(&stem).and_then(|rest| rest.strip_prefix('.'));
+        let rest = name.strip_prefix(&stem).filter(|rest| rest.starts_with('.'));
         let another = rest.is_some_and(|rest| {
-            [".sigstore.json", ".intoto.jsonl"].iter().any(|suffix| rest.ends_with(suffix))
+            files::EVIDENCE.iter().chain([&files::SUMMARY]).any(|suffix| rest.ends_with(suffix))
         });
         if another {
             all.push(folder.join(name));

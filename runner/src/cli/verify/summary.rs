@@ -21,8 +21,6 @@ use crate::{context, sign};
 
 /// Seconds that the attestor has.
 const SIGNING_SECONDS: i64 = 60;
-/// What the line file's name ends with; the bundle's is derived from it.
-const LINE: &str = ".vsa.jsonl";
 
 /// Most bytes that the attestor is sent of lists of dependencies: one for each bundle.
 const LISTS_BYTES_MAX: usize = 128 << 20;
@@ -62,7 +60,7 @@ pub struct Written {
 pub fn write(session: &Session, asked: &Asked<'_>, out: &Path) -> Result<Written, Vec<Diagnostic>> {
     let path = session.context.folder.join(out);
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    let stem = name.strip_suffix(LINE).unwrap_or(&name).to_owned();
+    let stem = name.strip_suffix(files::SUMMARY).unwrap_or(&name).to_owned();
     let folder = path.parent().unwrap_or(&session.context.folder).to_owned();
     let mut written = one(session, asked, &folder, &stem, false)?;
     if asked.passed && asked.reproduced && written.refused.is_empty() {
@@ -103,7 +101,7 @@ fn one(
         true => by_the_attestor(&asked.target.name, &signed.refused),
         false => Vec::new(),
     };
-    let names = [format!("{stem}{LINE}"), format!("{stem}.vsa.sigstore.json")];
+    let names = [format!("{stem}{}", files::SUMMARY), format!("{stem}.vsa.sigstore.json")];
     lasting::write(folder, &names[0], signed.line.as_bytes())?;
     lasting::write(folder, &names[1], signed.bundle.as_bytes())?;
     let files = names.iter().map(|name| model::text::escape(name.as_bytes())).collect();
