@@ -34,6 +34,36 @@ fn a_name_of_two_keys_takes_neither_and_lists_both() {
     world.kiln(&["verify", "kiln-out/out"]).exits(0);
 }
 
+/// Nobody who trusts alike would believe it.
+#[test]
+fn a_revoked_key_signs_no_verdict_whether_it_is_passed_or_failed() {
+    let world = World::signed(Who::all()[0]);
+    world.kiln(&["key", "rotate"]).exits(0);
+    let key = fingerprint(&world);
+    let rules = "policy: 1\nuri: https://policies.example.org/out\n";
+    world.write("passed.yaml", rules);
+    world.write("failed.yaml", &format!("{rules}level: 3\n"));
+    let verify = |policy: &str| {
+        let more = ["--resource-uri", "https://dl.example.org/out", "--vsa", "out.vsa.jsonl"];
+        world.kiln(&[&["verify", "kiln-out/out", "--policy", policy][..], &more].concat())
+    };
+    verify("passed.yaml").exits(0);
+    fs::remove_file(world.path("project/out.vsa.jsonl")).expect("it was written");
+    world.kiln(&["trust", "remove", &key, "--revoked", "now"]).exits(0);
+    for policy in ["passed.yaml", "failed.yaml"] {
+        let told = verify(policy).exits(4);
+        assert!(
+            told.says("KILN-0802") && told.says("that would sign was revoked"),
+            "{}",
+            told.stderr
+        );
+        assert!(told.says("kiln key rotate") && told.says("trust.toml:"), "{}", told.stderr);
+        assert!(!world.path("project/out.vsa.jsonl").exists());
+    }
+    // The file itself verifies: it was signed with the key before.
+    world.kiln(&["verify", "kiln-out/out", "--policy", "passed.yaml"]).exits(0);
+}
+
 /// Nobody waits for a build whose signature nobody here would believe.
 #[test]
 fn a_revoked_key_signs_no_build_and_no_step_is_run_to_find_out() {

@@ -2,7 +2,7 @@
 
 use attestor::dsse::PAYLOAD_TYPE;
 use attestor::policy::{Decision, Policy, Question, decide};
-use attestor::trust::{Level, Trust};
+use attestor::trust::{Entry, Level, Trust};
 use attestor::verdict::{Code, Reason, Refusal};
 use attestor::verify::{Artifact, Evidence, Expected};
 use attestor::vsa::Wanted;
@@ -10,7 +10,7 @@ use model::Digest;
 use serde_json::{Value, json};
 
 use crate::forger::Forger;
-use crate::summary::{POLICY, VERIFIER, summary, verifier, wanted};
+use crate::summary::{POLICY, VERIFIER, builder, summary, verifier, wanted};
 use crate::support::{ARTIFACT, NOW};
 
 const OTHER: &str = "https://other.example/v1";
@@ -116,5 +116,50 @@ fn the_newest_by_the_wanted_policy_decides() {
         let all = [(5, &passed[..]), (5, &failed(by.clone())[..])];
         assert_eq!(ask(&all, Some(&policy)).is_err(), decides, "{by}");
         assert!(ask(&all, None).is_err(), "no policy was asked for: {by}");
+    }
+}
+
+/// Revocation and validity are a verifier's as they are a builder's; one entry that revokes a signer is enough.
+#[test]
+fn a_summary_is_believed_only_of_a_verifier_in_force() {
+    let five = Forger::p256(5);
+    let entry = |change: &dyn Fn(&mut Entry)| {
+        let mut entry = verifier(&five, VERIFIER);
+        change(&mut entry);
+        entry
+    };
+    let sound = entry(&|_| {});
+    let text = five.bundle(PAYLOAD_TYPE, summary().to_string().as_bytes()).to_string();
+    let evidence = [Evidence { bytes: text.as_bytes(), manifest: None }];
+    let artifact = Artifact { name: "hello", digest: Digest::of(ARTIFACT) };
+    let wanted = Wanted { level: Level::L1, ..wanted() };
+    let public = five.public();
+    for (what, entries, good, by_hand) in [
+        ("in force", vec![sound.clone()], true, true),
+        ("ended", vec![entry(&|one| one.until = Some(NOW - 1))], false, true),
+        ("not begun", vec![entry(&|one| one.from = Some(NOW + 1))], false, true),
+        ("revoked", vec![entry(&|one| one.revoked = Some(NOW - 1))], false, false),
+        ("revoked later", vec![entry(&|one| one.revoked = Some(NOW + 1))], false, false),
+        (
+            "revoked as a builder",
+            vec![sound, Entry { revoked: Some(0), ..builder(&five) }],
+            false,
+            false,
+        ),
+    ] {
+        let trust = Trust::of(entries);
+        for (key, good) in [(None, good), (Some(&public), by_hand)] {
+            let came = decide(&Question {
+                artifact,
+                evidence: &evidence,
+                expected: Expected { trust: &trust, key, identity: None, root: None, source: None },
+                policy: None,
+                summary: Some(&wanted),
+                now: NOW,
+            });
+            assert_eq!(came.is_ok(), good, "{what}, by hand {}: {came:?}", key.is_some());
+            let code = came.err().and_then(|refusal| refusal.reasons().next().map(Reason::code));
+            assert!(code.is_none_or(|code| code == Code::SignerNotTrusted), "{what}: {code:?}");
+        }
     }
 }

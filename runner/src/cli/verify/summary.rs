@@ -3,7 +3,8 @@
 //! The attestor is given the file, the evidence, the policy and the address; it verifies for itself and
 //! signs what came of it. Where it came to another verdict than this process, the two have different
 //! trust, or another clock. Its FAILED is the verdict that was asked for: it is written, and the file is
-//! refused with its reasons. Its PASSED about a file that is refused here is not written.
+//! refused with its reasons. Its PASSED about a file that is refused here is not written. Nothing is signed by whom
+//! this user's trust revokes: nobody who trusts alike would believe it.
 
 use std::os::fd::AsFd;
 use std::path::Path;
@@ -16,8 +17,9 @@ use super::super::policy::Loaded;
 use super::super::{Session, files, lasting};
 use super::Target;
 use crate::diagnostic::{Code, Diagnostic, Exit};
+use crate::sign::Attestor;
 use crate::store::hash_file;
-use crate::{context, sign};
+use crate::{context, pipeline, sign};
 
 /// Seconds that the attestor has.
 const SIGNING_SECONDS: i64 = 60;
@@ -177,9 +179,13 @@ fn sign_it(
         nonce: Nonce::from_bytes(random),
         deadline: session.context.now() + SIGNING_SECONDS,
     }));
-    match sign::ask(&session.context, &request, &[file.as_fd()]) {
-        Ok(Answer::Signed(signed)) => Ok(signed),
-        Ok(other) => Err(vec![sign::unexpected(other)]),
-        Err(diagnostic) => Err(vec![diagnostic]),
+    let one = |diagnostic| vec![diagnostic];
+    let mut attestor = Attestor::begin(&session.context).map_err(one)?;
+    pipeline::check_revoked(session, &mut attestor)?;
+    let answer = attestor.ask(&request, &[file.as_fd()]).map_err(one)?;
+    attestor.leave().wait().map_err(one)?;
+    match answer {
+        Answer::Signed(signed) => Ok(signed),
+        other => Err(vec![sign::unexpected(other)]),
     }
 }
