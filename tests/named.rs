@@ -34,6 +34,38 @@ fn a_name_of_two_keys_takes_neither_and_lists_both() {
     world.kiln(&["verify", "kiln-out/out"]).exits(0);
 }
 
+/// What would never be believed is not added with the words that it is.
+#[test]
+fn an_entry_that_is_over_is_refused_or_said_to_be_for_old_files() {
+    let world = World::signed(Who::all()[0]);
+    world.write("key.pem", &world.kiln(&["key", "export"]).exits(0).stdout);
+    let trust = world.path("config/kiln/trust.toml");
+    let before = fs::read_to_string(&trust).expect("it is there");
+    let key = ["trust", "add", "key.pem", "--builder-id", "https://b.example/v1"];
+    let identity = ["trust", "add", "--identity", "a@b.example", "--issuer", "https://i.example"];
+    let identity = [&identity[..], &["--builder-id", "https://b.example/v1"]].concat();
+    let (past, future) = ("2020-01-01T00:00:00Z", "2049-01-01T00:00:00Z");
+    for (who, more, words) in [
+        (&key[..], &["--until", past][..], "--until is over"),
+        (&key, &["--until", past, "--from", "2019-01-01T00:00:00Z"], "--until is over"),
+        (&key, &["--until", past, "--from", future], "--until is before --from"),
+        (&identity, &["--until", past, "--from", future], "--until is before --from"),
+    ] {
+        let told = world.kiln(&[who, more].concat()).exits(2);
+        assert!(told.says(words) && told.says("help: "), "{}", told.stderr);
+        assert!(!told.says("believes"), "{}", told.stderr);
+        assert_eq!(fs::read_to_string(&trust).expect("it is there"), before);
+    }
+    let told = world.kiln(&[&identity[..], &["--until", past]].concat()).exits(0);
+    assert!(
+        told.says("believes only what was signed until 2020-01-01T00:00:00Z"),
+        "{}",
+        told.stdout
+    );
+    let told = world.kiln(&[&key[..], &["--until", future]].concat()).exits(0);
+    assert!(told.says(" believes key: "), "{}", told.stdout);
+}
+
 /// Nobody who trusts alike would believe it.
 #[test]
 fn a_revoked_key_signs_no_verdict_whether_it_is_passed_or_failed() {

@@ -103,7 +103,33 @@ fn add(session: &Session, args: &TrustAdd) -> Ended {
         until: args.until.map(jiff::Timestamp::as_second),
         revoked: None,
     };
+    can_be_met(session, &entry)?;
     write_entry(session, entry)
+}
+
+/// Refuses a span of time in which nothing could be believed. A key's signature has no trusted time and is held
+/// against now; an identity's is held against its time of signing, so that an end in the past is one for old files.
+fn can_be_met(session: &Session, entry: &Entry) -> Result<(), Vec<Diagnostic>> {
+    let Some(until) = entry.until else { return Ok(()) };
+    if let Some(from) = entry.from.filter(|from| *from > until) {
+        return Err(vec![
+            wrong_usage("--until is before --from, so nothing would be believed")
+                .expected(format!("a time from {} on", moment(from)))
+                .got(moment(until))
+                .help("give the earlier time to --from"),
+        ]);
+    }
+    let now = session.context.now();
+    if matches!(entry.who, Who::Identity(_)) || until >= now {
+        return Ok(());
+    }
+    Err(vec![
+        wrong_usage("--until is over, so nothing that this key signed would be believed")
+            .expected(format!("a time after now, {}", moment(now)))
+            .got(moment(until))
+            .why("a key's signature says no time that can be trusted, so that an entry's end refuses old files too")
+            .help("leave --until away, or name a later time; for one file alone:  kiln verify FILE --key KEYFILE"),
+    ])
 }
 
 /// Returns whom an entry is to be about.
@@ -151,7 +177,14 @@ fn write_entry(session: &Session, entry: Entry) -> Ended {
     if session.global.json {
         report::document("trust", json!({"added": document(&entry)}));
     } else if session.speaks() {
-        report::line(&format!(" believes {}", told(&entry)));
+        let over = entry.until.filter(|until| *until < session.context.now());
+        report::line(&match over {
+            Some(until) => {
+                let until = moment(until);
+                format!(" believes only what was signed until {until}, by {}", told(&entry))
+            }
+            None => format!(" believes {}", told(&entry)),
+        });
     }
     Ok(Exit::Done)
 }
