@@ -66,6 +66,33 @@ fn an_entry_that_is_over_is_refused_or_said_to_be_for_old_files() {
     assert!(told.says(" believes key: "), "{}", told.stdout);
 }
 
+/// Exit 2 ends a command before it begins: no verdict stands behind it, passed or refused.
+#[test]
+fn a_file_that_is_not_there_ends_verify_before_any_is_judged() {
+    let world = World::signed(Who::all()[0]);
+    world.write("refused", "nothing speaks for this\n");
+    let verify = |files: &[&str]| world.kiln(&[&["verify"][..], files].concat());
+    verify(&["kiln-out/out", "refused"]).exits(4);
+    for files in [
+        &["refused", "absent", "kiln-out/out", "src"][..],
+        &["absent", "src", "refused"],
+        &["kiln-out/out", "absent", "src"],
+    ] {
+        let told = verify(files).exits(2);
+        assert!(told.says("cannot read absent") && told.says("cannot read src"), "{}", told.stderr);
+        assert!(!told.says("is verified") && !told.says("refused"), "{}", told.stderr);
+        let json = world.kiln(&[&["--json", "verify"][..], files].concat()).exits(2);
+        assert!(!json.stdout.contains("\"verified\": true"), "{}", json.stdout);
+        assert_eq!(json.stdout.matches("KILN-0105").count(), 2, "{}", json.stdout);
+    }
+    let layout = ["--layout", "absent.layout", "--layout-key", "absent.pem"];
+    assert!(
+        verify(&[&["kiln-out/out", "absent"][..], &layout].concat())
+            .exits(2)
+            .says("cannot read absent")
+    );
+}
+
 /// Nobody who trusts alike would believe it.
 #[test]
 fn a_revoked_key_signs_no_verdict_whether_it_is_passed_or_failed() {

@@ -15,7 +15,7 @@ pub mod root;
 mod summary;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use attestor::claims::Statement;
 use attestor::expected_source::ExpectedSource;
@@ -57,6 +57,8 @@ pub fn run(session: &Session, args: &VerifyArgs) -> Ended {
     if let Some(layout) = &args.layout {
         return layout::run(session, args, layout);
     }
+    let is_image = |file: &&PathBuf| oci::is_layout(&session.context.folder.join(file));
+    evidence::look(session, args.files.iter().filter(|file| !is_image(file)))?;
     let trust = trust::read(session)?;
     let key = args.key.as_deref().map(|path| trust::key(session, path)).transpose()?;
     let source = args.source.as_deref().map(ExpectedSource::parse);

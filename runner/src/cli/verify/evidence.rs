@@ -37,19 +37,39 @@ impl Found {
     }
 }
 
+/// Checks that every file can be opened, before one is judged: wrong usage ends a command before it begins, so that
+/// exit 2 stands for no file that was refused, but where one vanishes meanwhile.
+///
+/// # Errors
+/// All that can not be.
+pub fn look<'a>(
+    session: &Session,
+    files: impl Iterator<Item = &'a PathBuf>,
+) -> Result<(), Vec<Diagnostic>> {
+    let closed = files.filter_map(|file| {
+        let name = text::escape(file.as_os_str().as_encoded_bytes());
+        let opened = files::open(&session.context.folder.join(file));
+        opened.err().map(|error| unreadable(&name, &error))
+    });
+    let closed: Vec<Diagnostic> = closed.collect();
+    if closed.is_empty() { Ok(()) } else { Err(closed) }
+}
+
 /// Hashes a file.
 ///
 /// # Errors
 /// A file that can not be read.
 pub fn digest(path: &Path, name: &str) -> Result<Digest, Diagnostic> {
-    let refuse = |error: &dyn std::error::Error| {
-        Diagnostic::new(Code::WrongValue, format!("cannot read {name}"))
-            .at(Place::file(name))
-            .caused_by(error)
-            .help("name a plain file that you may read, such as one in kiln-out/")
-    };
-    let file = files::open(path).map_err(|error| refuse(&error))?;
-    hash_file(&file, &mut |_| ()).map(|blob| blob.digest).map_err(|error| refuse(&error))
+    let file = files::open(path).map_err(|error| unreadable(name, &error))?;
+    let hashed = hash_file(&file, &mut |_| ()).map_err(|error| unreadable(name, &error))?;
+    Ok(hashed.digest)
+}
+
+fn unreadable(name: &str, error: &dyn std::error::Error) -> Diagnostic {
+    Diagnostic::new(Code::WrongValue, format!("cannot read {name}"))
+        .at(Place::file(name))
+        .caused_by(error)
+        .help("name a plain file that you may read, such as one in kiln-out/")
 }
 
 /// Reads all evidence that was named, or the first that lies beside the file; with `others`, what else

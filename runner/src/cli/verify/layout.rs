@@ -12,6 +12,7 @@ use serde_json::json;
 use super::super::args::VerifyArgs;
 use super::super::{Ended, Session, files, trust, wrong_usage};
 use super::digest;
+use super::evidence::look;
 use crate::diagnostic::{Code, Diagnostic, Exit, Place, exit_code};
 use crate::report;
 
@@ -31,6 +32,7 @@ pub fn run(session: &Session, args: &VerifyArgs, layout: &Path) -> Ended {
             wrong_usage("no key of the layout's owner is given").help("name one:  --layout-key F"),
         ]);
     }
+    look(session, args.files.iter())?;
     let bytes = files::read(&session.context.folder.join(layout))
         .map_err(|error| refuse(&error))?
         .ok_or_else(|| refuse(&files::missing()))?;
