@@ -160,6 +160,51 @@ fn a_trust_file_that_others_can_write_is_not_believed() {
     }
 }
 
+/// Who may write a folder on the way may put another in the place of the next one.
+#[test]
+fn a_trust_file_below_a_folder_that_others_can_write_is_not_believed() {
+    for who in Who::all() {
+        let builder = World::signed(who);
+        let verify = ["verify", "kiln-out/out"];
+        let (home, above) = (builder.path("home"), builder.path("home/above"));
+        fs::create_dir(&above).expect("ours");
+        fs::rename(builder.path("config"), above.join("config")).expect("ours");
+        who.give(&home);
+        std::os::unix::fs::symlink(&above, builder.path("by-link")).expect("ours");
+        let config = |at: &Path| at.join("config").to_str().expect("UTF-8").to_owned();
+        let ways = [config(&above), config(&builder.path("by-link"))];
+        let told =
+            |way: &str, command: &[&str]| builder.kiln_with(command, &[("XDG_CONFIG_HOME", way)]);
+        for way in &ways {
+            told(way, &verify).exits(0);
+        }
+        for (folder, mode) in [(&above, 0o777), (&above, 0o775), (&home, 0o777)] {
+            let before = fs::metadata(folder).expect("it is there").permissions();
+            fs::set_permissions(folder, fs::Permissions::from_mode(mode)).expect("ours");
+            for way in &ways {
+                for command in [&verify[..], &["trust", "list"]] {
+                    let refused = told(way, command).exits(2);
+                    let help = format!("chmod go-w {}\n", folder.display());
+                    let flat = refused.stderr.replace("\n  ", " ");
+                    assert!(
+                        refused.says("KILN-0105") && flat.contains(&help),
+                        "{}",
+                        refused.stderr
+                    );
+                }
+            }
+            // Sticky, as the folder is in which these tests run: nobody moves what is another's.
+            fs::set_permissions(folder, fs::Permissions::from_mode(mode | 0o1000)).expect("ours");
+            told(&ways[0], &verify).exits(0);
+            fs::set_permissions(folder, before).expect("ours");
+        }
+        if who == Who::Root {
+            chown(&above, Some(Who::User.uid()), None).expect("we are root");
+            assert!(told(&ways[0], &verify).exits(2).says("sudo chown"));
+        }
+    }
+}
+
 /// A link to nothing is no absent file: what it led to may revoke. And a link stays one when kiln writes.
 #[test]
 fn a_trust_file_that_is_a_link_is_followed_or_refused() {

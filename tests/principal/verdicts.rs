@@ -13,6 +13,8 @@ fn a_listening_attestors_refusal_is_a_verdict_and_no_failure_of_the_service() {
     let host = Host::new();
     host.build(&host.order("out", BUILDER)).exits(0);
     let path = |name: &str| host.world.path(name).display().to_string();
+    // Whose the folder is could put another home in the place of the control plane's, and its trust with it.
+    chown(path(""), Some(0), Some(0)).expect("we are root");
     let home = format!("home-of-{CONTROL}");
     for name in ["verdicts", &home] {
         fs::create_dir(path(name)).expect("a new folder");

@@ -38,6 +38,7 @@ mod signed_log;
 mod subjects;
 mod summarise;
 mod swear;
+pub mod way;
 
 pub use enter::{Failure, FailureKind, Reach, Seal, USAGE, enter};
 pub use environment::{known_variables, variables};

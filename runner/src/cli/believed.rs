@@ -2,8 +2,9 @@
 //!
 //! The file and the folder that holds it are opened once, looked at through what was opened, and read from it: a name
 //! that means something else a moment later changes nothing. Where the file is a link, what it leads to counts, and the
-//! folder of that; intermediate folders of such a target do not. A link to nothing is no absent file: what it led
-//! to may have been what revoked a key.
+//! folder of that. So does every folder on the way, from the root on ([`way`]): who may write one of them may put
+//! another in the place of what lies below. A link to nothing is no absent file: what it led to may have been what
+//! revoked a key. Where there is no file, nothing is looked at, since nothing is believed.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -11,6 +12,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
+use attestor::process::way::{self, OpenTo, Way};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
@@ -60,6 +62,9 @@ pub enum Unbelieved {
         /// Its mode.
         mode: u32,
     },
+    /// Others can put another folder in the place of one on the way to it.
+    #[error("others can write {}", .0.path.display())]
+    Above(OpenTo),
 }
 
 /// Reads the file `name` of a folder; none if there is nothing of that name.
@@ -72,8 +77,8 @@ pub fn read(folder: &Path, name: &str) -> Result<Option<Believed>, Unbelieved> {
         let is_first = turn == 0;
         let failed = |source: Errno| Unbelieved::Io { path: path.clone(), source: source.into() };
         let (above, last) = split(&path)?;
-        let holder = match open_folder(&above) {
-            Ok(holder) => holder,
+        let Way { folder: holder, open } = match way::walk(&above) {
+            Ok(way) => way,
             Err(Errno::NOENT) if is_first && is_nothing(&above) => return Ok(None),
             Err(Errno::NOENT) => return Err(Unbelieved::Dangling { path: folder.join(name) }),
             Err(errno) => return Err(failed(errno)),
@@ -82,6 +87,7 @@ pub fn read(folder: &Path, name: &str) -> Result<Option<Believed>, Unbelieved> {
         match rustix::fs::openat(&holder, &last, flags | OFlags::CLOEXEC, Mode::empty()) {
             Ok(opened) => {
                 closed_to_others(&above, &holder)?;
+                open.map_or(Ok(()), |open| Err(Unbelieved::Above(open)))?;
                 let bytes = content(&path, &File::from(opened))?;
                 return Ok(Some(Believed { bytes, folder: holder, name: last }));
             }
@@ -92,6 +98,7 @@ pub fn read(folder: &Path, name: &str) -> Result<Option<Believed>, Unbelieved> {
         }
         let target = rustix::fs::readlinkat(&holder, &last, Vec::new()).map_err(failed)?;
         closed_to_others(&above, &holder)?;
+        open.map_or(Ok(()), |open| Err(Unbelieved::Above(open)))?;
         path = above.join(std::ffi::OsStr::from_bytes(target.as_bytes()));
     }
     Err(Unbelieved::Io { path, source: Errno::LOOP.into() })
@@ -110,11 +117,6 @@ fn split(path: &Path) -> Result<(PathBuf, String), Unbelieved> {
             source: io::Error::other("it names no file in words"),
         }),
     }
-}
-
-fn open_folder(path: &Path) -> Result<OwnedFd, Errno> {
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    rustix::fs::open(path, flags, Mode::empty())
 }
 
 /// Says whether not even a link has this name.

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use attestor::builder::BuilderId;
 use attestor::process::TRUST_LOCK;
+use attestor::process::way::OpenTo;
 use attestor::public_key::PublicKey;
 use attestor::sigstore;
 use attestor::trust::{Entry, EntryPlace, Identity, Level, SpeaksFor, Trust, Who, edit};
@@ -401,6 +402,16 @@ pub fn believed(session: &Session, name: &str) -> Result<Option<Believed>, Vec<D
     let folder = &session.context.config;
     believed::read(folder, name).map_err(|error| match error {
         Unbelieved::Open { path, owner, ours, mode } => vec![open(&path, owner, ours, mode)],
+        Unbelieved::Above(OpenTo { path, owner, ours, mode }) => vec![
+            open(&path, owner, ours, mode)
+                .expected(
+                    "yours or root's, and sticky or without write access for group and others",
+                )
+                .why(format!(
+                    "{} is read by way of it, and who may write there can put another in its place",
+                    escape(folder.join(name).as_os_str().as_encoded_bytes())
+                )),
+        ],
         Unbelieved::Io { path, source } => vec![cannot_use(&path, &source)],
         Unbelieved::Dangling { path } => {
             let cause = io::Error::other("it is a link to what is not there");
