@@ -34,6 +34,46 @@ fn a_name_of_two_keys_takes_neither_and_lists_both() {
     world.kiln(&["verify", "kiln-out/out"]).exits(0);
 }
 
+/// Entries that differ in nothing but the repository are told apart as they were added.
+#[test]
+fn entries_of_one_identity_are_removed_by_their_source_repository() {
+    let world = World::cold(Who::all()[0]);
+    let identity = ["--identity", "a@b.example", "--issuer", "https://i.example"];
+    let (one, two) = ("https://h.example/one", "https://h.example/two");
+    let id = ["--builder-id", "https://b.example/v1"];
+    for more in [&["--source-repository", one][..], &["--source-repository", two], &[]] {
+        world.kiln(&[&["trust", "add"][..], &identity, &id, more].concat()).exits(0);
+    }
+    let trust = world.path("config/kiln/trust.toml");
+    let text = || fs::read_to_string(&trust).expect("it is there");
+    let before = text();
+    for name in ["a@b.example", "a@b.example (https://i.example)"] {
+        for more in [&[][..], &["--revoked", "now"]] {
+            let refused = world.kiln(&[&["trust", "remove", name][..], more].concat()).exits(2);
+            let flat: String = refused.stderr.split_whitespace().collect::<Vec<_>>().join(" ");
+            assert!(flat.contains("--source-repository URL"), "{flat}");
+            for listed in ["line 1: ", "line 9: ", "line 17: ", one, two] {
+                assert!(flat.contains(listed), "{listed}: {flat}");
+            }
+        }
+        let of = |url: &str| world.kiln(&["trust", "remove", name, "--source-repository", url]);
+        let refused = of("https://h.example/three").exits(2);
+        assert!(refused.says("is of this source repository"), "{}", refused.stderr);
+        assert_eq!(text(), before);
+    }
+    let remove = ["trust", "remove", "a@b.example", "--source-repository"];
+    world.kiln(&[&remove[..], &[one, "--revoked", "now"]].concat()).exits(0);
+    let revoked = text();
+    let entries: Vec<&str> = revoked.split("[[trust]]").skip(1).collect();
+    let is_revoked = |entry: &&str| entry.contains("revoked = ");
+    assert!(entries.len() == 3 && is_revoked(&entries[0]) && entries[0].contains(one), "{revoked}");
+    assert_eq!(entries.iter().filter(|entry| is_revoked(entry)).count(), 1);
+    world.kiln(&[&remove[..], &[""]].concat()).exits(0);
+    assert!(text().matches("[[trust]]").count() == 2 && text().contains(two), "{}", text());
+    world.kiln(&[&remove[..], &[two]].concat()).exits(0);
+    assert!(text().contains(one) && !text().contains(two), "{}", text());
+}
+
 /// What would never be believed is not added with the words that it is.
 #[test]
 fn an_entry_that_is_over_is_refused_or_said_to_be_for_old_files() {

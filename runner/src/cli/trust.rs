@@ -224,6 +224,10 @@ fn remove(session: &Session, args: &TrustRemove) -> Ended {
                     .help("kiln trust list"),
             ]);
         }
+        let found = match &args.source_repository {
+            Some(repository) => of_repository(session, old, &args.which, &found, repository)?,
+            None => found,
+        };
         one_signer(session, old, &args.which, &found)?;
         let left = |(_, entry): &&(usize, &Entry)| at.is_none() || entry.revoked.is_none();
         let indexes: Vec<usize> = found.iter().filter(left).map(|(index, _)| *index).collect();
@@ -261,21 +265,70 @@ fn one_signer(
     if found.windows(2).all(|pair| pair[0].1.who == pair[1].1.who) {
         return Ok(());
     }
+    let alike = found.windows(2).all(|pair| pair[0].1.signer() == pair[1].1.signer());
+    let (what, help) = match alike {
+        true => (
+            "entries of several source repositories",
+            "name the one that is meant:  --source-repository URL, or \"\" for the one that claims none",
+        ),
+        false => (
+            "entries of several signers",
+            "name the one that is meant:  kiln trust remove FINGERPRINT, or \"IDENTITY (ISSUER)\"",
+        ),
+    };
+    let headline = format!("{what} are called {}", escape(word.as_bytes()));
+    Err(vec![
+        wrong_usage(headline)
+            .at(Place::file(shown(session)))
+            .expected("the entries of one signer")
+            .got(listed(trust, found))
+            .help(help),
+    ])
+}
+
+/// Returns those of the entries whose certificate has to claim this repository; an empty one means none.
+fn of_repository<'t>(
+    session: &Session,
+    trust: &Trust,
+    word: &str,
+    found: &[(usize, &'t Entry)],
+    repository: &str,
+) -> Result<Vec<(usize, &'t Entry)>, Vec<Diagnostic>> {
+    let wanted = Some(repository).filter(|url| !url.is_empty());
+    let claims = |entry: &Entry| match &entry.who {
+        Who::Key(_) => false,
+        Who::Identity(one) => one.source_repository.as_deref() == wanted,
+    };
+    let left: Vec<_> = found.iter().copied().filter(|(_, entry)| claims(entry)).collect();
+    if !left.is_empty() {
+        return Ok(left);
+    }
+    let headline =
+        format!("no entry that is called {} is of this source repository", escape(word.as_bytes()));
+    Err(vec![
+        wrong_usage(headline)
+            .at(Place::file(shown(session)))
+            .expected(
+                wanted.map_or("one without a source repository".to_owned(), |url| {
+                    escape(url.as_bytes())
+                }),
+            )
+            .got(listed(trust, found))
+            .help("kiln trust list"),
+    ])
+}
+
+/// Returns entries as a message lists them, each with its line.
+fn listed(trust: &Trust, found: &[(usize, &Entry)]) -> String {
     let told = found.iter().map(|(_, entry)| {
         let line = trust.place_of(entry).line.map_or_else(String::new, |at| format!("line {at}: "));
         format!("{line}{}", told(entry))
     });
-    let shown = escape(session.context.config.join(FILE).as_os_str().as_encoded_bytes());
-    let headline = format!("entries of several signers are called {}", escape(word.as_bytes()));
-    Err(vec![
-        wrong_usage(headline)
-            .at(Place::file(shown))
-            .expected("the entries of one signer")
-            .got(told.collect::<Vec<_>>().join("; "))
-            .help(
-                "name the one that is meant:  kiln trust remove FINGERPRINT, or \"IDENTITY (ISSUER)\"",
-            ),
-    ])
+    told.collect::<Vec<_>>().join("; ")
+}
+
+fn shown(session: &Session) -> String {
+    escape(session.context.config.join(FILE).as_os_str().as_encoded_bytes())
 }
 
 /// Learns a builder from a verified statement. Key or identity was given, so the bundle vouches for nothing:
@@ -473,7 +526,11 @@ fn told(entry: &Entry) -> String {
     let who = match &entry.who {
         Who::Key(key) => format!("key {}", key.id()),
         Who::Identity(one) => {
-            format!("{} by {}", escape(one.identity.as_bytes()), escape(one.issuer.as_bytes()))
+            let repository = one.source_repository.as_ref();
+            let repository = repository
+                .map_or_else(String::new, |url| format!(", of {},", escape(url.as_bytes())));
+            let (identity, issuer) = (&one.identity, &one.issuer);
+            format!("{} by {}{repository}", escape(identity.as_bytes()), escape(issuer.as_bytes()))
         }
     };
     let (kind, id) = match &entry.speaks_for {

@@ -75,6 +75,9 @@ pub struct TrustRemove {
     /// The entry's name, the key's fingerprint, or the identity; all entries of that signer and name
     #[arg(value_name = "NAME|FINGERPRINT")]
     pub which: String,
+    /// Of the entries of this identity only the one that claims this repository; "" for the one that claims none
+    #[arg(long, value_name = "URL")]
+    pub source_repository: Option<String>,
     /// Keep it, revoked since T (a time such as 2026-12-01T08:00:00Z, or `now`)
     #[arg(long, value_name = "T")]
     pub revoked: Option<String>,
