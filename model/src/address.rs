@@ -71,6 +71,38 @@ pub fn without_credentials(text: &str) -> String {
     out
 }
 
+/// Says whether a text names an address with a query or fragment, in which a token could stand.
+pub fn holds_query(text: &str) -> bool {
+    queries(text).next().is_some()
+}
+
+/// Returns a text with every query and fragment of its addresses taken out.
+pub fn without_queries(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut kept = 0;
+    for Range { start, end } in queries(text) {
+        // What stands in the query of another is gone with it.
+        if start >= kept {
+            out.push_str(&text[kept..start]);
+            kept = end;
+        }
+    }
+    out.push_str(&text[kept..]);
+    out
+}
+
+/// Returns where the query or fragment of an address stands in a text, from its sign on.
+fn queries(text: &str) -> impl Iterator<Item = Range<usize>> {
+    text.match_indices("://").filter_map(|(at, separator)| {
+        let start = at + separator.len();
+        let rest = &text[start..];
+        let ends = |letter: char| "\\\"'<>`".contains(letter) || letter.is_whitespace();
+        let end = rest.find(ends).unwrap_or(rest.len());
+        let query = rest[..end].find(['?', '#'])?;
+        Some(start + query..start + end)
+    })
+}
+
 /// Returns where `user:password@` stands in a text, each with its `@`.
 fn userinfo(text: &str) -> impl Iterator<Item = Range<usize>> {
     text.match_indices("://").filter_map(|(at, _)| {
@@ -128,6 +160,27 @@ fn is_uri_byte(byte: u8) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_query_of_an_address_is_left() {
+        for (text, plain) in [
+            ("https://h.example/r?token=x", "https://h.example/r"),
+            ("https://h.example/r#token=x", "https://h.example/r"),
+            ("git+https://h.example?a", "git+https://h.example"),
+            ("see https://h.example/r?token=x, and", "see https://h.example/r and"),
+            ("\"https://h/r?a\" 'ssh://h/r?b'", "\"https://h/r\" 'ssh://h/r'"),
+            ("https://h/r?u=https://g/s?c=d e", "https://h/r e"),
+            ("https://h/r?", "https://h/r"),
+        ] {
+            assert_eq!(without_queries(text), plain);
+            assert!(holds_query(text), "{text}");
+        }
+        for text in ["", "what?", "a#b ://", "https://h.example/r ?", "pkg:deb/debian/x?arch=amd64"]
+        {
+            assert_eq!(without_queries(text), text);
+            assert!(!holds_query(text), "{text}");
+        }
+    }
 
     #[test]
     fn a_remote_is_published_without_users_queries_and_paths_of_this_machine() {

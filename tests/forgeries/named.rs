@@ -52,7 +52,7 @@ const fn entered(
     Forgery { class, what, form: Form::Certificate, set: by_entry, forge, must }
 }
 
-pub const ROWS: [Forgery; 57] = [
+pub const ROWS: [Forgery; 59] = [
     // A5: the entry is about this bundle, or it is none.
     certified(
         "A5",
@@ -496,6 +496,25 @@ pub const ROWS: [Forgery; 57] = [
             s.statement["predicate"]["runDetails"]["kiln_backend"] = json!("x]\ny: [");
             input(s, json!({"uri": "pkg:deb/x@%zz", "annotations": {"role": "environment"}}));
             input(s, json!({"uri": "pkg:deb/*%22@1", "annotations": {"role": "environment"}}));
+        },
+        Say("digest: "),
+    ),
+    after(
+        "A27",
+        "a policy learned from a source whose query holds a token",
+        learned,
+        |s| s.parameter("source", "git+https://h.example/r?token=s3cret"),
+        Refuse("KILN-0804"),
+    ),
+    after(
+        "A27",
+        "a policy learned from an input whose query holds a token",
+        learned,
+        |s| {
+            input(
+                s,
+                json!({"name": "https://h.example/x?token=s3cret", "annotations": {"role": "environment"}}),
+            );
         },
         Say("digest: "),
     ),

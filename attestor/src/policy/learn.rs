@@ -12,7 +12,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
-use model::address::without_credentials;
+use model::address::{holds_query, without_credentials, without_queries};
 use model::text::escape;
 
 use super::purl::{Purl, Read};
@@ -23,6 +23,22 @@ use crate::verify::{SignedBy, Verified};
 
 /// Most packages that a learned policy names one by one.
 const NAMED_MAX: usize = 40;
+
+/// Returns what of a statement no policy can be learned from, since a query or fragment of its address could hold a
+/// token: its name, and the address without that. Rules compare letter by letter, so it cannot just be left out.
+pub fn queried(verified: &Verified<Statement>) -> Option<(String, String)> {
+    let statement = verified.value();
+    let identity = match verified.signer() {
+        SignedBy::Key(_) => None,
+        SignedBy::Identity(Identity { subject, .. }) => Some(("identity", subject.as_str())),
+    };
+    let parameters = statement.external_parameters.iter();
+    let parameters =
+        parameters.filter_map(|(name, value)| Some((name.as_str(), value.as_deref()?)));
+    let (what, found) = parameters.chain(identity).find(|(_, text)| holds_query(text))?;
+    let clean = without_credentials(&without_queries(found));
+    Some((escape(what.as_bytes()), escape(clean.as_bytes())))
+}
 
 /// Returns the text of a policy that accepts what this statement says.
 pub fn learn(artifact: &str, verified: &Verified<Statement>, manifest: Option<&[u8]>) -> String {
@@ -86,7 +102,7 @@ fn write_source(out: &mut String, statement: &Statement) -> std::fmt::Result {
     writeln!(
         out,
         "# Any commit of this source. Pin one with  commit: {}",
-        escape(without_credentials(statement.parameter("commit")).as_bytes())
+        escape(clean(statement.parameter("commit")).as_bytes())
     )?;
     writeln!(out, "source:\n  uri: {}", quoted(place))?;
     if !reference.is_empty() {
@@ -163,8 +179,11 @@ fn write_dependencies(out: &mut String, listed: &[Dependency]) -> std::fmt::Resu
     for one in listed.iter().filter(is_foreign) {
         match one.uri.as_deref().map_or(Read::Other, Purl::read) {
             Read::Package(purl) => packages.insert(purl.path),
-            // A name with an asterisk would be a pattern, and one in doubt is not allowed by name.
-            Read::Other if !one.name.contains('*') => others.insert(one.name.clone()),
+            // A name with an asterisk would be a pattern, one with a query could hold a token, and one in doubt is not
+            // allowed by name.
+            Read::Other if !one.name.contains('*') && !holds_query(&one.name) => {
+                others.insert(one.name.clone())
+            }
             Read::Other | Read::InDoubt => match one.sha256() {
                 Some(digest) => digests.insert(digest.to_string()),
                 None => false,
@@ -205,7 +224,11 @@ fn write_dependencies(out: &mut String, listed: &[Dependency]) -> std::fmt::Resu
 }
 
 /// Writes a string that YAML reads back as the same string: JSON's form is one of YAML's. The password of an address
-/// is left out, so what has one is refused by what was learned from it.
+/// is left out and so is its query, so what has one is refused by what was learned from it.
 fn quoted(text: &str) -> String {
-    serde_json::Value::from(without_credentials(text)).to_string()
+    serde_json::Value::from(clean(text)).to_string()
+}
+
+fn clean(text: &str) -> String {
+    without_queries(&without_credentials(text))
 }

@@ -36,7 +36,7 @@ pub use cases::{Case, Cases, Expect};
 pub use check::{Broken, Held};
 pub use decide::{Accepted, Decision, Question, decide};
 pub use expression::ExpressionError;
-pub use learn::learn;
+pub use learn::{learn, queried};
 pub use named::{NAMES, named};
 pub use node::Span;
 pub use problem::{Problem, Wrong};

@@ -1,7 +1,7 @@
 //! What `kiln policy init` learns of a statement: it holds to what was seen, and nothing in a statement writes a rule.
 
 use attestor::builder::LOCAL_BUILDER_ID;
-use attestor::policy::{Accepted, Policy, Question, decide, learn};
+use attestor::policy::{Accepted, Policy, Question, decide, learn, queried};
 use attestor::trust::{Level, Trust};
 use attestor::verify::{Artifact, Evidence, Expected, verify};
 use model::Digest;
@@ -226,4 +226,37 @@ fn no_rule_and_no_learned_policy_shows_the_password_of_a_statement() {
     let verified = verify(&artifact, &evidence, &expected, NOW).unwrap();
     let learned = learn("hello", &verified, None);
     assert!(learned.contains("git.example.org") && !learned.contains("s3cret"), "{learned}");
+}
+
+/// What a query or a fragment holds may be a token, which a policy would carry on.
+#[test]
+fn no_learned_policy_carries_the_query_of_an_address() {
+    let forger = Forger::p256(1);
+    let address = "git+https://git.example.org/acme/hello";
+    let learned_from = |change: &dyn Fn(&mut Value)| {
+        let mut seen = statement();
+        change(&mut seen);
+        let text = bundle(&forger, &seen);
+        let artifact = Artifact { name: "hello", digest: Digest::of(ARTIFACT) };
+        let (evidence, trust) = (Evidence { bytes: text.as_bytes(), manifest: None }, trust());
+        let expected =
+            Expected { trust: &trust, key: None, identity: None, root: None, source: None };
+        let verified = verify(&artifact, &evidence, &expected, NOW).unwrap();
+        let learned = learn("hello", &verified, None);
+        assert!(!learned.contains("s3cret"), "{learned}");
+        (queried(&verified), learned, text)
+    };
+    for secret in ["?token=s3cret", "#access_token=s3cret", "?token=s3cret@refs/heads/main"] {
+        for name in ["source", "overrides", "commit"] {
+            let full = format!("{address}{secret}");
+            let (found, ..) = learned_from(&|seen| parameter(seen, name, &full));
+            assert_eq!(found, Some((name.to_owned(), address.to_owned())), "{secret}");
+        }
+        // An input has a digest to be known by.
+        let full = format!("https://dl.example.org/x{secret}");
+        let (found, learned, text) = learned_from(&|seen| other(seen, &full));
+        assert!(found.is_none() && learned.contains("- digest: "), "{learned}");
+        assert!(ask(&learned, &[text]).is_ok(), "{learned}");
+    }
+    assert_eq!(learned_from(&|_| ()).0, None);
 }

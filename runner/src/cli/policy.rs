@@ -2,12 +2,14 @@
 
 use std::path::Path;
 
+use attestor::claims::Statement;
 use attestor::policy::{
     Case, Cases, Expect, NAMES, Policy, Problem, Question, Span, Wrong, decide, learn, named,
+    queried,
 };
 use attestor::trust::Trust;
 use attestor::verdict::{Reason, Refusal};
-use attestor::verify::{Artifact, Evidence, Expected};
+use attestor::verify::{Artifact, Evidence, Expected, Verified};
 use model::Digest;
 use model::text::escape;
 use serde_json::{Value, json};
@@ -126,18 +128,7 @@ fn init(session: &Session, args: &PolicyInit) -> Ended {
     let verified = attestor::verify::verify(&artifact, &evidence, &expected, now)
         .map_err(|refusal| verify::refused(session, &name, &found, None, &refusal).diagnostics)?;
     let stem = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    let list = verified.value().manifest();
-    if let (Some(list), None) = (list, evidence.manifest) {
-        let list = escape(list.name.as_bytes());
-        let headline =
-            format!("no policy can be learned from {name} without its list of dependencies");
-        return Err(stop(
-            Diagnostic::new(Code::PolicyRefused, headline)
-                .expected(format!("the list {list} beside the file"))
-                .got("no list")
-                .help("get the list from where the file was published"),
-        ));
-    }
+    can_be_learned_from(&name, &verified, &evidence).map_err(stop)?;
     let text = learn(&stem, &verified, evidence.manifest);
     // What is learned must at least accept what it was learned from.
     let policy = Policy::parse(text.as_bytes()).map_err(|wrong| {
@@ -176,6 +167,30 @@ fn init(session: &Session, args: &PolicyInit) -> Ended {
         report::line(&format!(" wrote {shown}; look at each rule before you rely on it"));
     }
     Ok(Exit::Done)
+}
+
+/// Refuses a statement whose list of inputs is not at hand, or an address of which could hold a token.
+fn can_be_learned_from(
+    name: &str,
+    verified: &Verified<Statement>,
+    evidence: &Evidence<'_>,
+) -> Result<(), Diagnostic> {
+    if let (Some(list), None) = (verified.value().manifest(), evidence.manifest) {
+        let list = escape(list.name.as_bytes());
+        let headline =
+            format!("no policy can be learned from {name} without its list of dependencies");
+        return Err(Diagnostic::new(Code::PolicyRefused, headline)
+            .expected(format!("the list {list} beside the file"))
+            .got("no list")
+            .help("get the list from where the file was published"));
+    }
+    let Some((what, address)) = queried(verified) else { return Ok(()) };
+    let headline = format!("{name} verifies, and no policy can be learned from it");
+    Err(Diagnostic::new(Code::PolicyRefused, headline)
+        .expected("addresses without query and fragment, in which a token could stand")
+        .got(format!("`{what}` is {address} with one"))
+        .help("have it built from an address without one; if a token is in it, revoke that")
+        .help("or write the rules that you need yourself; docs/policy.md lists them"))
 }
 
 /// A statement can hold words that no policy has, such as a role of its own.
