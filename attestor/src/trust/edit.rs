@@ -11,7 +11,8 @@
 
 use std::ops::Range;
 
-use super::{Entry, Trust, TrustError, written};
+use super::entry::written;
+use super::{Entry, Trust, TrustError};
 
 /// Returns the text with an entry added at its end.
 ///

@@ -9,6 +9,7 @@ mod bounds;
 mod certificates;
 mod dependencies;
 mod derive;
+mod doubt;
 mod forged;
 mod forger;
 mod further;
