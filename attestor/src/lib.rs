@@ -62,7 +62,7 @@ mod signer;
 pub mod sigstore;
 pub mod statement;
 pub mod story;
-mod strict_json;
+pub mod strict_json;
 pub mod trust;
 pub mod verdict;
 pub mod verify;

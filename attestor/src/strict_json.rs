@@ -15,13 +15,13 @@ use serde_json::{Map, Number, Value};
 
 /// What is refused before it can cost time or memory.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Caps {
+pub struct Caps {
     /// Most bytes of one document.
-    pub(crate) bytes: usize,
+    pub bytes: usize,
     /// Most nested arrays and objects.
-    pub(crate) depth: usize,
+    pub depth: usize,
     /// Most values of any kind.
-    pub(crate) values: usize,
+    pub values: usize,
 }
 
 /// Why a text is not read.
@@ -38,7 +38,7 @@ pub enum JsonError {
     /// Not JSON, or JSON that breaks a rule of this file; the cause says line and column.
     #[error("is no strict JSON")]
     Malformed(#[source] serde_json::Error),
-    /// A number that readers disagree about; see [`exact`].
+    /// A number that readers disagree about: with a fraction, or a whole one beyond 2^53.
     #[error("holds the number {got}, which is no whole one within 2^53")]
     Number {
         /// The number, as it was read.
@@ -53,7 +53,7 @@ pub enum JsonError {
 ///
 /// # Errors
 /// Refuses what is over a cap, is no JSON, names a member twice, or goes on after its end.
-pub(crate) fn parse(bytes: &[u8], caps: &Caps) -> Result<Value, JsonError> {
+pub fn parse(bytes: &[u8], caps: &Caps) -> Result<Value, JsonError> {
     if bytes.len() > caps.bytes {
         return Err(JsonError::TooLarge { got: bytes.len(), most: caps.bytes });
     }

@@ -6,11 +6,11 @@
 //!
 //! Source: Go, encoding/json, "Unmarshal" and its fold.go.
 
-use std::collections::BTreeSet;
-use std::fmt;
+use attestor::strict_json::{self, Caps, JsonError};
+use serde_json::Value;
 
-use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess};
-
+/// What one document may take: registries take four mebibytes, and a layout lists a thousand manifests at most.
+const CAPS: Caps = Caps { bytes: 4 << 20, depth: 32, values: 1 << 17 };
 /// Every name that an engine looks for in an index, a manifest or `oci-layout`, older manifests included.
 const KNOWN: [&str; 28] = [
     "annotations",
@@ -53,14 +53,45 @@ const WRITTEN: [&str; 7] = [
     "v1Compatibility",
 ];
 
-/// Checks one document.
+/// Why a document is not read.
+#[derive(Debug, thiserror::Error)]
+pub enum Inexact {
+    /// No JSON, a name that stands twice, or more than is read.
+    #[error("the JSON of it")]
+    Json(#[source] JsonError),
+    /// A name that some readers take for another.
+    #[error("member `{name}` is a known one but for its case")]
+    Disguised {
+        /// It, escaped.
+        name: String,
+    },
+    /// JSON of another shape.
+    #[error("it has not the members of this format")]
+    Shape(#[source] serde_json::Error),
+}
+
+/// Reads one document.
 ///
 /// # Errors
-/// No JSON, or a name that stands twice or that is a known one but for its case.
-pub fn check(bytes: &[u8]) -> Result<(), serde_json::Error> {
-    let mut reader = serde_json::Deserializer::from_slice(bytes);
-    Alike { names_are_free: false }.deserialize(&mut reader)?;
-    reader.end()
+/// No JSON, a name that stands twice or that is a known one but for its case, and another shape.
+pub fn read<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T, Inexact> {
+    let value = strict_json::parse(bytes, &CAPS).map_err(Inexact::Json)?;
+    undisguised(&value, false)?;
+    serde_json::from_value(value).map_err(Inexact::Shape)
+}
+
+/// Checks every name; those of annotations are keys of a map, which Go leaves as they are.
+fn undisguised(value: &Value, names_are_free: bool) -> Result<(), Inexact> {
+    match value {
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => Ok(()),
+        Value::Array(items) => items.iter().try_for_each(|item| undisguised(item, false)),
+        Value::Object(members) => members.iter().try_for_each(|(name, value)| {
+            if !names_are_free && is_disguised(name) {
+                return Err(Inexact::Disguised { name: model::text::escape(name.as_bytes()) });
+            }
+            undisguised(value, name == "annotations")
+        }),
+    }
 }
 
 /// Returns a name as Go compares it.
@@ -80,77 +111,13 @@ fn is_disguised(name: &str) -> bool {
     name != *written
 }
 
-/// One value. Names of annotations are keys of a map, which Go leaves as they are.
-#[derive(Clone, Copy)]
-struct Alike {
-    names_are_free: bool,
-}
-
-impl<'de> DeserializeSeed<'de> for Alike {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, reader: D) -> Result<(), D::Error> {
-        reader.deserialize_any(self)
-    }
-}
-
-impl<'de> serde::de::Visitor<'de> for Alike {
-    type Value = ();
-
-    fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str("a JSON value")
-    }
-
-    fn visit_unit<E>(self) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_u64<E>(self, _: u64) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_str<E>(self, _: &str) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {
-        while items.next_element_seed(Alike { names_are_free: false })?.is_some() {}
-        Ok(())
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<(), A::Error> {
-        let mut names = BTreeSet::new();
-        while let Some(name) = members.next_key::<String>()? {
-            let shown = || model::text::escape(name.as_bytes());
-            if !self.names_are_free && is_disguised(&name) {
-                let text = format_args!("member `{}` is a known one but for its case", shown());
-                return Err(A::Error::custom(text));
-            }
-            if names.contains(&name) {
-                return Err(A::Error::custom(format_args!("member `{}` stands twice", shown())));
-            }
-            members.next_value_seed(Alike { names_are_free: name == "annotations" })?;
-            names.insert(name);
-        }
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn check(bytes: &[u8]) -> Result<Value, Inexact> {
+        read(bytes)
+    }
 
     #[test]
     fn names_stand_once_and_in_their_own_case() {
@@ -168,6 +135,12 @@ mod tests {
             "{",
         ] {
             assert!(check(text.as_bytes()).is_err(), "{text}");
+        }
+        let deep = format!("{}{}", "[".repeat(33), "]".repeat(33));
+        let long = format!("{{\"x\":\"{}\"}}", "x".repeat(CAPS.bytes));
+        let many = format!("[{}1]", "1,".repeat(CAPS.values));
+        for text in [deep, long, many] {
+            assert!(matches!(check(text.as_bytes()), Err(Inexact::Json(_))), "{text:.20}");
         }
         for text in [
             r#"{"schemaVersion":2,"mediaType":"x","artifactType":"y","new":{"x":1.5,"y":[null,true,-1]}}"#,

@@ -347,7 +347,7 @@ fn read(path: &Path, name: &str) -> Result<Vec<u8>, Diagnostic> {
 }
 
 fn json<T: serde::de::DeserializeOwned>(bytes: &[u8], name: &str) -> Result<T, Diagnostic> {
-    exact::check(bytes).and_then(|()| serde_json::from_slice(bytes)).map_err(|error| {
+    exact::read(bytes).map_err(|error| {
         wrong(name, "a manifest of it is not as the format says").caused_by(&error)
     })
 }
