@@ -178,6 +178,7 @@ fn a_trust_file_below_a_folder_that_others_can_write_is_not_believed() {
         for way in &ways {
             told(way, &verify).exits(0);
         }
+        builder.write("key.pem", &told(&ways[0], &["key", "export"]).exits(0).stdout);
         for (folder, mode) in [(&above, 0o777), (&above, 0o775), (&home, 0o777)] {
             let before = fs::metadata(folder).expect("it is there").permissions();
             fs::set_permissions(folder, fs::Permissions::from_mode(mode)).expect("ours");
@@ -193,6 +194,11 @@ fn a_trust_file_below_a_folder_that_others_can_write_is_not_believed() {
                     );
                 }
             }
+            // Nor is one begun there, with the words that somebody is believed.
+            let fresh = config(&folder.join("fresh"));
+            let add = ["trust", "add", "key.pem", "--builder-id", "https://b.example/v1"];
+            assert!(told(&fresh, &add).exits(2).says("others can write"));
+            assert!(!Path::new(&fresh).join("kiln/trust.toml").exists());
             // Sticky, as the folder is in which these tests run: nobody moves what is another's.
             fs::set_permissions(folder, fs::Permissions::from_mode(mode | 0o1000)).expect("ours");
             told(&ways[0], &verify).exits(0);

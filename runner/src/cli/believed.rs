@@ -104,6 +104,17 @@ pub fn read(folder: &Path, name: &str) -> Result<Option<Believed>, Unbelieved> {
     Err(Unbelieved::Io { path, source: Errno::LOOP.into() })
 }
 
+/// Checks that what is written into a folder would be believed there.
+///
+/// # Errors
+/// What can not be reached, and what others can write.
+pub fn would_be(folder: &Path) -> Result<(), Unbelieved> {
+    let failed = |source: Errno| Unbelieved::Io { path: folder.to_owned(), source: source.into() };
+    let Way { folder: holder, open } = way::walk(folder).map_err(failed)?;
+    closed_to_others(folder, &holder)?;
+    open.map_or(Ok(()), |open| Err(Unbelieved::Above(open)))
+}
+
 /// Returns the folder of a path and the last name in it, which has to be one.
 fn split(path: &Path) -> Result<(PathBuf, String), Unbelieved> {
     let last = match path.components().next_back() {

@@ -407,6 +407,7 @@ fn change(
     let folder = &session.context.config;
     let refuse = |error: &dyn std::error::Error| vec![cannot_use(&folder.join(FILE), error)];
     make_folder(folder).map_err(|error| refuse(&error))?;
+    believed::would_be(folder).map_err(|error| unbelieved(session, FILE, error))?;
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW;
     let lock = rustix::fs::open(folder.join(TRUST_LOCK), flags, Mode::RUSR | Mode::WUSR)
         .map_err(|error| refuse(&error))?;
@@ -452,25 +453,29 @@ fn opened(
 /// # Errors
 /// KILN-0105 for what others can write, and for a link to nothing.
 pub fn believed(session: &Session, name: &str) -> Result<Option<Believed>, Vec<Diagnostic>> {
-    let folder = &session.context.config;
-    believed::read(folder, name).map_err(|error| match error {
-        Unbelieved::Open { path, owner, ours, mode } => vec![open(&path, owner, ours, mode)],
-        Unbelieved::Above(OpenTo { path, owner, ours, mode }) => vec![
+    believed::read(&session.context.config, name).map_err(|error| unbelieved(session, name, error))
+}
+
+fn unbelieved(session: &Session, name: &str, error: Unbelieved) -> Vec<Diagnostic> {
+    vec![match error {
+        Unbelieved::Open { path, owner, ours, mode } => open(&path, owner, ours, mode),
+        Unbelieved::Above(OpenTo { path, owner, ours, mode }) => {
+            let file = session.context.config.join(name);
             open(&path, owner, ours, mode)
                 .expected(
                     "yours or root's, and sticky or without write access for group and others",
                 )
                 .why(format!(
                     "{} is read by way of it, and who may write there can put another in its place",
-                    escape(folder.join(name).as_os_str().as_encoded_bytes())
-                )),
-        ],
-        Unbelieved::Io { path, source } => vec![cannot_use(&path, &source)],
+                    escape(file.as_os_str().as_encoded_bytes())
+                ))
+        }
+        Unbelieved::Io { path, source } => cannot_use(&path, &source),
         Unbelieved::Dangling { path } => {
             let cause = io::Error::other("it is a link to what is not there");
-            vec![cannot_use(&path, &cause)]
+            cannot_use(&path, &cause)
         }
-    })
+    }]
 }
 
 /// Says that others can write a file or folder, and what to do about it.
