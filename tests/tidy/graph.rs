@@ -62,7 +62,7 @@ const LINES: [(&str, usize, usize); 5] = [
     ("sandbox", 5_200, 11_400),
     ("fetch", 3_200, 3_200),
     ("attestor", 3_400, 15_200),
-    ("runner", 4_800, 27_000),
+    ("runner", 4_800, 27_200),
 ];
 
 #[derive(Debug)]
