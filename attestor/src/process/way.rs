@@ -5,6 +5,9 @@
 //! `/tmp` is, where nobody moves what is another's. Links on the way are followed here, name by name, so that the
 //! folders that they lead through count as well.
 //!
+//! Root goes through folders of anybody: in a container a home is often mounted that another user owns, and whoever
+//! would lead root elsewhere has no file that root or nobody else could have written.
+//!
 //! In a user namespace that does not know every user, who owns a folder cannot always be told: such an owner
 //! counts as root. The folder itself is not looked at, only what leads to it. Reads no file.
 //!
@@ -111,7 +114,8 @@ fn enter(holder: impl AsFd, name: &OsStr) -> Result<OwnedFd, Errno> {
 fn open_to(path: &Path, stat: &Stat) -> Option<OpenTo> {
     let sticky = Mode::from_raw_mode(stat.st_mode).contains(Mode::SVTX);
     let closed = sticky || !is_written_by_others(stat);
-    (!closed || !is_ours(stat.st_uid)).then(|| told(path, stat))
+    let ours = is_ours(stat.st_uid) || rustix::process::geteuid().is_root();
+    (!closed || !ours).then(|| told(path, stat))
 }
 
 fn told(path: &Path, stat: &Stat) -> OpenTo {
@@ -212,7 +216,10 @@ mod tests {
         let found = walk(&at("sticky/link/b")).unwrap().open.unwrap();
         assert_eq!((found.path, found.owner, found.ours), (at("sticky/link"), 4_000, false));
         assert_eq!(walk(&at("a/b")).unwrap().open, None);
+        // Who could change the owner is root, who goes through folders of others that nobody else may write.
         owner(&at("a")).unwrap();
+        assert_eq!(walk(&at("a/b")).unwrap().open, None);
+        modes(&at("a"), 0o775);
         let found = walk(&at("a/b")).unwrap().open.unwrap();
         assert_eq!((found.path, found.owner, found.ours), (at("a"), 4_000, false));
     }
