@@ -76,7 +76,9 @@ pub(crate) enum NoRole {
     Unknown { uid: u32, gid: u32 },
     #[error("user {uid} has one role and its group {gid} another")]
     Two { uid: u32, gid: u32 },
-    #[error("this attestor runs as user {uid} itself, or as root would: it hears no such builds")]
+    #[error(
+        "user {uid} is root, or the one this attestor runs as, who can reach the key without asking: no build of theirs is heard"
+    )]
     Own { uid: u32 },
 }
 

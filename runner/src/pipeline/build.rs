@@ -203,7 +203,7 @@ pub fn build(
         facts: &facts,
         ends: &ends,
     };
-    let handed = hand_over::hand_over(&job, ahead.attestor().map_err(one)?)?;
+    let handed = hand_over::hand_over(&job, ahead.attestor())?;
     Ok(Finished {
         id: Some(facts.run),
         plan: prepared.plan,

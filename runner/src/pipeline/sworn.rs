@@ -66,16 +66,11 @@ impl<'a> Ahead<'a> {
         }
     }
 
-    /// Returns the attestor, where one was started.
-    ///
-    /// # Errors
-    /// It could not be started.
-    pub fn attestor(self) -> Result<Option<Attestor<'a>>, Diagnostic> {
+    /// Returns the attestor, where one was started. A step that had all processes there may be kept it from that; then
+    /// it is started when there is something to sign.
+    pub fn attestor(self) -> Option<Attestor<'a>> {
         let steps = self.steps.into_inner().unwrap_or_else(PoisonError::into_inner);
-        let (Some(context), Some(starting)) = (self.context, steps.attestor) else {
-            return Ok(None);
-        };
-        starting.attestor(context).map(Some)
+        steps.attestor?.attestor(self.context?).ok()
     }
 }
 
