@@ -39,6 +39,7 @@ pub mod bundle;
 pub mod claims;
 #[cfg(target_os = "linux")]
 pub mod client;
+mod coherent;
 #[cfg(target_os = "linux")]
 mod config;
 mod credentials;

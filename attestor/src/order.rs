@@ -462,11 +462,8 @@ fn check_step(record: &Record, step: &StepRecord) -> Result<(), Refused> {
     if !check_cases(step) {
         return Err(Refused::Cases { step: step.id.clone() });
     }
-    let missing = Guarantee::ALL
-        .into_iter()
-        .filter(|guarantee| guarantee.is_core() && !record.order.waivers.contains(guarantee))
-        .find(|guarantee| !step.enforced.keeps(*guarantee));
-    match missing {
+    let missing = step.enforced.missing(|guarantee| record.order.waivers.contains(&guarantee));
+    match missing.into_iter().next() {
         Some(guarantee) => Err(Refused::NotEnforced { guarantee, step: step.id.clone() }),
         None => Ok(()),
     }

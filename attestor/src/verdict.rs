@@ -236,9 +236,26 @@ pub enum Reason {
     /// The source was changed after the commit.
     #[error("it was built from changed files, not from the commit as it is")]
     Dirty,
-    /// Nothing says that the network was off in every step.
-    #[error("the statement does not say that the network was off")]
-    Network,
+    /// The commit is another than that of the sources.
+    #[error("the statement contradicts itself: source `{name}` is not of the commit that it names")]
+    Commit {
+        /// The parameter, escaped.
+        named: String,
+        /// The source, escaped.
+        name: String,
+        /// The commit that the source has, escaped.
+        got: String,
+    },
+    /// A core guarantee that neither held in every step nor was waived by name.
+    #[error("the statement does not say that these held in every step: {missing}")]
+    NotEnforced {
+        /// The guarantees.
+        missing: String,
+        /// Those that did hold.
+        held: String,
+        /// What was waived, escaped.
+        waived: String,
+    },
     /// An input without a digest.
     #[error("input `{name}` is not named by a digest")]
     NotPinned {
@@ -340,8 +357,8 @@ impl Reason {
             | Reason::NotYetValid { .. }
             | Reason::Expired { .. }
             | Reason::Revoked { .. } => Code::SignerNotTrusted,
-            Reason::Source { .. } | Reason::Dirty => Code::SourceDiffers,
-            Reason::Network
+            Reason::Source { .. } | Reason::Commit { .. } | Reason::Dirty => Code::SourceDiffers,
+            Reason::NotEnforced { .. }
             | Reason::NotPinned { .. }
             | Reason::NoInputs
             | Reason::Manifest { .. } => Code::NotHermetic,
@@ -402,11 +419,19 @@ impl Reason {
             | Reason::Statement(_)
             | Reason::UnknownParameter { .. }
             | Reason::BadParameter { .. }
-            | Reason::Dirty
-            | Reason::Network
-            | Reason::NotPinned { .. }
-            | Reason::NoInputs
             | Reason::ManifestUnreadable(_) => None,
+            Reason::Dirty => pair("dirty: false", "dirty: true, or no plain answer"),
+            Reason::Commit { named, got, .. } => pair(named, got),
+            Reason::NotEnforced { held, waived, .. } => pair(
+                "all of files, network, processes, identity and syscalls held in every step, or waived by \
+                 name; network is never waived",
+                &format!("held: {held}; waived: {waived}"),
+            ),
+            Reason::NotPinned { .. } => pair(
+                "a sha256, gitCommit or gitTree of every input",
+                "an input with none of these that is well formed",
+            ),
+            Reason::NoInputs => pair("at least one input, named by digest", "an empty list"),
         }
     }
 
@@ -474,7 +499,14 @@ impl Reason {
             Reason::Dirty => {
                 Some("ask its builder for one built from a commit without --allow-dirty")
             }
-            Reason::Network | Reason::NotPinned { .. } | Reason::NoInputs => Some(
+            Reason::NotEnforced { .. } => Some(
+                "ask its builder for one built with every guarantee; what this one says:  kiln inspect F",
+            ),
+            Reason::Commit { .. } => Some(
+                "do not use it: kiln writes no such statement. Ask its builder how it came to be;  \
+                 kiln inspect --raw F shows all of it",
+            ),
+            Reason::NotPinned { .. } | Reason::NoInputs => Some(
                 "ask its builder for one whose every input is named:  kiln inspect F lists them",
             ),
         }

@@ -29,6 +29,7 @@ use model::text::escape;
 
 use crate::bundle::{self, Attestation};
 use crate::claims::{self, Statement};
+use crate::coherent;
 use crate::dsse::{self, Envelope};
 use crate::expected_source::ExpectedSource;
 use crate::predicate::provenance::{
@@ -229,9 +230,12 @@ pub(crate) fn judge(
         }
     };
     // 6. The source.
-    match expected.source {
-        Some(source) => checks.add(Subject::Source, source.check(&statement)),
-        None => checks.skip(Subject::Source, crate::expected_source::describe(&statement)),
+    match (coherent::commit(&statement), expected.source) {
+        (Err(reason), _) => checks.failed(Subject::Source, reason),
+        (Ok(()), Some(source)) => checks.add(Subject::Source, source.check(&statement)),
+        (Ok(()), None) => {
+            checks.skip(Subject::Source, crate::expected_source::describe(&statement))
+        }
     }
     // 7. Hermetic.
     let mut listed = Vec::new();
@@ -300,13 +304,7 @@ fn check_hermetic(
     manifest: Option<&[u8]>,
     listed: &mut Vec<claims::Dependency>,
 ) -> Result<String, Reason> {
-    let is_network = |word: &str| word.trim().eq_ignore_ascii_case("network");
-    let waives_network = statement.waivers().into_iter().any(is_network);
-    let is_network =
-        |one: &claims::Enforced| one.guarantee == "network" && !one.mechanism.is_empty();
-    if waives_network || !statement.enforced.iter().any(is_network) {
-        return Err(Reason::Network);
-    }
+    let held = coherent::guarantees(statement)?;
     if let (Some(entry), Some(bytes)) = (statement.manifest(), manifest) {
         let got = Digest::of(bytes);
         if entry.sha256() != Some(got) {
@@ -328,9 +326,9 @@ fn check_hermetic(
         Some(entry) if listed.is_empty() => {
             let entries = escape(entry.annotation("entries").unwrap_or("all").as_bytes());
             let name = escape(entry.name.as_bytes());
-            format!("network off, {entries} inputs listed in {name}, which is named by digest")
+            format!("{held}, {entries} inputs listed in {name}, which is named by digest")
         }
-        _ => format!("network off, {count} of {count} inputs by digest"),
+        _ => format!("{held}, {count} of {count} inputs by digest"),
     })
 }
 

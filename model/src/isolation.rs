@@ -116,6 +116,13 @@ impl Enforced {
         let contradicted = guarantee.is_core() && self.absent.contains_key(&guarantee);
         self.mechanisms.iter().any(named) && !contradicted
     }
+
+    /// Returns the core guarantees that are neither kept nor waived. Whoever signs and whoever verifies
+    /// asks by this: with one of them nothing runs, and nothing is believed.
+    pub fn missing(&self, is_waived: impl Fn(Guarantee) -> bool) -> Vec<Guarantee> {
+        let core = Guarantee::ALL.into_iter().filter(|one| one.is_core());
+        core.filter(|one| !is_waived(*one) && !self.keeps(*one)).collect()
+    }
 }
 
 impl fmt::Display for Guarantee {

@@ -15,6 +15,7 @@ use super::rules::{
     Accept, BuilderRule, DependencyRule, Policy, Rule, Which, may_sign, shown, signed_by,
 };
 use crate::claims::{self, Dependency, Statement};
+use crate::coherent;
 use crate::trust::Level;
 use crate::verify::Verified;
 
@@ -335,8 +336,14 @@ fn dependencies(policy: &Policy, facts: &Facts<'_>, out: &mut Findings<'_>) -> V
             return statement.dependencies.clone();
         }
     };
-    if policy.hermetic.is_some() {
-        out.held("hermetic", format!("{} inputs by digest", listed.len()));
+    if let Some(span) = policy.hermetic {
+        match coherent::guarantees(statement) {
+            Ok(held) => out.held("hermetic", format!("{held}, {} inputs by digest", listed.len())),
+            Err(reason) => {
+                let (expected, got) = reason.compared().unwrap_or_default();
+                out.broken("hermetic", span, expected, got, reason.help().unwrap_or_default());
+            }
+        }
     }
     if let Some(roles) = &rules.roles {
         let known = |one: &&Dependency| {

@@ -15,7 +15,7 @@ use model::Digest;
 use p256::ecdsa::signature::Signer as _;
 use serde_json::{Value, json};
 
-use crate::forger::{Forger, good_bundle, statement};
+use crate::forger::{Forger, core, good_bundle, statement};
 use crate::support::{ARTIFACT, NOW};
 
 fn entry(key: &PublicKey, builder: &str, max_level: Level) -> Entry {
@@ -65,7 +65,7 @@ fn a_good_bundle_of_either_algorithm_verifies_and_says_how() {
                 "digest: 853ff93762a0 is in the statement".into(),
                 format!("builder: {LOCAL_BUILDER_ID} (test, L1)"),
                 format!("source: git+https://git.example.org/acme/hello@{}", "a1".repeat(20)),
-                "hermetic: network off, 4 of 4 inputs by digest".into(),
+                "hermetic: network off, all core guarantees, 4 of 4 inputs by digest".into(),
                 "log: not recorded in a transparency log".into(),
             ]
         );
@@ -516,7 +516,7 @@ fn no_byte_of_a_bundle_can_be_changed_but_the_unsigned_and_unused() {
     predicate["buildDefinition"].as_object_mut().unwrap().remove("internalParameters");
     predicate["runDetails"] = json!({
         "builder": {"id": LOCAL_BUILDER_ID},
-        "kiln_enforced": [{"guarantee": "network", "mechanism": "net-namespace"}],
+        "kiln_enforced": core(),
     });
     let bundle = forger.bundle(PAYLOAD_TYPE, small.to_string().as_bytes()).to_string().into_bytes();
     assert!(check(&bundle, &trust).is_ok());
@@ -586,10 +586,13 @@ fn a_manifest_must_be_the_one_that_is_named_and_pins_every_input() {
                 .unwrap()
         })
     };
-    assert_eq!(run(&manifest, Some(&manifest)).unwrap(), "network off, 2 of 2 inputs by digest");
+    assert_eq!(
+        run(&manifest, Some(&manifest)).unwrap(),
+        "network off, all core guarantees, 2 of 2 inputs by digest"
+    );
     assert_eq!(
         run(&manifest, None).unwrap(),
-        "network off, 2 inputs listed in hello.dependencies.json, which is named by digest"
+        "network off, all core guarantees, 2 inputs listed in hello.dependencies.json, which is named by digest"
     );
     assert!(run(&manifest, Some(&unpinned)).is_err());
     assert!(run(&unpinned, Some(&unpinned)).is_err());

@@ -70,6 +70,12 @@ pub fn statement() -> Value {
     serde_json::from_slice(&derived.statement_bytes).unwrap()
 }
 
+/// The core guarantees, each kept: the least that a statement has to say was enforced.
+pub fn core() -> Value {
+    let kept = |name| json!({"guarantee": name, "mechanism": "some"});
+    json!(["files", "network", "processes", "identity", "syscalls"].map(kept))
+}
+
 pub fn good_bundle(forger: &Forger) -> String {
     forger.bundle(PAYLOAD_TYPE, statement().to_string().as_bytes()).to_string()
 }

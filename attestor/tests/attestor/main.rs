@@ -7,6 +7,7 @@
 
 mod bounds;
 mod certificates;
+mod coherent;
 mod dependencies;
 mod derive;
 mod doubt;

@@ -75,7 +75,12 @@ pub fn rules(result: Result<Decision, Refusal>) -> Vec<String> {
 type Row = (&'static str, fn(&mut Value), &'static str);
 
 pub fn parameter(statement: &mut Value, name: &str, value: &str) {
-    statement["predicate"]["buildDefinition"]["externalParameters"][name] = json!(value);
+    let build = &mut statement["predicate"]["buildDefinition"];
+    build["externalParameters"][name] = json!(value);
+    // One that contradicts its sources is refused before a rule is asked.
+    let all = build["resolvedDependencies"].as_array_mut().unwrap().iter_mut();
+    let ids = all.filter_map(|one| one["digest"].get_mut("gitCommit"));
+    ids.filter(|_| name == "commit").for_each(|id| *id = json!(value));
 }
 
 pub fn dependency(statement: &mut Value, purl: &str, role: &str) {

@@ -184,10 +184,12 @@ pub fn small() -> Value {
     predicate["buildDefinition"]["resolvedDependencies"].as_array_mut().unwrap().truncate(1);
     predicate["buildDefinition"].as_object_mut().unwrap().remove("internalParameters");
     let finished = predicate["runDetails"]["metadata"]["finishedOn"].clone();
+    let core = ["files", "network", "processes", "identity", "syscalls"]
+        .map(|name| json!({"guarantee": name, "mechanism": "m"}));
     predicate["runDetails"] = json!({
         "builder": {"id": LOCAL_BUILDER_ID},
         "kiln_backend": "native",
-        "kiln_enforced": [{"guarantee": "network", "mechanism": "net-namespace"}],
+        "kiln_enforced": core,
         "metadata": {"finishedOn": finished},
     });
     small

@@ -318,7 +318,11 @@ fn says_enough(bytes: &[u8]) -> bool {
         && says["predicateType"] == "https://slsa.dev/provenance/v1"
         && list(subject).iter().any(|one| one["digest"]["sha256"] == hex.as_str())
         && run["builder"]["id"] == attestor::builder::LOCAL_BUILDER_ID
-        && list(&run["kiln_enforced"]).iter().any(|one| one["guarantee"] == "network")
+        && ["files", "network", "processes", "identity", "syscalls"].iter().all(|name| {
+            let held = |one: &Value| one["guarantee"] == *name && one["mechanism"] != "";
+            list(&run["kiln_enforced"]).iter().any(held)
+                || waivers.split(',').any(|one| one == *name)
+        })
         && !waivers.split(',').any(|one| one == "network")
         && !list(&build["resolvedDependencies"]).is_empty()
 }
