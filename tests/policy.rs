@@ -636,9 +636,31 @@ fn dependencies_with_attestations_are_told_and_a_bad_one_refuses() {
     let refused = world.kiln(&["verify", "kiln-out/out", "--deps", "deps"]).exits(4);
     assert!(refused.stderr.contains("KILN-0822"), "{}", refused.stderr);
     assert!(refused.says("is in the statement") && !refused.says("is verified"));
-    fs::remove_file(world.path("project/deps/x.sigstore.json")).expect("it was written");
+    assert!(!refused.says("trust its builder too"), "{}", refused.stderr);
     let good = ["verify", "kiln-out/out", "--deps", "deps"];
-    assert!(world.kiln(&good).exits(0).says("is verified"));
+    // By whatever name; but not below a folder, and other JSON is passed over.
+    let (folder, bundle) = (world.path("project/deps"), world.read("deps/x.sigstore.json"));
+    let rename = |from: &str, to: &str| {
+        fs::rename(folder.join(from), folder.join(to)).expect("both in one folder");
+    };
+    for (from, to) in [("x.sigstore.json", "1.json"), ("1.json", "x.JSONL"), ("x.JSONL", "x.jsonl")]
+    {
+        rename(from, to);
+        assert!(world.kiln(&good).exits(4).says("KILN-0822"), "{to}");
+    }
+    world.write("deps/x.jsonl", &format!("{bundle}{bundle}"));
+    assert!(world.kiln(&good).exits(4).says("KILN-0822"));
+    world.write("deps/x.jsonl", &bundle[..bundle.len() / 2]);
+    assert!(world.kiln(&good).exits(4).says("KILN-0806"));
+    fs::create_dir(folder.join("more.json")).expect("a folder");
+    rename("x.jsonl", "more.json/x.json");
+    world.write("deps/parts.json", "{\"bomFormat\": \"CycloneDX\", \"version\": 1.5}");
+    let told = world.kiln(&good).exits(0);
+    assert!(
+        told.says("is verified") && told.says("1 files of --deps passed over"),
+        "{}",
+        told.stdout
+    );
     // A summary names no inputs, so it can not stand in for what is asked of them.
     let policy = "policy: 1\nuri: https://policies.example.org/out\n";
     world.write("policy.yaml", policy);

@@ -6,8 +6,8 @@
 //! X.intoto.jsonl    {"payload": …, "payloadType": …, "signatures": [{"keyid": "", "sig": …}]}
 //! ```
 //!
-//! The line rule of `X.intoto.jsonl`: every line that is not empty is one envelope of ours; one bad
-//! line refuses the whole file. Each envelope is judged alone.
+//! The line rule: every line that is not empty is one envelope or one bundle, as `gh attestation download`
+//! writes those; one bad line refuses the whole file. Each envelope is judged alone.
 //!
 //! Of a bundle only the envelope is believed, and only after its signature holds. The hint says
 //! which key to try first and nothing else. Certificates, log entries and timestamps are not read
@@ -31,6 +31,13 @@ const BUNDLE_MEDIA_TYPE_OLD: &str = "application/vnd.dev.sigstore.bundle+json;ve
 
 /// Most envelopes in one line file: what verifiers allow of log entries.
 pub const LINES_MAX: usize = 32;
+/// The formats that are read, in words.
+const FORMATS: &str = "a Sigstore bundle (mediaType, verificationMaterial, dsseEnvelope) or a DSSE envelope (payload, \
+                       payloadType, signatures): one, or one a line";
+/// Members by which a document is evidence, however it is spoilt.
+const MARKS: [&str; 4] = ["dsseEnvelope", "payload", "payloadType", "verificationMaterial"];
+/// Most members that a message names.
+const NAMED_MAX: usize = 4;
 
 /// One envelope as it was found, and what stood around it. Nothing of it is checked.
 #[derive(Clone, Debug)]
@@ -53,8 +60,25 @@ pub enum EvidenceError {
     #[error("the file is empty")]
     Empty,
     /// Not JSON of a bundle's or an envelope's shape.
-    #[error("the file is neither a bundle nor lines of envelopes")]
+    #[error("the file is neither a bundle nor an envelope, nor lines of them")]
     Json(#[source] JsonError),
+    /// JSON that is something else.
+    #[error("line {line} holds neither a bundle nor an envelope")]
+    Other {
+        /// The line, from 1; a single document counts as one.
+        line: usize,
+        /// What it holds, escaped.
+        got: String,
+    },
+    /// A line of several that is no evidence.
+    #[error("line {line} is refused")]
+    Line {
+        /// The line, from 1.
+        line: usize,
+        /// Why.
+        #[source]
+        source: Box<EvidenceError>,
+    },
     /// A bundle of another version.
     #[error("the bundle's media type is `{got}`, not `{BUNDLE_MEDIA_TYPE}`")]
     MediaType {
@@ -76,6 +100,31 @@ pub enum EvidenceError {
     /// More envelopes than [`LINES_MAX`].
     #[error("the file has more than {LINES_MAX} lines")]
     Lines,
+}
+
+impl EvidenceError {
+    /// Returns what was expected and what was got, where two values were compared.
+    pub fn compared(&self) -> Option<(String, String)> {
+        let pair = |expected: &str, got: &str| Some((expected.to_owned(), got.to_owned()));
+        match self {
+            EvidenceError::Empty => pair(FORMATS, "no bytes"),
+            EvidenceError::Json(error) => pair(FORMATS, &format!("a file that {error}")),
+            EvidenceError::Other { got, .. } => pair(FORMATS, got),
+            EvidenceError::MediaType { got } => pair(BUNDLE_MEDIA_TYPE, got),
+            EvidenceError::Material => pair(
+                "one of the members publicKey and certificate",
+                "both, none, or a chain of certificates",
+            ),
+            EvidenceError::Envelope { source, .. } => {
+                let members = "payload, payloadType and signatures with exactly one";
+                pair(&format!("an envelope with {members}"), &source.to_string())
+            }
+            EvidenceError::Lines => {
+                pair(&format!("at most {LINES_MAX} lines"), &format!("more than {LINES_MAX}"))
+            }
+            EvidenceError::Line { source, .. } => source.compared(),
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -172,7 +221,7 @@ pub fn to_bundle(envelope: &Envelope, key: &KeyId) -> Result<String, serde_json:
 ///
 /// # Errors
 /// Refuses an empty file, any envelope that is not ours, a bundle with neither one plain key nor one
-/// certificate, a second document after a bundle, and more than [`LINES_MAX`] lines.
+/// certificate, two documents in one line, and more than [`LINES_MAX`] lines.
 pub fn read(bytes: &[u8]) -> Result<Vec<Attestation>, EvidenceError> {
     if bytes.trim_ascii().is_empty() {
         return Err(EvidenceError::Empty);
@@ -181,14 +230,72 @@ pub fn read(bytes: &[u8]) -> Result<Vec<Attestation>, EvidenceError> {
         Ok(value) => value,
         Err(error) => return read_lines(bytes, error),
     };
-    strict_json::exact(&whole).map_err(EvidenceError::Json)?;
-    if whole.get("mediaType").is_some() {
-        return read_bundle(whole, bytes).map(|attestation| vec![attestation]);
-    }
-    bare(whole, 1).map(|attestation| vec![attestation])
+    document(whole, bytes, 1).map(|attestation| vec![attestation])
 }
 
-fn read_bundle(whole: Value, bytes: &[u8]) -> Result<Attestation, EvidenceError> {
+/// Says whether bytes claim to be evidence, well formed or not: then they are refused and not passed over, if
+/// they are none.
+pub fn claims_to_be(bytes: &[u8]) -> bool {
+    let is_marked = |value: &Value| MARKS.iter().any(|mark| value.get(mark).is_some());
+    if let Ok(value) = strict_json::parse(bytes, &dsse::CAPS) {
+        return is_marked(&value);
+    }
+    // No strict JSON: such a text tells by its letters.
+    let holds = |mark: &&str| {
+        let quoted = format!("\"{mark}\"");
+        bytes.windows(quoted.len()).any(|window| window == quoted.as_bytes())
+    };
+    ["dsseEnvelope", "payloadType"].iter().any(holds)
+}
+
+/// Reads one document: a bundle or an envelope.
+fn document(whole: Value, bytes: &[u8], line: usize) -> Result<Attestation, EvidenceError> {
+    strict_json::exact(&whole).map_err(EvidenceError::Json)?;
+    let has = |member: &str| whole.get(member).is_some();
+    if has("dsseEnvelope") || has("verificationMaterial") {
+        return read_bundle(whole, bytes, line);
+    }
+    if has("payload") || has("payloadType") {
+        return bare(whole, line);
+    }
+    Err(EvidenceError::Other { line, got: described(&whole) })
+}
+
+/// Says what a document is that is no evidence, as far as its members tell; escaped.
+fn described(value: &Value) -> String {
+    let members = match value {
+        Value::Object(members) => members,
+        Value::Array(items) => return format!("a list of {} values", items.len()),
+        Value::String(_) => return "a text".to_owned(),
+        Value::Null | Value::Bool(_) | Value::Number(_) => return "a single value".to_owned(),
+    };
+    let has = |name: &str| members.contains_key(name);
+    if has("attestations") {
+        return "an answer of GitHub's API; the bundles in its `attestations` are read, one a line, as gh attestation \
+                download writes them"
+            .to_owned();
+    }
+    if has("_type") {
+        return "a statement without an envelope, which nobody signed".to_owned();
+    }
+    if has("signed") && has("signatures") {
+        return "classic metadata of in-toto or TUF".to_owned();
+    }
+    if has("messageSignature") {
+        return "a bundle over a file's own bytes, which states nothing".to_owned();
+    }
+    let names: Vec<&str> = members.keys().take(NAMED_MAX).map(String::as_str).collect();
+    let more = if members.len() > NAMED_MAX { " and others" } else { "" };
+    match names.as_slice() {
+        [] => "an object without members".to_owned(),
+        names => format!("an object with {}{more}", escape(names.join(", ").as_bytes())),
+    }
+}
+
+fn read_bundle(whole: Value, bytes: &[u8], line: usize) -> Result<Attestation, EvidenceError> {
+    if whole.get("messageSignature").is_some() && whole.get("dsseEnvelope").is_none() {
+        return Err(EvidenceError::Other { line, got: described(&whole) });
+    }
     let wire: BundleIn = serde_json::from_value(whole)
         .map_err(|error| EvidenceError::Json(JsonError::Shape(error)))?;
     if wire.media_type != BUNDLE_MEDIA_TYPE && wire.media_type != BUNDLE_MEDIA_TYPE_OLD {
@@ -203,7 +310,7 @@ fn read_bundle(whole: Value, bytes: &[u8]) -> Result<Attestation, EvidenceError>
         (None, Some(_)) => (None, true),
         (None, None) | (Some(_), Some(_)) => return Err(EvidenceError::Material),
     };
-    let mut attestation = bare(wire.dsse_envelope, 1)?;
+    let mut attestation = bare(wire.dsse_envelope, line)?;
     let logged = !material.tlog_entries.is_empty();
     let vouched = certificate || logged || material.timestamps.is_some();
     attestation.whole = vouched.then(|| bytes.to_vec());
@@ -226,9 +333,13 @@ fn read_lines(bytes: &[u8], error: JsonError) -> Result<Vec<Attestation>, Eviden
     }
     lines
         .map(|(index, line)| {
-            let value = strict_json::parse(line, &dsse::CAPS).map_err(EvidenceError::Json)?;
-            strict_json::exact(&value).map_err(EvidenceError::Json)?;
-            bare(value, index + 1)
+            let at = index + 1;
+            let read = strict_json::parse(line, &dsse::CAPS).map_err(EvidenceError::Json);
+            read.and_then(|value| document(value, line, at)).map_err(|error| match error {
+                // These say the line themselves.
+                EvidenceError::Envelope { .. } | EvidenceError::Other { .. } => error,
+                other => EvidenceError::Line { line: at, source: Box::new(other) },
+            })
         })
         .collect()
 }
@@ -281,10 +392,10 @@ mod tests {
             " \n".into(),
             format!("{line}{{}}\n"),
             format!("{line}x"),
-            format!("{}{}", bundle(), bundle()),
-            format!("{line}{}", bundle()),
-            format!("{}{line}", bundle()),
+            format!("{}{}", bundle().trim(), bundle()),
+            format!("{}{line}", bundle().trim()),
             format!("{}x", bundle()),
+            bundle().repeat(LINES_MAX + 1),
             format!("[{}]", line.trim()),
             line.repeat(LINES_MAX + 1),
             "null".into(),
@@ -292,6 +403,51 @@ mod tests {
             "{}".into(),
         ] {
             assert!(read(text.as_bytes()).is_err(), "{text:.60}");
+        }
+    }
+
+    #[test]
+    fn lines_may_be_bundles_and_envelopes() {
+        let line = envelope().to_line().unwrap();
+        let named = bundle().replace(&"A".repeat(43), &"B".repeat(43));
+        let all = read(format!("{}\n{line}{named}", bundle()).as_bytes()).unwrap();
+        let hints: Vec<_> = all.iter().map(|one| one.hint.as_deref()).collect();
+        let [first, second] = ["A", "B"].map(|letter| format!("{}=", letter.repeat(43)));
+        assert_eq!(hints, [Some(first.as_str()), None, Some(second.as_str())]);
+        // Each keeps its own bytes, and none of another's.
+        let logged = |name: &str| {
+            bundle()
+                .replace("\"publicKey\"", &format!("\"tlogEntries\":[\"{name}\"],\"publicKey\""))
+        };
+        let two = read(format!("{}{}", logged("x"), logged("y")).as_bytes()).unwrap();
+        for (one, own) in two.iter().zip([logged("x"), logged("y")]) {
+            assert_eq!(one.whole.as_deref(), Some(own.trim_end().as_bytes()));
+        }
+        let error = read(format!("{line}{}", bundle().replace("v0.3", "v0.4")).as_bytes());
+        assert_eq!(error.unwrap_err().to_string(), "line 2 is refused");
+    }
+
+    #[test]
+    fn what_is_no_evidence_is_told_by_what_it_is() {
+        for (text, got) in [
+            (r#"{"attestations":[]}"#, "GitHub"),
+            (r#"{"_type":"https://in-toto.io/Statement/v1"}"#, "nobody signed"),
+            (r#"{"signed":{},"signatures":[]}"#, "classic"),
+            (r#"{"b":1,"a":2,"c":3,"d":4,"e":5}"#, "an object with a, b, c, d and others"),
+            (r#"{"verificationMaterial":{},"messageSignature":{}}"#, "own bytes"),
+            ("[1,2]", "a list of 2 values"),
+            ("{}", "without members"),
+        ] {
+            let (expected, said) = read(text.as_bytes()).unwrap_err().compared().unwrap();
+            assert!(expected.contains("DSSE envelope") && said.contains(got), "{text}: {said}");
+            assert!(read(format!("{text}\n{text}").as_bytes()).is_err());
+        }
+        let line = envelope().to_line().unwrap();
+        for text in [&line, &bundle(), "{\"payload\":1}", &format!("x{line}"), &line.repeat(3)] {
+            assert!(claims_to_be(text.as_bytes()), "{text}");
+        }
+        for text in ["{\"bomFormat\":\"x\"}", "[]", "", "x", "{\"a\":{\"payload\":1}}"] {
+            assert!(!claims_to_be(text.as_bytes()), "{text}");
         }
     }
 

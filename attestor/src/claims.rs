@@ -126,6 +126,10 @@ pub enum ClaimsError {
     Subject {
         /// Its name, escaped.
         name: String,
+        /// What it has to have.
+        expected: &'static str,
+        /// What it has, escaped.
+        got: String,
     },
     /// The same name twice.
     #[error("two subjects are named `{name}`")]
@@ -133,6 +137,28 @@ pub enum ClaimsError {
         /// The name, escaped.
         name: String,
     },
+}
+
+impl ClaimsError {
+    /// Returns what was expected and what was got.
+    pub fn compared(&self) -> (String, String) {
+        match self {
+            ClaimsError::Json(error) => (
+                "strict JSON with the members of its format".to_owned(),
+                format!("a document that {error}"),
+            ),
+            ClaimsError::Kind { member, expected, got } => {
+                (format!("{member}: {expected}"), got.clone())
+            }
+            ClaimsError::Subjects { got } => {
+                (format!("1 to {SUBJECTS_MAX} subjects"), got.to_string())
+            }
+            ClaimsError::Subject { expected, got, .. } => ((*expected).to_owned(), got.clone()),
+            ClaimsError::SameSubject { name } => {
+                ("each name once".to_owned(), format!("`{name}` twice"))
+            }
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -360,18 +386,24 @@ fn subjects(wire: Vec<SubjectIn>) -> Result<Vec<Subject>, ClaimsError> {
     let mut names = std::collections::BTreeSet::new();
     let mut subjects = Vec::with_capacity(wire.len());
     for SubjectIn { name, digests } in wire {
-        let malformed = || ClaimsError::Subject { name: escape(name.as_bytes()) };
-        if model::Name::new(&name).is_err()
-            || digests.is_empty()
-            || digests.len() > SUBJECT_DIGESTS_MAX
-        {
-            return Err(malformed());
+        let shown = || escape(name.as_bytes());
+        let malformed =
+            |expected, got: String| ClaimsError::Subject { name: shown(), expected, got };
+        if model::Name::new(&name).is_err() {
+            return Err(malformed("a plain file name, without folders", shown()));
+        }
+        if digests.is_empty() || digests.len() > SUBJECT_DIGESTS_MAX {
+            return Err(malformed("1 to 32 digests", format!("{} digests", digests.len())));
         }
         if !names.insert(name.clone()) {
             return Err(ClaimsError::SameSubject { name: escape(name.as_bytes()) });
         }
         let digest = match digests.get("sha256") {
-            Some(hex) => Some(Digest::from_hex(hex).map_err(|_| malformed())?),
+            Some(hex) => Some(Digest::from_hex(hex).map_err(|_| {
+                let begin: String = hex.chars().take(64).collect();
+                let got = format!("{} bytes, {}", hex.len(), escape(begin.as_bytes()));
+                malformed("a sha256 of 64 hexadecimal digits in lower case", got)
+            })?),
             None => None,
         };
         subjects.push(Subject { name, digest });

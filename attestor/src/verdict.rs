@@ -412,14 +412,22 @@ impl Reason {
             Reason::Sigstore(error) => error.compared.clone(),
             Reason::NoKey { wanted } => pair(wanted, "a certificate"),
             Reason::NoCertificate { wanted } => pair(wanted, "no certificate"),
-            Reason::Evidence(_)
-            | Reason::NoIdentity
-            | Reason::NoRoot
-            | Reason::Broken { .. }
-            | Reason::Statement(_)
-            | Reason::UnknownParameter { .. }
-            | Reason::BadParameter { .. }
-            | Reason::ManifestUnreadable(_) => None,
+            Reason::Evidence(error) => error.compared(),
+            Reason::Statement(error) | Reason::ManifestUnreadable(error) => Some(error.compared()),
+            Reason::UnknownParameter { name } => {
+                pair("only parameters that docs/buildtypes/ names, whose meaning is known", name)
+            }
+            Reason::BadParameter { name } => pair(
+                &format!("a text for `{name}`, as every parameter has one"),
+                "none, or no text",
+            ),
+            Reason::NoRoot => pair("a trusted root to check the certificate with", "none"),
+            Reason::NoIdentity => {
+                pair("an identity named by --identity or by an entry of trust.toml", "none")
+            }
+            Reason::Broken { key } => {
+                pair(&format!("a signature by {key} over these bytes"), "one over others")
+            }
             Reason::Dirty => pair("dirty: false", "dirty: true, or no plain answer"),
             Reason::Commit { named, got, .. } => pair(named, got),
             Reason::NotEnforced { held, waived, .. } => pair(

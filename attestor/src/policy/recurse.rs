@@ -21,7 +21,7 @@ use crate::claims::{self, Dependency, SUBJECTS_MAX, Statement};
 use crate::sigstore::Root;
 use crate::strict_json::{self, Caps};
 use crate::trust::{Level, Trust};
-use crate::verdict::Reason;
+use crate::verdict::{Code, Reason};
 use crate::verify::{self, Artifact, Expected, Verified};
 use crate::vsa::{self, Wanted};
 
@@ -65,7 +65,7 @@ pub enum DependenciesError {
     #[error("all attestations of dependencies together have more than {SUBJECTS_ALL_MAX} subjects")]
     AllSubjects,
     /// More bytes than are looked at.
-    #[error("all attestations of dependencies together are larger than 64 MiB")]
+    #[error("all files that are looked at are larger than 64 MiB together")]
     Bytes,
 }
 
@@ -83,6 +83,8 @@ pub enum Outcome {
     Refused {
         /// Why, escaped.
         why: String,
+        /// Whether it is the signer who is not believed, for this builder or now.
+        by_trust: bool,
     },
     /// It is a list of inputs, and not at hand or no list: which there are is not known.
     NoList,
@@ -124,15 +126,30 @@ struct SubjectIn {
 }
 
 impl Dependencies {
+    /// Adds the attestations of one file, or the list of inputs that it is, if it is either by its content;
+    /// returns whether it is.
+    ///
+    /// # Errors
+    /// A file that claims to be one and is none, and more subjects or bytes than are looked at.
+    pub fn offer(&mut self, bytes: &[u8]) -> Result<bool, DependenciesError> {
+        if bundle::claims_to_be(bytes) || claims::read_manifest(bytes).is_ok() {
+            return self.add(bytes).map(|()| true);
+        }
+        self.count(bytes).map(|()| false)
+    }
+
+    /// Counts the bytes of a file, whatever is in it.
+    fn count(&mut self, bytes: &[u8]) -> Result<(), DependenciesError> {
+        self.bytes = self.bytes.saturating_add(bytes.len());
+        if self.bytes > BYTES_MAX { Err(DependenciesError::Bytes) } else { Ok(()) }
+    }
+
     /// Adds the attestations of one file, or the list of inputs that it is.
     ///
     /// # Errors
     /// A file that is neither, and more subjects or bytes than are looked at.
     pub fn add(&mut self, bytes: &[u8]) -> Result<(), DependenciesError> {
-        self.bytes = self.bytes.saturating_add(bytes.len());
-        if self.bytes > BYTES_MAX {
-            return Err(DependenciesError::Bytes);
-        }
+        self.count(bytes)?;
         if let Ok(list) = claims::read_manifest(bytes) {
             self.lists.insert(Digest::of(bytes), list);
             return Ok(());
@@ -252,7 +269,7 @@ fn judge<'a>(
     let artifact = Artifact { name: &one.name, digest };
     let (summaries, others): (Vec<&Attestation>, Vec<_>) =
         attestations.partition(|attestation| vsa::is_summary(attestation));
-    let mut why = String::new();
+    let mut last = None;
     let resource_uri = one.uri.clone().unwrap_or_default();
     let wanted = Wanted { resource_uri, level: Level::L1, policy: None };
     for judged in vsa::judge(&artifact, summaries, expected, &wanted, now) {
@@ -260,7 +277,7 @@ fn judge<'a>(
             Ok(summary) => {
                 return (Outcome::Verified { level: summary.level(), by_summary: true }, None);
             }
-            Err(refusal) => why = reason(&refusal),
+            Err(refusal) => last = Some(refusal),
         }
     }
     for attestation in others {
@@ -269,21 +286,20 @@ fn judge<'a>(
                 let outcome = Outcome::Verified { level: verified.level(), by_summary: false };
                 return (outcome, Some(verified));
             }
-            Err(refusal) => why = reason(&refusal),
+            Err(refusal) => last = Some(refusal),
         }
     }
-    (Outcome::Refused { why }, None)
-}
-
-fn reason(refusal: &crate::verdict::Refusal) -> String {
-    refusal.reasons().next().map_or_else(|| "nothing speaks for it".to_owned(), Reason::whole)
+    let reason = last.as_ref().and_then(|refusal| refusal.reasons().next());
+    let why = reason.map_or_else(|| "nothing speaks for it".to_owned(), Reason::whole);
+    let by_trust = reason.is_some_and(|reason| reason.code() == Code::SignerNotTrusted);
+    (Outcome::Refused { why, by_trust }, None)
 }
 
 impl DependencyVerdict {
     /// Returns why it stands in the way, escaped; nothing where it does not.
     pub fn why(&self) -> String {
         match &self.outcome {
-            Outcome::Refused { why } => why.clone(),
+            Outcome::Refused { why, .. } => why.clone(),
             Outcome::NoList => "this list of inputs is not at hand".to_owned(),
             Outcome::Beyond => "it lies deeper, or there are more, than is looked at".to_owned(),
             Outcome::Verified { .. } => String::new(),

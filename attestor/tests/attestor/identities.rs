@@ -101,7 +101,7 @@ fn a_dependency_by_certificate_is_believed_by_an_entry_and_up_to_its_level() {
         assert!(matches!(outcome, Outcome::Refused { .. }), "{what}: {outcome:?}");
     }
     let outcome = walked(&Trust::of(vec![key_entry()]), Some(&good));
-    let Outcome::Refused { why } = outcome else { panic!("{outcome:?}") };
+    let Outcome::Refused { why, .. } = outcome else { panic!("{outcome:?}") };
     assert!(why.contains("no identity is named or has an entry"), "{why}");
 }
 

@@ -247,8 +247,8 @@ impl Judge<'_> {
         };
         let (trust, root) = (self.expected.trust, self.expected.root);
         let tree = given.found.walk(verified, trust, root, self.session.context.now());
-        told.text.push_str(&dependencies::told(self.session, &tree));
-        told.json["dependencies"] = dependencies::document(&tree);
+        told.text.push_str(&dependencies::told(self.session, &tree, given.other));
+        told.json["dependencies"] = dependencies::document(&tree, given.other);
         if let Some(bad) = tree.first_bad() {
             refuse(&mut told, dependencies::diagnostic(&target.name, bad));
         }
