@@ -40,6 +40,8 @@ pub const STEPS_MAX: u64 = 10_000_000;
 /// Most steps that all expressions of a policy may take for one file, over all its attestations: about two seconds.
 pub const POLICY_STEPS_MAX: u64 = 4 * STEPS_MAX;
 
+/// The variables of an attestation that is required: of that alone.
+pub(super) const REQUIRED_VARIABLES: &[&str] = &["predicate", "signer", "statement"];
 /// The variables of a rule.
 pub(super) const RULE_VARIABLES: &[&str] = &[
     "artifact",
@@ -90,6 +92,22 @@ pub enum ExpressionError {
         what: String,
         /// Why.
         why: &'static str,
+    },
+    /// A variable that there is not.
+    #[error("`{name}` is no variable here; there are {}", known.join(", "))]
+    Unknown {
+        /// Its name, escaped.
+        name: String,
+        /// The ones that there are.
+        known: &'static [&'static str],
+    },
+    /// A number that the language could only hold rounded, so that it would equal another.
+    #[error("{name} holds a number that can not be compared exactly: {got}")]
+    Inexact {
+        /// The variable.
+        name: &'static str,
+        /// The number, as it was read.
+        got: f64,
     },
     /// It would take too many steps over this statement.
     #[error("it could take {steps} steps over this statement, more than {STEPS_MAX}")]
@@ -151,7 +169,10 @@ impl Expression {
     ///
     /// # Errors
     /// What is no CEL, names an unknown variable, or could cost too much by its form.
-    pub fn compile(text: &str) -> Result<Expression, ExpressionError> {
+    pub fn compile(
+        text: &str,
+        variables: &'static [&'static str],
+    ) -> Result<Expression, ExpressionError> {
         cap("bytes", text.len(), EXPRESSION_BYTES_MAX)?;
         cap("brackets within brackets", brackets(text), BRACKETS_MAX)?;
         cap("signs and dots", longest_chain(text), SIGNS_MAX)?;
@@ -160,7 +181,7 @@ impl Expression {
             let why = errors.errors.first().map_or_else(String::new, |error| error.msg.clone());
             ExpressionError::Syntax { why: model::text::escape(why.as_bytes()) }
         })?;
-        let mut form = Form::default();
+        let mut form = Form { parts: 0, loops: 0, bound: Vec::new(), variables };
         form.walk(program.expression(), 0)?;
         cap("parts", form.parts, PARTS_MAX)?;
         cap("loops", form.loops, LOOPS_MAX)?;
@@ -190,6 +211,9 @@ impl Expression {
         meter.take(cost::steps(self.program.expression(), &used))?;
         let mut context = Context::default();
         for (name, value) in used {
+            if let Some(got) = inexact(value) {
+                return Err(ExpressionError::Inexact { name, got });
+            }
             context.add_variable_from_value(name, given(value));
         }
         match self.program.execute(&context) {
@@ -217,6 +241,21 @@ fn given(value: &Value) -> CelValue {
             let members = members.iter().map(|(name, value)| (name.clone(), given(value)));
             members.collect::<HashMap<String, CelValue>>().into()
         }
+    }
+}
+
+/// Returns a number that was rounded when it was read, or would equal a whole one that it is not: one that is no
+/// whole number of 64 bits, and beyond 2^53, from where on a `double` holds only some.
+fn inexact(value: &Value) -> Option<f64> {
+    const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
+    match value {
+        Value::Number(number) if number.as_i64().is_none() && number.as_u64().is_none() => {
+            let read = number.as_f64().unwrap_or(f64::INFINITY);
+            (read.abs() >= EXACT_MAX).then_some(read)
+        }
+        Value::Array(items) => items.iter().find_map(inexact),
+        Value::Object(members) => members.values().find_map(inexact),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => None,
     }
 }
 
@@ -251,11 +290,11 @@ fn longest_chain(text: &str) -> usize {
 }
 
 /// The form of an expression, as far as it has been walked.
-#[derive(Default)]
 struct Form {
     parts: usize,
     loops: usize,
     bound: Vec<String>,
+    variables: &'static [&'static str],
 }
 
 impl Form {
@@ -335,14 +374,11 @@ impl Form {
             "type",
             "uint",
         ];
-        if bound || RULE_VARIABLES.contains(&name) || types.contains(&name) {
+        if bound || self.variables.contains(&name) || types.contains(&name) {
             return Ok(());
         }
-        Err(ExpressionError::Forbidden {
-            what: format!("`{}`", model::text::escape(name.as_bytes())),
-            why: "the variables are artifact, builder, dependencies, level, now, parameters, predicate, signer, \
-                  statement",
-        })
+        let name = model::text::escape(name.as_bytes());
+        Err(ExpressionError::Unknown { name, known: self.variables })
     }
 }
 
@@ -386,7 +422,8 @@ mod tests {
     use serde_json::json;
 
     fn holds(text: &str, predicate: &Value) -> Result<bool, ExpressionError> {
-        Expression::compile(text)?.holds(&[("predicate", predicate)], &Meter::default())
+        Expression::compile(text, RULE_VARIABLES)?
+            .holds(&[("predicate", predicate)], &Meter::default())
     }
 
     #[test]
@@ -425,6 +462,52 @@ mod tests {
     }
 
     #[test]
+    fn a_number_that_would_be_rounded_equals_none() {
+        let read =
+            |text: &str| serde_json::from_str::<Value>(&format!("{{\"a\":{text}}}")).unwrap();
+        for text in ["18446744073709551616", "-9223372036854775809", "9007199254740993.0", "1e300"]
+        {
+            for rule in [
+                "predicate.a == 18446744073709551615u",
+                "predicate.a != 1",
+                "true || predicate.a == 1",
+            ] {
+                let got = holds(rule, &read(text));
+                assert!(
+                    matches!(got, Err(ExpressionError::Inexact { .. })),
+                    "{text} {rule}: {got:?}"
+                );
+            }
+        }
+        let deep = json!([read("1"), {"b": [read("18446744073709551616")]}]);
+        assert!(holds("predicate.size() == 2", &deep).is_err());
+        for (text, rule) in [
+            ("18446744073709551615", "predicate.a == 18446744073709551615u"),
+            ("9223372036854775807", "predicate.a == 9223372036854775807"),
+            ("-9223372036854775808", "predicate.a != -9223372036854775807"),
+            ("0.5", "predicate.a == 0.5"),
+        ] {
+            assert!(holds(rule, &read(text)).unwrap(), "{text} {rule}");
+        }
+    }
+
+    #[test]
+    fn a_variable_that_there_is_not_is_told_when_the_policy_is_read() {
+        for name in RULE_VARIABLES {
+            let text = format!("{name} == 1 || [1].all(own, own == 1)");
+            assert!(Expression::compile(&text, RULE_VARIABLES).is_ok());
+            let refused = Expression::compile(&text, REQUIRED_VARIABLES);
+            match REQUIRED_VARIABLES.contains(name) {
+                true => assert!(refused.is_ok(), "{name}"),
+                false => assert_eq!(
+                    refused.unwrap_err().to_string(),
+                    format!("`{name}` is no variable here; there are predicate, signer, statement")
+                ),
+            }
+        }
+    }
+
+    #[test]
     fn an_expression_is_bounded_by_its_form() {
         let nested = "predicate.a.all(x, predicate.a.all(y, predicate.a.all(z, x == y && y == z)))";
         let chain = format!(
@@ -458,7 +541,7 @@ mod tests {
             "\u{0}",
             "predicate.b == \"\\",
         ] {
-            assert!(Expression::compile(text).is_err(), "{text:.60}");
+            assert!(Expression::compile(text, RULE_VARIABLES).is_err(), "{text:.60}");
         }
     }
 
@@ -483,11 +566,11 @@ mod tests {
             format!("{}true", "(!".repeat(BRACKETS_MAX)),
         ] {
             // What comes of it is no matter; that it comes is.
-            let compiled = Expression::compile(&text);
+            let compiled = Expression::compile(&text, RULE_VARIABLES);
             assert!(!matches!(compiled, Err(ExpressionError::TooLarge { .. })), "{text}");
         }
         let deeper = format!("[{open}1{close}] == 1");
-        let refused = Expression::compile(&deeper);
+        let refused = Expression::compile(&deeper, RULE_VARIABLES);
         assert!(matches!(refused, Err(ExpressionError::TooLarge { .. })), "{refused:?}");
     }
 
@@ -505,14 +588,17 @@ mod tests {
     #[test]
     fn all_expressions_of_a_policy_are_bounded_together() {
         let data = json!({"a": (0..600).collect::<Vec<u32>>()});
-        let compiled =
-            Expression::compile("predicate.a.all(x, predicate.a.exists(y, x == y))").unwrap();
+        let compiled = Expression::compile(
+            "predicate.a.all(x, predicate.a.exists(y, x == y))",
+            RULE_VARIABLES,
+        )
+        .unwrap();
         let steps = cost::steps(compiled.program.expression(), &[("predicate", &data)]);
         assert!((STEPS_MAX / 2..STEPS_MAX).contains(&steps), "{steps}");
         let meter = Meter::default();
         let held = (0..100).filter(|_| compiled.holds(&[("predicate", &data)], &meter).is_ok());
         assert_eq!(held.count() as u64, POLICY_STEPS_MAX / steps);
-        let after = Expression::compile("true").unwrap().holds(&[], &meter);
+        let after = Expression::compile("true", RULE_VARIABLES).unwrap().holds(&[], &meter);
         assert!(matches!(after, Err(ExpressionError::TooCostlyTogether)), "{after:?}");
         // One that is refused alone has been estimated all the same.
         let (meter, large) = (Meter::default(), json!({"a": (0..3000).collect::<Vec<u32>>()}));
@@ -536,7 +622,7 @@ mod tests {
         let data = dependencies(1000, 20);
         for pattern in ["(a{200}){200}", r"(\\w{9}){40}", r"(\\pL|\\d){99}", "(a", "a{9999}"] {
             let text = format!("predicate.d.all(x, x.name.matches(\"{pattern}\") || true)");
-            let refused = Expression::compile(&text);
+            let refused = Expression::compile(&text, RULE_VARIABLES);
             assert!(matches!(refused, Err(ExpressionError::Forbidden { .. })), "{refused:?}");
         }
         for pattern in ["^[0-9]+$", "^v[0-9]+[.][0-9]+$|^[0-9a-f]{20}$"] {

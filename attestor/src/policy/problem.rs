@@ -101,6 +101,9 @@ impl Wrong {
             Wrong::Type { expected, got, .. } | Wrong::Value { expected, got, .. } => {
                 Some((expected.clone(), got.clone()))
             }
+            Wrong::Expression { source: ExpressionError::Unknown { name, known }, .. } => {
+                Some((format!("one of {}", known.join(", ")), name.clone()))
+            }
             Wrong::Unreadable { .. }
             | Wrong::UnknownKey { .. }
             | Wrong::Missing { .. }

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use model::Digest;
 use model::isolation::Guarantee;
 
-use super::expression::Expression;
+use super::expression::{Expression, REQUIRED_VARIABLES, RULE_VARIABLES};
 use super::fields::{Fields, Problems};
 use super::node::{Node, Span, Value};
 use super::parse;
@@ -491,7 +491,12 @@ fn required(node: &Node, problems: &mut Problems) -> Option<Required> {
         return None;
     }
     let condition = match fields.get("where") {
-        Some(node) => Some(compiled(node, &format!("require {predicate_type}"), problems)?),
+        Some(node) => Some(compiled(
+            node,
+            &format!("require {predicate_type}"),
+            REQUIRED_VARIABLES,
+            problems,
+        )?),
         None => None,
     };
     let signers = signers(&fields, problems)?;
@@ -503,14 +508,19 @@ fn expression(node: &Node, problems: &mut Problems) -> Option<Named> {
     let name = fields.require("name", problems)?;
     let name = problems.text(name, "`name` of a rule")?;
     let source = fields.require("expr", problems)?;
-    let expression = compiled(source, &format!("rule `{name}`"), problems)?;
+    let expression = compiled(source, &format!("rule `{name}`"), RULE_VARIABLES, problems)?;
     let why = fields.get("why").and_then(|node| problems.text(node, "`why` of a rule"));
     Some(Named { name, expression, why: why.unwrap_or_default(), span: source.blame() })
 }
 
-fn compiled(node: &Node, rule: &str, problems: &mut Problems) -> Option<Expression> {
+fn compiled(
+    node: &Node,
+    rule: &str,
+    variables: &'static [&'static str],
+    problems: &mut Problems,
+) -> Option<Expression> {
     let text = problems.text(node, &format!("the expression of {rule}"))?;
-    Expression::compile(&text)
+    Expression::compile(&text, variables)
         .map_err(|source| {
             problems.add(node.blame(), Wrong::Expression { rule: rule.to_owned(), source });
         })
