@@ -174,6 +174,11 @@ impl Envelope {
     }
 }
 
+/// Reads base64 in the standard alphabet with its padding, and nothing else.
+pub fn standard_base64(text: &str) -> Option<Vec<u8>> {
+    BASE64_STANDARD.decode(text).ok()
+}
+
 /// Reads base64 in either alphabet, never in both at once: standard with its padding, URL-safe with
 /// or without.
 fn decode(text: &str) -> Result<Vec<u8>, base64::DecodeError> {

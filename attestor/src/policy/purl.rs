@@ -52,7 +52,8 @@ impl Purl {
 
     /// Reads a package URL; none for any other text, and for one that is not strictly one.
     pub fn parse(text: &str) -> Option<Purl> {
-        Purl::with_stars(text, STAR).filter(|purl| !lacks_namespace(&purl.path))
+        Purl::with_stars(text, STAR)
+            .filter(|purl| !lacks_namespace(&purl.path) && !has_odd_part(&purl.path))
     }
 
     /// Returns `type/namespace/name` as a pattern that means it and nothing else.
@@ -123,6 +124,10 @@ impl Pattern {
             Some("no empty part: pkg:TYPE/NAMESPACE/NAME, or * for any name")
         } else if parts.contains(&"**") {
             Some("one * for each part, as in pkg:deb/*/*: it never stands for a /")
+        } else if has_odd_part(&parts.join("/").to_ascii_lowercase()) {
+            Some(
+                "no part . or .., and an architecture only as a qualifier of the statement's own purl",
+            )
         } else if lacks_namespace(&parts.join("/").to_ascii_lowercase()) {
             Some(
                 "with the namespace that this type always has, as in pkg:deb/debian/NAME, or pkg:deb/*/NAME for any",
@@ -152,6 +157,17 @@ impl Pattern {
     pub fn written(&self) -> &str {
         &self.written
     }
+}
+
+/// Types whose names have no colon: one that stands there begins an architecture to some, as `name:amd64`.
+const WITHOUT_COLON: [&str; 4] = ["alpm", "apk", "deb", "rpm"];
+
+/// Says whether a path has a part that some take for a step and others for a name, or a name that is one to some
+/// and two to others.
+fn has_odd_part(path: &str) -> bool {
+    let kind = path.split('/').next().unwrap_or_default();
+    let colon = WITHOUT_COLON.contains(&kind) && path.contains(':');
+    colon || path.split('/').any(|part| matches!(part, "." | ".."))
 }
 
 /// Says whether a path has no namespace although its type always has one.
@@ -312,6 +328,12 @@ mod tests {
             "pkg:deb/x%20@1",
             "pkg:deb/x",
             "pkg:deb//x@1",
+            "pkg:deb/debian/./xz-utils@5.6.1",
+            "pkg:deb/debian/%2E%2e/xz-utils@5.6.1",
+            "pkg:deb/../debian/xz-utils@5.6.1",
+            "pkg:npm/./left-pad@1",
+            "pkg:deb/debian/xz-utils:amd64@5.6.1",
+            "pkg:deb/debian/xz-utils%3Aamd64@5.6.1",
             "pkg:x",
             "pkg:",
         ] {
@@ -319,6 +341,13 @@ mod tests {
         }
         for other in ["", "pkg", "https://a.example/pkg:deb/x", "é"] {
             assert_eq!(Purl::read(other), Read::Other, "{other}");
+        }
+        for idle in ["pkg:deb/./x", "pkg:deb/debian/x:amd64", "pkg:npm/../x"] {
+            assert!(Pattern::idle(idle).is_some(), "{idle}");
+        }
+        // A colon is a letter like any other elsewhere, and so are dots within a part.
+        for good in ["pkg:generic/a:b@1", "pkg:deb/debian/..x@1", "pkg:npm/.bin@1"] {
+            assert!(Purl::parse(good).is_some() && Pattern::idle(good).is_none(), "{good}");
         }
         assert!(Purl::parse("pkg:deb/debian/a%2Fb@1").is_none(), "an encoded slash");
         assert_eq!(Purl::parse("pkg:deb/debian/g++@1%3A2-3").unwrap().version.unwrap(), "1:2-3");

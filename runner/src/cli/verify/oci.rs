@@ -78,6 +78,8 @@ struct Descriptor {
     #[serde(default)]
     annotations: std::collections::BTreeMap<String, String>,
     platform: Option<Platform>,
+    /// The content itself, in base64: engines take it instead of the blob.
+    data: Option<String>,
 }
 
 #[derive(Clone, Deserialize)]
@@ -98,6 +100,25 @@ impl Descriptor {
     fn is_for_nobody(&self) -> bool {
         let unknown = |one: &Platform| one.os == "unknown" && one.architecture == "unknown";
         self.platform.as_ref().is_some_and(unknown) && !self.annotations.contains_key(REF_NAME)
+    }
+
+    /// Refuses content that it embeds and that is not what it names. Its `urls` are not asked: they say where the
+    /// blob may be had, and what counts is its digest.
+    fn embeds_itself(&self, name: &str) -> Result<(), Diagnostic> {
+        let Some(data) = &self.data else { return Ok(()) };
+        let bytes = attestor::dsse::standard_base64(data);
+        let found = bytes.map(|bytes| (Digest::of(&bytes), bytes.len() as u64));
+        if found == Some((self.digest, self.size)) {
+            return Ok(());
+        }
+        let headline = format!("a descriptor of {name} embeds other content than it names");
+        Err(Diagnostic::new(Code::EvidenceMalformed, headline)
+            .expected(format!("{}, {} bytes", self.digest, self.size))
+            .got(found.map_or_else(
+                || "data that is no standard base64".to_owned(),
+                |(digest, size)| format!("{digest}, {size} bytes"),
+            ))
+            .help("get the layout again from where it was published, or take `data` out of it"))
     }
 
     fn is_statement(&self) -> bool {
@@ -184,6 +205,7 @@ pub fn is_layout(path: &Path) -> bool {
 pub fn targets(folder: &Path, name: &str) -> Result<Vec<Target>, Diagnostic> {
     let _: Head = json(&read(&folder.join("oci-layout"), name)?, name)?;
     let index: Index = json(&read(&folder.join("index.json"), name)?, name)?;
+    index.manifests.iter().try_for_each(|one| one.embeds_itself(name))?;
     let mut waiting: Vec<(bool, Descriptor)> =
         index.manifests.into_iter().map(|one| (true, one)).collect();
     let (mut images, mut referrers) = (Vec::new(), Vec::new());
@@ -293,6 +315,8 @@ fn manifest(bytes: &[u8], name: &str) -> Result<Manifest, Diagnostic> {
     if !read.manifests.is_empty() && (read.config.is_some() || !read.layers.is_empty()) {
         return Err(wrong(name, "one of it is both a manifest and an index"));
     }
+    let alone = read.config.iter().chain(&read.subject);
+    alone.chain(&read.layers).chain(&read.manifests).try_for_each(|one| one.embeds_itself(name))?;
     Ok(read)
 }
 
