@@ -667,6 +667,8 @@ fn dependencies_with_attestations_are_told_and_a_bad_one_refuses() {
     let address = ["--resource-uri", ADDRESS];
     let sign = ["verify", "kiln-out/out", "--policy", "policy.yaml", "--vsa", "out.vsa.jsonl"];
     world.kiln(&[&sign[..], &address].concat()).exits(0);
+    let told = world.kiln(&[&["verify", "kiln-out/out"][..], &address].concat()).exits(0);
+    assert!(told.says("--resource-uri says nothing of it"), "{}", told.stdout);
     world.write("key.pem", &world.kiln(&["key", "export"]).exits(0).stdout);
     let by_hand = ["verify", "kiln-out/out", "--bundle", "out.vsa.jsonl", "--key", "key.pem"];
     assert!(world.kiln(&[&by_hand[..], &address].concat()).exits(0).says("is verified"));
@@ -689,6 +691,17 @@ fn a_required_attestation_is_found_beside_the_file() {
     world.kiln(&verify).exits(0);
     // One of another kind would take its place.
     assert!(attest("https://example.org/other").exits(2).says("a statement of another kind"));
+    // What can not be stated is told before anything is signed.
+    world.write("src/out", "another\n");
+    for files in [["kiln-out/out", "src/out"], ["kiln-out/out", "kiln-out/../kiln-out/out"]] {
+        let kind = ["--predicate", "spdx.json", "--type", "https://example.org/other"];
+        let refused = world.kiln(&[&["attest"], &files[..], &kind].concat()).exits(2);
+        assert!(files.iter().all(|file| refused.says(file)), "{}", refused.stderr);
+    }
+    world.write("twice.json", "{\n \"a\": 1,\n \"a\": 2}\n");
+    let kind = ["--predicate", "twice.json", "--type", "https://example.org/other"];
+    let refused = world.kiln(&[&["attest", "kiln-out/out"][..], &kind].concat()).exits(2);
+    assert!(refused.says("`a` stands twice") && refused.says("twice.json:3"), "{}", refused.stderr);
     attest("https://spdx.dev/Document").exits(0);
     world.kiln(&verify).exits(0);
     // The same set that is found without a policy, whatever is the first of it.
@@ -723,7 +736,7 @@ fn layout(world: &World, image: &str, bundle: &str) -> String {
     let (subject, layer) = (blob(image), blob(bundle));
     let referrer = json!({
         "schemaVersion": 2, "mediaType": manifest, "artifactType": kind,
-        "config": {"mediaType": "application/vnd.oci.empty.v1+json", "digest": blob("{}"), "size": 2},
+        "config": {"mediaType": "application/vnd.oci.empty.v1+json", "digest": blob("{}"), "size": 2, "data": "e30="},
         "layers": [{"mediaType": kind, "digest": layer, "size": bundle.len()}],
         "subject": {"mediaType": manifest, "digest": subject, "size": image.len()},
     })
@@ -766,6 +779,19 @@ fn an_image_in_a_layout_is_whole() {
     assert!(world.kiln(&["verify", "oci"]).exits(4).says("not what its name says"));
     world.write(&layer, "a layer");
     world.kiln(&["verify", "oci"]).exits(0);
+    // Content that a descriptor embeds is that which it names; where else a blob may be had is not asked.
+    let good = world.read("oci/index.json");
+    let with = |member: &str, value: Value| {
+        let mut index: Value = serde_json::from_str(&good).expect("an index");
+        index["manifests"][0][member] = value;
+        world.write("oci/index.json", &index.to_string());
+        world.kiln(&["verify", "oci"])
+    };
+    for data in ["ZXZpbA==", "e30", "", "e30=\n"] {
+        let refused = with("data", json!(data)).exits(4);
+        assert!(refused.says("embeds other content"), "{data}: {}", refused.stderr);
+    }
+    with("urls", json!(["https://dl.example.org/evil"])).exits(0);
 }
 
 #[test]

@@ -57,6 +57,7 @@ pub mod predicate;
 #[cfg(target_os = "linux")]
 pub mod process;
 pub mod public_key;
+mod remedy;
 mod signed_by;
 #[cfg(target_os = "linux")]
 mod signer;

@@ -377,7 +377,10 @@ impl Reason {
             Some(signed) => format!("signed {}", time(signed)),
             None => "now".to_owned(),
         };
-        let pair = |expected: &str, got: &str| Some((expected.to_owned(), got.to_owned()));
+        let pair = |expected: &str, got: &str| {
+            let got = if got.is_empty() { "an empty text" } else { got };
+            Some((expected.to_owned(), got.to_owned()))
+        };
         match self {
             Reason::Digest { expected, got }
             | Reason::Builder { expected, got, .. }
@@ -409,11 +412,31 @@ impl Reason {
                 let (a, got) = (if *who == "key" { "a" } else { "an" }, time(since));
                 pair(&format!("{a} {who} in force"), &format!("revoked {got}, by {entry}"))
             }
-            Reason::Sigstore(error) => error.compared.clone(),
+            Reason::Sigstore(error) => {
+                let said = || Some((error.kind.wanted().to_owned(), error.reason.clone()));
+                error.compared.clone().or_else(said)
+            }
             Reason::NoKey { wanted } => pair(wanted, "a certificate"),
             Reason::NoCertificate { wanted } => pair(wanted, "no certificate"),
             Reason::Evidence(error) => error.compared(),
             Reason::Statement(error) | Reason::ManifestUnreadable(error) => Some(error.compared()),
+            Reason::NoIdentity
+            | Reason::NoRoot
+            | Reason::Broken { .. }
+            | Reason::UnknownParameter { .. }
+            | Reason::BadParameter { .. }
+            | Reason::Dirty
+            | Reason::Commit { .. }
+            | Reason::NotEnforced { .. }
+            | Reason::NotPinned { .. }
+            | Reason::NoInputs => self.asked(),
+        }
+    }
+
+    /// Returns what is asked of every statement and signature, and what came in its place.
+    fn asked(&self) -> Option<(String, String)> {
+        let pair = |expected: &str, got: &str| Some((expected.to_owned(), got.to_owned()));
+        match self {
             Reason::UnknownParameter { name } => {
                 pair("only parameters that docs/buildtypes/ names, whose meaning is known", name)
             }
@@ -440,6 +463,7 @@ impl Reason {
                 "an input with none of these that is well formed",
             ),
             Reason::NoInputs => pair("at least one input, named by digest", "an empty list"),
+            _ => None,
         }
     }
 
@@ -460,124 +484,21 @@ impl Reason {
             None => self.to_string(),
         }
     }
+}
 
-    /// Returns one thing to do about it, where there is one.
-    pub fn help(&self) -> Option<&'static str> {
+impl Kind {
+    /// Returns what is asked for where it is of this kind that something does not hold.
+    fn wanted(self) -> &'static str {
         match self {
-            Reason::Signer { .. }
-            | Reason::NoIdentity
-            | Reason::UnknownIdentity { .. }
-            | Reason::NoKey { .. }
-            | Reason::NoRoot
-            | Reason::NoCertificate { .. }
-            | Reason::Sigstore(_)
-            | Reason::Builder { .. }
-            | Reason::Expired { .. }
-            | Reason::NotYetValid { .. }
-            | Reason::Revoked { .. } => self.help_with_signer(),
-            Reason::Policy(broken) => Some(broken.help),
-            Reason::Broken { .. } | Reason::Digest { .. } => {
-                Some("get file and bundle again from where they were published")
+            Kind::Malformed => "a bundle of version 0.3, in the form that is accepted",
+            Kind::Identity => "a certificate for the identity that is believed",
+            Kind::Certificate => {
+                "a certificate that leads to one of the trusted root and was valid when it signed"
             }
-            Reason::Evidence(EvidenceError::Empty) => {
-                Some("get the bundle again from where the file was published")
-            }
-            Reason::Evidence(_) | Reason::Statement(_) | Reason::BadParameter { .. } => Some(
-                "get the bundle again from where the file was published, or name it:  --bundle F",
-            ),
-            Reason::Manifest { .. } | Reason::ManifestUnreadable(_) => {
-                Some("get FILE.dependencies.json again from where the file was published")
-            }
-            Reason::PayloadType { .. } | Reason::BuildType { .. } => Some(
-                "name the evidence that kiln wrote for the file, or ask what made this one:  kiln inspect F",
-            ),
-            Reason::UnknownParameter { .. } => {
-                Some("verify with the kiln that made it, or a newer one:  kiln inspect F names it")
-            }
-            Reason::Summary { .. } => Some(
-                "get the summary of this file, made for this address; what one says:  kiln inspect --raw F",
-            ),
-            Reason::SummaryByHand { .. } => Some(
-                "believe the verifier, if you mean it:  kiln trust add KEYFILE --verifier-id URI, and leave \
-                 --key and --identity away",
-            ),
-            Reason::Source { .. } => Some(
-                "see what it was built from:  kiln inspect F. If that is right, name it:  --source URI",
-            ),
-            Reason::Dirty => {
-                Some("ask its builder for one built from a commit without --allow-dirty")
-            }
-            Reason::NotEnforced { .. } => Some(
-                "ask its builder for one built with every guarantee; what this one says:  kiln inspect F",
-            ),
-            Reason::Commit { .. } => Some(
-                "do not use it: kiln writes no such statement. Ask its builder how it came to be;  \
-                 kiln inspect --raw F shows all of it",
-            ),
-            Reason::NotPinned { .. } | Reason::NoInputs => Some(
-                "ask its builder for one whose every input is named:  kiln inspect F lists them",
-            ),
-        }
-    }
-
-    /// Returns what to do where nobody who may have signed did.
-    fn help_with_signer(&self) -> Option<&'static str> {
-        match self {
-            Reason::Signer { named: None, .. } => Some(
-                "get the builder's public key from its owner by another road and give it with --key, or \
-                 add it to trust.toml; if a certificate signed, give the bundle, which has it:  \
-                 --bundle FILE.sigstore.json",
-            ),
-            Reason::Signer { .. } => Some(
-                "get the builder's public key from its owner by another road and give it with --key, \
-                 or add it to trust.toml",
-            ),
-            Reason::NoIdentity | Reason::UnknownIdentity { .. } | Reason::NoKey { .. } => Some(
-                "name who may have signed, as its owner tells you by another road:  \
-                 --identity ID --issuer URL, or for good:  kiln trust add --identity ID --issuer URL \
-                 --builder-id URI",
-            ),
-            Reason::NoRoot => Some(
-                "give the instance's trusted root:  --trusted-root F, or lay it as trusted_root.json \
-                 beside trust.toml",
-            ),
-            Reason::NoCertificate { .. } => Some(
-                "give the bundle, which has the certificate:  --bundle FILE.sigstore.json, or if a key signed \
-                 it, that key:  --key F",
-            ),
-            Reason::Sigstore(error) => match error.kind {
-                Kind::Identity => Some("it was signed by somebody else; ask who should have"),
-                Kind::Certificate | Kind::Log | Kind::Time => Some(
-                    "if it comes from another instance of Sigstore, give that one's root:  \
-                     --trusted-root F, or lay it as trusted_root.json beside trust.toml",
-                ),
-                Kind::Malformed | Kind::Signature | Kind::Artifact => {
-                    Some("get file and bundle again from where they were published")
-                }
-            },
-            Reason::Builder { who: "key", role: "builder", .. } => Some(
-                "believe this key for this builder as well, if you mean it:  \
-                     kiln trust add KEYFILE --builder-id URI",
-            ),
-            Reason::Builder { who: "key", .. } => Some(
-                "believe this key for this verifier as well, if you mean it:  \
-                     kiln trust add KEYFILE --verifier-id URI",
-            ),
-            Reason::Builder { role: "builder", .. } => Some(
-                "believe this identity for this builder as well, if you mean it:  \
-                     kiln trust add --identity ID --issuer URL --builder-id URI",
-            ),
-            Reason::Builder { .. } => Some(
-                "believe this identity for this verifier as well, if you mean it:  \
-                     kiln trust add --identity ID --issuer URL --verifier-id URI",
-            ),
-            Reason::Expired { who, .. }
-            | Reason::NotYetValid { who, .. }
-            | Reason::Revoked { who, .. } => Some(match *who {
-                "key" => "ask the builder's owner for a file signed with a key in force",
-                _ => "ask the builder's owner for a file signed by an identity in force",
-            }),
-            _ => None,
+            Kind::Log => "a proof that it stands in a log which the trusted root lists",
+            Kind::Time => "a time of signing, by a log or a clock of the trusted root",
+            Kind::Signature => "a signature over these bytes",
+            Kind::Artifact => "a subject with the file's digest",
         }
     }
 }

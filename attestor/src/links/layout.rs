@@ -28,6 +28,8 @@ use crate::public_key::PublicKey;
 
 /// Most steps of a layout, and keys of a step.
 const STEPS_MAX: usize = 256;
+/// Most products that a refusal names.
+const NAMED_MAX: usize = 4;
 
 /// Why a file is refused.
 #[derive(Debug, thiserror::Error)]
@@ -49,6 +51,8 @@ pub enum LayoutError {
     Expired {
         /// When, escaped.
         at: String,
+        /// What the time is, in seconds since 1970.
+        now: i64,
     },
     /// A part that is malformed or not understood.
     #[error("the layout's {what} is not one that can be checked")]
@@ -102,7 +106,63 @@ pub enum LayoutError {
         step: String,
         /// The file's digest.
         digest: Digest,
+        /// The products that there are, escaped.
+        got: String,
     },
+}
+
+impl LayoutError {
+    /// Returns what was expected and what was got, where two values were compared.
+    pub fn compared(&self) -> Option<(String, String)> {
+        let pair = |expected: &str, got: &str| Some((expected.to_owned(), got.to_owned()));
+        match self {
+            LayoutError::NoKey => None,
+            LayoutError::Layout(source) => pair("a layout of in-toto, signed", &source.to_string()),
+            LayoutError::Owner { key } => pair(
+                &format!("a signature by {key} over the layout as it stands"),
+                "none by it, or one over other bytes",
+            ),
+            LayoutError::Expired { at, now } => {
+                let now = Timestamp::from_second(*now).map(|now| now.to_string());
+                pair(&format!("`expires` after {}", now.unwrap_or_default()), at)
+            }
+            LayoutError::Part { what } => pair("all of it in the form of in-toto 0.9", what),
+            LayoutError::Inspection => pair("steps, and no `inspect`", "inspections"),
+            LayoutError::Threshold { got, threshold, .. } => {
+                let links = |count: &dyn std::fmt::Display| format!("links by {count} of its keys");
+                Some((links(threshold), links(got)))
+            }
+            LayoutError::Link { source, .. } => pair("a link of this step", &source.to_string()),
+            LayoutError::Disagree { .. } => {
+                pair("the same materials and products in each", "others in one of them")
+            }
+            LayoutError::Rule { side, source, .. } => {
+                let (expected, got) = source.compared();
+                pair(&format!("{side} that meet {expected}"), &got)
+            }
+            LayoutError::Product { digest, got, .. } => {
+                pair(&format!("a product with {digest}"), got)
+            }
+        }
+    }
+}
+
+/// Returns some of the products of a step, with their digests, escaped.
+fn products_of(link: Option<&Link>) -> String {
+    let named = |(name, all): (&String, &BTreeMap<String, String>)| {
+        let hex = all.get("sha256").map_or("no sha256", String::as_str);
+        escape(format!("{name} ({hex})").as_bytes())
+    };
+    let all: Vec<_> = link.into_iter().flat_map(|link| &link.products).collect();
+    match all.as_slice() {
+        [] => "no products".to_owned(),
+        all => {
+            let more = if all.len() > NAMED_MAX { " and others" } else { "" };
+            let named: Vec<String> =
+                all.iter().take(NAMED_MAX).map(|(name, all)| named((name, all))).collect();
+            named.join(", ") + more
+        }
+    }
 }
 
 /// What was found.
@@ -168,7 +228,11 @@ pub fn verify(
     let found = products.into_iter().flatten().find(|(_, all)| all.get("sha256") == Some(&hex));
     match found {
         Some((name, _)) => Ok(Followed { steps: told, product: name.clone() }),
-        None => Err(LayoutError::Product { step: escape(last.as_bytes()), digest: *digest }),
+        None => Err(LayoutError::Product {
+            step: escape(last.as_bytes()),
+            digest: *digest,
+            got: products_of(links.get(last)),
+        }),
     }
 }
 
@@ -180,7 +244,7 @@ fn check(layout: &Layout, now: i64) -> Result<(), LayoutError> {
         text.len() == "2026-11-22T11:24:14Z".len() && text.bytes().all(|byte| plain(&byte));
     match text.parse::<Timestamp>() {
         Ok(at) if is_form && at.as_second() > now => {}
-        Ok(_) if is_form => return Err(LayoutError::Expired { at: text.clone() }),
+        Ok(_) if is_form => return Err(LayoutError::Expired { at: text.clone(), now }),
         Ok(_) | Err(_) => return Err(part("`expires`".to_owned())),
     }
     if !layout.inspect.is_empty() {

@@ -46,6 +46,17 @@ pub enum RuleError {
     },
 }
 
+impl RuleError {
+    /// Returns what was expected and what was got.
+    pub fn compared(&self) -> (String, String) {
+        match self {
+            RuleError::Form { rule } => ("rules of in-toto 0.9".to_owned(), format!("`{rule}`")),
+            RuleError::Disallowed { rule, name } => (format!("`{rule}`"), format!("`{name}`")),
+            RuleError::Required { rule } => (format!("`{rule}`"), "no such file".to_owned()),
+        }
+    }
+}
+
 /// A rule as it was read.
 enum Rule<'a> {
     Create(&'a str),

@@ -213,7 +213,12 @@ fn a_trusted_signature_over_a_wrong_statement_is_refused() {
         let mut statement = statement();
         spoil(&mut statement);
         let bundle = forger.bundle(PAYLOAD_TYPE, statement.to_string().as_bytes()).to_string();
-        assert_eq!(code(check(bundle.as_bytes(), &trust)), expected, "{name}");
+        let refused = check(bundle.as_bytes(), &trust);
+        for reason in refused.as_ref().unwrap_err().reasons() {
+            let (expected, got) = reason.compared().unwrap_or_else(|| panic!("{name}: {reason}"));
+            assert!(expected != got && !got.is_empty() && reason.help().is_some(), "{name}");
+        }
+        assert_eq!(code(refused), expected, "{name}");
     }
 }
 

@@ -91,6 +91,11 @@ impl World {
             &Digest::of(FILE),
             self.now,
         )
+        // Whatever is refused says what was wanted and what came.
+        .inspect_err(|error| match error.compared() {
+            Some((expected, got)) => assert!(expected != got && !got.is_empty(), "{error}"),
+            None => assert!(matches!(error, LayoutError::NoKey), "{error}"),
+        })
     }
 
     fn refused(&self) -> String {

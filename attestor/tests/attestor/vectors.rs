@@ -410,6 +410,9 @@ fn accepts(vector: &Vector) -> bool {
         summary: summary.as_ref(),
         now: if root.is_some() { LATER } else { NOW },
     });
+    for reason in decided.as_ref().err().iter().flat_map(|refusal| refusal.reasons()) {
+        assert!(reason.compared().is_some() && reason.help().is_some(), "{}", vector.name);
+    }
     decided.is_ok()
 }
 

@@ -2,7 +2,8 @@
 
 use std::os::fd::AsFd;
 
-use attestor::pipe::{Answer, Attest, Request, SignerInfo};
+use attestor::pipe::{Answer, Attest, PREDICATE_BYTES_MAX, Request, SignerInfo};
+use attestor::strict_json::{self, Caps, JsonError};
 use model::record::{Nonce, Subject};
 use serde_json::json;
 
@@ -13,6 +14,8 @@ use crate::sign::Attestor;
 use crate::store::hash_file;
 use crate::{context, pipeline, report, sign};
 
+/// What a predicate may take: as the attestor takes it.
+const PREDICATE_CAPS: Caps = Caps { bytes: PREDICATE_BYTES_MAX, depth: 64, values: 1 << 20 };
 /// Seconds that the attestor has.
 const SIGNING_SECONDS: i64 = 60;
 
@@ -38,6 +41,7 @@ pub fn run(session: &Session, args: &AttestArgs) -> Ended {
         })
         .map_err(|error| refuse(&args.predicate, &error))?;
     is_an_object(&args.predicate, &predicate)?;
+    differ(args)?;
     // It starts while the files are read, and ends while its statement is written.
     let mut attestor = Attestor::begin(&session.context).map_err(one)?;
     let (mut subjects, mut files) = (Vec::new(), Vec::new());
@@ -110,6 +114,27 @@ fn is_free(target: &std::path::Path, predicate_type: &str) -> Result<(), Vec<Dia
     ])
 }
 
+/// Refuses two files of one name: a statement tells its subjects apart by their names, which have no folder.
+fn differ(args: &AttestArgs) -> Result<(), Vec<Diagnostic>> {
+    let shown = |path: &std::path::Path| model::text::escape(path.as_os_str().as_encoded_bytes());
+    let mut known = std::collections::BTreeMap::new();
+    for path in &args.files {
+        let Some(first) = known.insert(path.file_name(), path) else { continue };
+        let name = path.file_name().unwrap_or_default();
+        let headline = format!(
+            "two files would have one name in the statement: {}",
+            model::text::escape(name.as_encoded_bytes())
+        );
+        return Err(vec![
+            wrong_usage(headline)
+                .expected("files of different names, each once")
+                .got(format!("{} and {}", shown(first), shown(path)))
+                .help("name the file once, or state it about each in a statement of its own"),
+        ]);
+    }
+    Ok(())
+}
+
 fn told(target: &std::path::Path, by: &SignerInfo) -> serde_json::Value {
     match by {
         SignerInfo::Key(info) => json!({"bundle": target, "key": info.fingerprint}),
@@ -119,21 +144,25 @@ fn told(target: &std::path::Path, by: &SignerInfo) -> serde_json::Value {
     }
 }
 
-/// Refuses a predicate that is no JSON object, at its letter. The attestor does so as well, and knows no
+/// Refuses a predicate that is no strict JSON object, at its letter. The attestor does so as well, and knows no
 /// file.
 fn is_an_object(path: &std::path::Path, text: &str) -> Result<(), Vec<Diagnostic>> {
     let name = model::text::escape(path.as_os_str().as_encoded_bytes());
     let file = FileText::new(name.as_str(), text);
-    let refuse = |place: Place, got: String| {
+    let refuse = |place: Place, got: String, help: &str| {
         vec![
-            Diagnostic::new(Code::WrongValue, format!("the predicate {name} is no JSON object"))
-                .at(place)
-                .expected("a JSON object, such as  {\"reviewed\": true}")
-                .got(got)
-                .help("write what you state as members of one object"),
+            Diagnostic::new(
+                Code::WrongValue,
+                format!("the predicate {name} is no strict JSON object"),
+            )
+            .at(place)
+            .expected("a JSON object with no member twice, such as  {\"reviewed\": true}")
+            .got(got)
+            .help(help),
         ]
     };
-    match serde_json::from_str::<serde_json::Value>(text) {
+    let object = "write what you state as members of one object";
+    match strict_json::parse(text.as_bytes(), &PREDICATE_CAPS) {
         Ok(serde_json::Value::Object(_)) => Ok(()),
         Ok(other) => {
             let start = text.len() - text.trim_start().len();
@@ -142,12 +171,22 @@ fn is_an_object(path: &std::path::Path, text: &str) -> Result<(), Vec<Diagnostic
                 serde_json::Value::String(_) => "a text",
                 _ => "a single value",
             };
-            Err(refuse(file.place(Span::new(start, start + 1)), kind.to_owned()))
+            Err(refuse(file.place(Span::new(start, start + 1)), kind.to_owned(), object))
         }
-        Err(error) => {
+        Err(JsonError::Malformed(error)) => {
             let line = text.split_inclusive('\n').take(error.line().saturating_sub(1));
             let start = line.map(str::len).sum::<usize>() + error.column().saturating_sub(1);
-            Err(refuse(file.place(Span::new(start, start + 1)), error.to_string()))
+            let got = error.to_string();
+            let help = if got.contains("twice") {
+                "keep one of the two: readers disagree about which counts"
+            } else {
+                object
+            };
+            Err(refuse(file.place(Span::new(start, start + 1)), got, help))
+        }
+        Err(other) => {
+            let help = "state less, or name a file with the rest by its digest";
+            Err(refuse(Place::file(name.as_str()), format!("a document that {other}"), help))
         }
     }
 }

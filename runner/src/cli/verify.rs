@@ -239,6 +239,15 @@ impl Judge<'_> {
             .help("take a file from a builder of that level; a bare --key gives L1 at most");
             refuse(&mut told, diagnostic);
         }
+        let by_provenance = matches!(decision.accepted, Accepted::Provenance(_));
+        if by_provenance && self.takes_summaries() && self.args.resource_uri.is_some() {
+            told.text.push_str(&format!(
+                " {} {:<12} not asked: provenance verifies, so --resource-uri says nothing of it\n",
+                self.session.style.verdict(None),
+                "summary"
+            ));
+            told.json["summary"] = json!("not asked");
+        }
         let Some(given) = self.dependencies else { return told };
         let Accepted::Provenance(verified) = &decision.accepted else {
             // What is asked for is judged, or it is refused.
@@ -492,9 +501,30 @@ fn diagnostic(name: &str, from: &str, file: Option<&FileText>, reason: &Reason) 
         told = told.expected(expected).got(got);
     }
     if let Some(help) = reason.help() {
-        told = told.help(help);
+        told = told.help(about(help, name, from));
     }
     crate::refusal::with_causes(told, reason)
+}
+
+/// Returns a remedy with the files in it that are known here.
+fn about(help: &str, name: &str, from: &str) -> String {
+    // Several files of evidence, and images of a layout, are no words of one command.
+    let is_plain = |text: &str| !text.is_empty() && !text.contains([',', ' ', '@']);
+    let mut told = help.to_owned();
+    for command in ["kiln inspect --raw ", "kiln inspect "].iter().filter(|_| is_plain(from)) {
+        for stand_in in ["FILE", "F"] {
+            let ends =
+                |rest: &str| !rest.starts_with(|next: char| next.is_alphanumeric() || next == '.');
+            let found = format!("{command}{stand_in}");
+            if let Some((before, after)) = told.split_once(&found).filter(|(_, rest)| ends(rest)) {
+                told = format!("{before}{command}{from}{after}");
+            }
+        }
+    }
+    for suffix in [".dependencies.json", ".sigstore.json"].iter().filter(|_| is_plain(name)) {
+        told = told.replace(&format!("FILE{suffix}"), &format!("{name}{suffix}"));
+    }
+    told
 }
 
 fn checks(session: &Session, checks: &[Check]) -> String {
@@ -532,4 +562,25 @@ fn checks_json(checks: &[Check]) -> Vec<Value> {
         out
     };
     checks.iter().map(one).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::about;
+
+    #[test]
+    fn a_remedy_names_the_files_that_are_known() {
+        for (help, name, from, told) in [
+            ("see:  kiln inspect F. If so", "a", "a.json", "see:  kiln inspect a.json. If so"),
+            ("kiln inspect --raw F shows it", "a", "b", "kiln inspect --raw b shows it"),
+            ("see:  kiln inspect --raw FILE", "a", "b", "see:  kiln inspect --raw b"),
+            ("get FILE.dependencies.json", "a", "b", "get a.dependencies.json"),
+            // Of two files neither is the one, and an image is no file.
+            ("kiln inspect F", "a", "b, c", "kiln inspect F"),
+            ("get FILE.dependencies.json", "oci@sha256:0", "b", "get FILE.dependencies.json"),
+            ("name it:  --bundle F", "a", "b", "name it:  --bundle F"),
+        ] {
+            assert_eq!(about(help, name, from), told);
+        }
+    }
 }

@@ -110,5 +110,9 @@ fn diagnostic(name: &str, layout: &str, error: &LayoutError) -> Diagnostic {
     let told = Diagnostic::new(code, format!("{name} is refused: {error}"))
         .at(Place::file(layout))
         .help(help);
+    let told = match error.compared() {
+        Some((expected, got)) => told.expected(expected).got(got),
+        None => told,
+    };
     crate::refusal::with_causes(told, error)
 }
