@@ -513,8 +513,11 @@ fn about(help: &str, name: &str, from: &str) -> String {
     let mut told = help.to_owned();
     for command in ["kiln inspect --raw ", "kiln inspect "].iter().filter(|_| is_plain(from)) {
         for stand_in in ["FILE", "F"] {
-            let ends =
-                |rest: &str| !rest.starts_with(|next: char| next.is_alphanumeric() || next == '.');
+            // Not within a longer word, such as a file's name.
+            let ends = |rest: &str| {
+                let rest = rest.strip_prefix('.').unwrap_or(rest);
+                !rest.starts_with(char::is_alphanumeric)
+            };
             let found = format!("{command}{stand_in}");
             if let Some((before, after)) = told.split_once(&found).filter(|(_, rest)| ends(rest)) {
                 told = format!("{before}{command}{from}{after}");
