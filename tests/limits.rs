@@ -3,7 +3,8 @@
 use serde_json::Value;
 
 use crate::support::backend::{Backend, Reach};
-use crate::support::{Who, World, build_file_with, skipped};
+use crate::support::processes::{TRIES_MAX, are_few, of_processes, once_there_are_enough};
+use crate::support::{Ran, Who, World, build_file_with, skipped};
 
 /// Has kiln build, and returns the most memory that it or any program it started held, in KiB.
 fn memory_of_build(world: &World) -> u64 {
@@ -340,5 +341,124 @@ fn limits_met_in_silence_are_those_that_are_listed() {
             assert_eq!(again.says("cached"), !seen, "{limit}, {who:?}: {}", again.stderr);
             assert_eq!(ran.says("the result is not used again"), seen, "{limit}, {who:?}");
         }
+    }
+}
+
+/// A step that starts processes until it is refused one, and passes.
+const FORKS_AND_PASSES: &str =
+    "perl -e 'while (defined(my $p = fork)) { if (!$p) { sleep 600; exit } }'; cp input out";
+
+/// A world of a user whose processes the kernel counts, with a step for each of `runs`.
+fn counted(runs: &[&str]) -> Option<World> {
+    let user = Who::all().into_iter().find(|who| *who != Who::Root)?;
+    let world = World::warm(user);
+    world.write("src/input", "x\n");
+    let mut file = String::new();
+    for (number, run) in runs.iter().enumerate() {
+        // Of this world alone, or an earlier one's result would be found.
+        let script = format!("# {}\n{run}", world.token);
+        let whole = build_file_with(&script, "{out: out}", "", "");
+        let (head, step) = whole.split_once("  - name: attack").expect("its step");
+        file += if number == 0 { head } else { "" };
+        file += &format!("  - name: attack{number}{step}");
+    }
+    world.write("kiln.yaml", &file);
+    world.kiln(&["lock"]).exits(0);
+    Some(world)
+}
+
+/// Builds under a limit that counts all that this user runs: other tests do so at the same time, and may leave too
+/// few just now.
+fn build_under(world: &World, limit: &str) -> Ran {
+    let kiln = world.path("bin/kiln").display().to_string();
+    let script = format!("ulimit {limit}; exec {kiln} build --no-sign -j 4");
+    once_there_are_enough(|| world.run(&["bash", "-c", &script], &[]))
+}
+
+/// Whatever the caller's limit is: a step meets its own one first, or is not started.
+#[test]
+fn a_callers_limit_of_processes_is_never_met_unseen_and_never_by_kiln() {
+    let Some(world) = counted(&[FORKS_AND_PASSES]) else { return };
+    let _alone = of_processes();
+    let mut ran_once = false;
+    for limit in ["-u 1100", "-u 1200", "-u 1300", "-u 1400", "-u 4096", "-S -u 2000"] {
+        for _ in 0..3 {
+            let ran = build_under(&world, limit);
+            let noted = ran.says("met its limit of `pids`; the result is not used again");
+            let few = are_few(&ran) && !noted;
+            assert_eq!((few, noted), (ran.code == 7, ran.code == 0), "{limit}: {}", ran.stderr);
+            assert!(!ran.says("cached"), "{limit}: {}", ran.stderr);
+            ran_once |= noted;
+        }
+    }
+    assert!(ran_once, "control: some limit left enough");
+}
+
+/// Control of the above: whoever does not come near is not told so.
+#[test]
+fn a_callers_limit_of_processes_that_is_not_met_changes_nothing() {
+    let Some(world) = counted(&["sleep 600 & sleep 600 & cp input out"]) else { return };
+    let _alone = of_processes();
+    // Others of this user may meet it meanwhile, which is noted: then it is built once more.
+    let found = (0..TRIES_MAX).any(|_| {
+        let ran = build_under(&world, "-u 2000").exits(0);
+        !ran.says("met its limit")
+    });
+    assert!(found, "noted although nobody was refused");
+    for limit in ["-u 1300", "-S -u 500"] {
+        assert!(build_under(&world, limit).exits(0).says("cached"), "{limit}");
+    }
+}
+
+/// Together they would meet the limit of their user: each has what it has alone, one after the other.
+#[test]
+fn steps_side_by_side_share_a_callers_limit_of_processes() {
+    let Some(world) = counted(&[FORKS_AND_PASSES; 4]) else { return };
+    let _alone = of_processes();
+    for _ in 0..3 {
+        let ran = build_under(&world, "-u 1400").exits(0);
+        let noted = ran.stderr.matches("met its limit of `pids`").count();
+        assert_eq!(noted, 4, "{}", ran.stderr);
+    }
+}
+
+/// The step has three processes; whoever started kiln takes all the rest while it runs.
+#[test]
+fn a_limit_of_processes_that_others_meet_is_noted() {
+    let refused = "perl -e '$| = 1; print qq(ready\\n); while (1) { my $p = fork; last unless defined $p; \
+                   exec q(/bin/true) unless $p; waitpid $p, 0 } print qq(refused\\n); open my $f, q(>), q(out); print $f 1'";
+    let Some(world) = counted(&[refused]) else { return };
+    // Whatever the step gives back is taken, until it is refused.
+    let fill = "import os, signal, subprocess, sys\n\
+        kiln = None\n\
+        while not kiln:\n  \
+          try: kiln = subprocess.Popen(sys.argv[1:], stderr=subprocess.PIPE, text=True)\n  \
+          except BlockingIOError: pass\n\
+        def take():\n  \
+          os.setpgid(0, 0)\n  \
+          while True:\n    \
+            try:\n      \
+              if os.fork() == 0: signal.pause()\n    \
+            except OSError: pass\n\
+        taker = 0\n\
+        for line in kiln.stderr:\n  \
+          sys.stderr.write(line)\n  \
+          if line.strip().endswith('ready'):\n    \
+            taker = os.fork()\n    \
+            if taker == 0: take()\n    \
+            os.setpgid(taker, taker)\n  \
+          if line.strip().endswith('refused'): os.killpg(taker, 9)\n\
+        sys.exit(kiln.wait())";
+    let _alone = of_processes();
+    let kiln = world.path("bin/kiln").display().to_string();
+    let script = format!("ulimit -u 1400; exec python3 -c \"$0\" {kiln} -v build --no-sign");
+    for _ in 0..3 {
+        let ran = once_there_are_enough(|| world.run(&["bash", "-c", &script, fill], &[])).exits(0);
+        assert!(ran.says("refused"), "control: {}", ran.stderr);
+        assert!(
+            ran.says("met its limit of `pids`; the result is not used again"),
+            "{}",
+            ran.stderr
+        );
     }
 }

@@ -15,7 +15,7 @@ use crate::Backend;
 use crate::docker::{Facts, short_of_engine};
 use crate::error::{Error, LimitName};
 use crate::native::cgroup::Host;
-use crate::native::{inherited, order};
+use crate::native::{inherited, order, share};
 use crate::spec::Widen;
 
 /// What a step asks for.
@@ -59,8 +59,8 @@ impl Asks<'_> {
 
     fn limits_of_caller(&self) -> impl Iterator<Item = Error> {
         let waived = self.waived.contains(&Guarantee::Limits);
-        let all = inherited::of_caller(self.limits).filter(move |_| !waived);
-        all.map(|limit| Error::CallerLimited { limit })
+        let all = inherited::of_caller().map(|limit| Error::CallerLimited { limit });
+        all.chain(share::judge(self.limits).err()).filter(move |_| !waived)
     }
 
     fn short(&self, short: impl Iterator<Item = LimitName>) -> impl Iterator<Item = Error> {

@@ -86,9 +86,6 @@ pub enum CallerLimit {
     /// Processor time of one process.
     #[error("processor time")]
     ProcessorTime,
-    /// Processes and threads of the user, below the step's own limit.
-    #[error("processes")]
-    Processes,
     /// Memory that was written may not be executed.
     #[error("executable memory")]
     ExecutableMemory,
@@ -146,6 +143,18 @@ pub enum Error {
         /// The limit.
         limit: CallerLimit,
     },
+    /// The user's own limit leaves a step fewer processes than it is to have (exit 7).
+    #[error(
+        "kiln was started with a limit of its processes, {allowed}, which leaves {left} for the step, fewer than {wanted}"
+    )]
+    FewProcesses {
+        /// Most that all processes of kiln's user may be.
+        allowed: u64,
+        /// What is left beside those that there are, and what kiln keeps for itself.
+        left: u64,
+        /// What the step is to have at least.
+        wanted: u64,
+    },
     /// An option of the step that this host cannot give (exit 7).
     #[error("this host cannot give the step its option `{option}`: {why}")]
     CannotWiden {
@@ -198,7 +207,7 @@ pub enum Error {
         source: io::Error,
     },
     /// Something in the set-up failed that no guarantee explains.
-    #[error("cannot set up the sandbox: {doing} {operand:?}")]
+    #[error("cannot set up the sandbox: {doing}{}", named(operand))]
     Setup {
         /// What was attempted.
         doing: Doing,
@@ -224,4 +233,27 @@ pub enum Error {
         /// Their numbers on the host, where known.
         pids: Vec<u32>,
     },
+}
+
+/// Returns an operand as it follows a verb; nothing where there is nothing to name.
+fn named(operand: &str) -> String {
+    if operand.is_empty() { String::new() } else { format!(" {operand:?}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_named_where_there_is_nothing_to_name() {
+        let told = |operand: &str| {
+            let (operand, source) = (operand.to_owned(), io::ErrorKind::Other.into());
+            Error::Setup { doing: Doing::Talk, operand, source }.to_string()
+        };
+        assert_eq!(
+            told("order"),
+            "cannot set up the sandbox: talk with the sandbox child \"order\""
+        );
+        assert_eq!(told(""), "cannot set up the sandbox: talk with the sandbox child");
+    }
 }

@@ -11,6 +11,7 @@ mod aftermath;
 pub mod backend;
 pub mod container;
 pub mod engine;
+pub mod processes;
 
 pub use aftermath::Canaries;
 

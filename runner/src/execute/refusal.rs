@@ -114,6 +114,7 @@ fn of_sandbox_told(error: &sandbox::Error, headline: String) -> Diagnostic {
             .why("a step that meets it may pass, and its result would be used where there is no such limit")
             .help(lift(*limit))
             .help(ALLOW_LIMITS),
+        E::FewProcesses { allowed, left, wanted } => few(*allowed - *left, *wanted, headline),
         E::TooFewProcessors { asked, present } => Diagnostic::new(Code::BackendCannot, headline)
             .expected(format!("{asked} processors"))
             .got(present.to_string())
@@ -181,6 +182,17 @@ fn too_low(limit: LimitName, headline: String) -> Diagnostic {
         .help(format!("raise `resources: {{{limit}: …}}` of the step"))
 }
 
+/// A limit of the user's that leaves too few processes to a step beside those there are.
+fn few(taken: u64, wanted: u64, headline: String) -> Diagnostic {
+    let all = wanted.saturating_add(taken).checked_next_power_of_two().unwrap_or(u64::MAX);
+    Diagnostic::new(Code::LimitNotEnforced, headline)
+        .key_below("resources", "pids")
+        .expected(format!("{wanted} processes and threads for the step"))
+        .why(format!("the limit counts all that its user runs on this host: {taken} are taken, or kept for kiln itself"))
+        .help(format!("let kiln have more:  ulimit -u {}, or LimitNPROC of its service; or write a lower `pids`", all.max(4096)))
+        .help(ALLOW_LIMITS)
+}
+
 /// Says how a limit of the caller's is lifted.
 fn lift(limit: CallerLimit) -> &'static str {
     match limit {
@@ -195,9 +207,6 @@ fn lift(limit: CallerLimit) -> &'static str {
         }
         CallerLimit::ProcessorTime => {
             "start kiln without it:  ulimit -t unlimited, or LimitCPU of its service"
-        }
-        CallerLimit::Processes => {
-            "let kiln have as many as the step's `pids`:  ulimit -u 4096, or LimitNPROC of its service; or write a lower `pids`"
         }
         CallerLimit::ExecutableMemory => {
             "start kiln without it:  MemoryDenyWriteExecute=no of its service"
@@ -414,9 +423,17 @@ fn timed_out(idle: bool, headline: String) -> Diagnostic {
 
 /// Returns the limit that was in force: a default is cut where only memory can hold it.
 fn disk(step: &Step, outcome: &Outcome) -> String {
+    in_force("disk ", outcome).unwrap_or_else(|| step.limits.disk.value.to_string())
+}
+
+/// The same of processes: a default is cut where the user's own limit leaves fewer.
+fn pids(step: &Step, outcome: &Outcome) -> String {
+    in_force("pids ", outcome).unwrap_or_else(|| step.limits.pids.value.to_string())
+}
+
+fn in_force(limit: &str, outcome: &Outcome) -> Option<String> {
     let mut details = outcome.enforced.mechanisms.iter().map(|one| one.detail.as_str());
-    let held = details.find_map(|detail| detail.strip_prefix("disk "));
-    held.map_or_else(|| step.limits.disk.value.to_string(), str::to_owned)
+    details.find_map(|detail| detail.strip_prefix(limit)).map(str::to_owned)
 }
 
 fn command_failed(step: &Step, outcome: &Outcome, tail: &Tail, how: &str) -> Diagnostic {
@@ -428,7 +445,7 @@ fn command_failed(step: &Step, outcome: &Outcome, tail: &Tail, how: &str) -> Dia
         return if no_process { told.help(more) } else { told };
     }
     if no_process {
-        let limit = step.limits.pids.value;
+        let limit = pids(step, outcome);
         let headline = format!("step `{}` failed: {how}, after it was refused a process", step.id);
         return Diagnostic::new(Code::OutOfProcesses, headline)
             .key_below("resources", "pids")

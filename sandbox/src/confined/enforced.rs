@@ -6,6 +6,7 @@ use model::isolation::{Enforced, Guarantee};
 
 use super::users::Users;
 use crate::native::cgroup::{Host, Wanted};
+use crate::native::share::Share;
 use crate::native::wire::Facts;
 use crate::native::{inherited, seccomp};
 use crate::spec::Parts;
@@ -15,7 +16,7 @@ pub fn enforced(
     facts: &Facts,
     parts: &Parts,
     host: &Host,
-    wanted: Wanted,
+    (wanted, share): (Wanted, &Share),
     users: Users,
 ) -> Enforced {
     let mut out = Enforced::default();
@@ -64,7 +65,7 @@ pub fn enforced(
             "memory and disk are not limited: no control group may be made and nothing mounted here"
         }
     };
-    let mut missing = inherited::missing(&parts.limits);
+    let mut missing = inherited::missing(&parts.limits, share);
     missing.push(absent.to_owned());
     out.absent.insert(Guarantee::Limits, missing.join("; "));
     out

@@ -16,6 +16,7 @@ use crate::native::cgroup::{Host, Wanted};
 use crate::native::error::Doing;
 use crate::native::run::{Dispatch, Done, carry_out, exit, explain, limits_hit};
 use crate::native::setup::place;
+use crate::native::share::{self, Share};
 use crate::native::supervise::Ending;
 use crate::native::wire::{self, Program};
 use crate::native::{order, seccomp, tell};
@@ -42,7 +43,8 @@ pub fn run(
 ) -> Result<Outcome, Error> {
     let (parts, host) = (spec.parts(), Host::get());
     // 1.
-    let wanted = judge(parts, host)?;
+    let share = share::take(&parts.limits, parts.waived.contains(&Guarantee::Limits), cancel)?;
+    let wanted = judge(parts, host, &share)?;
     // 2.
     let (used, views) = Used::take(slots, parts)?;
     // 3. and 4.
@@ -53,7 +55,8 @@ pub fn run(
     let exit = exit(&done)?;
     let limits_hit = limits_hit(&done);
     let Done { seen, memory_peak, .. } = done;
-    let held = seen.facts.map(|facts| enforced(&facts, parts, host, wanted, used.users()));
+    let held =
+        seen.facts.map(|facts| enforced(&facts, parts, host, (wanted, &share), used.users()));
     let outcome = Outcome {
         exit,
         enforced: held.unwrap_or_default(),
@@ -80,26 +83,27 @@ pub fn rehearse(slots: &Slots) -> Result<Enforced, Error> {
     let failed = |source| Error::Setup { doing: Doing::Watch, operand: String::new(), source };
     let cancel = Cancel::new().map_err(failed)?;
     let (parts, host) = (crate::native::rehearse::parts(), Host::get());
-    let wanted = judge(&parts, host)?;
+    let share = share::take(&parts.limits, true, &cancel)?;
+    let wanted = judge(&parts, host, &share)?;
     let (used, views) = Used::take(slots, &parts)?;
     let done = carry_out_order(&parts, wanted, &used, &views, &cancel, &mut |_, _| {})?;
     used.prove()?;
     match (done.seen.failure, done.seen.facts) {
         (Some(failure), Some(facts)) if failure.doing == Doing::Execute => {
-            Ok(enforced(&facts, &parts, host, wanted, used.users()))
+            Ok(enforced(&facts, &parts, host, (wanted, &share), used.users()))
         }
         (Some(failure), _) => Err(explain(failure)),
         (None, _) => Err(Error::ChildLost),
     }
 }
 
-fn judge(parts: &Parts, host: &Host) -> Result<Wanted, Error> {
+fn judge(parts: &Parts, host: &Host, share: &Share) -> Result<Wanted, Error> {
     preflight::check()?;
     let Limits { disk, .. } = &parts.limits;
     if disk.asked && !parts.waived.contains(&Guarantee::Limits) {
         return Err(Error::Unenforceable { limit: LimitName::Disk });
     }
-    order::wanted(parts, host)
+    order::wanted(parts, host, share)
 }
 
 fn carry_out_order(
@@ -132,6 +136,6 @@ fn carry_out_order(
     let packed = wire::pack(&order, &[]).map_err(failed)?;
     let fds = [packed.as_fd(), used.root().as_fd()];
     let (word, ending) = (wire::CONFINED, Ending::Word);
-    let dispatch = Dispatch { word, fds: &fds, wanted, ending, disk: None };
+    let dispatch = Dispatch { word, fds: &fds, wanted, ending, disk: None, crowd: None };
     carry_out(parts, dispatch, cancel, sink)
 }

@@ -8,6 +8,7 @@ use model::isolation::{Enforced, Guarantee};
 use super::cgroup::{Host, Wanted};
 use super::order::Ordered;
 use super::outer::Outer;
+use super::share::Share;
 use super::space::Space;
 use super::wire::Facts;
 use super::{inherited, lists, seccomp};
@@ -22,7 +23,7 @@ pub fn enforced(facts: &Facts, parts: &Parts, host: &Host, ordered: &Ordered) ->
     let mut out = Enforced::default();
     core(&mut out, facts, parts);
     out.add(Guarantee::Identity, "outer-user", outer_detail(ordered.order.outer));
-    limits(&mut out, facts, parts, host, (ordered.wanted, &ordered.work));
+    limits(&mut out, facts, parts, host, (ordered.wanted, &ordered.share, &ordered.work));
     match facts.landlock {
         Some(abi) if parts.widen.nested => {
             out.add(Guarantee::Landlock, "landlock", format!("ABI {abi}, scopes only"));
@@ -127,10 +128,10 @@ fn limits(
     facts: &Facts,
     parts: &Parts,
     host: &Host,
-    (wanted, work): (Wanted, &Space),
+    (wanted, share, work): (Wanted, &Share, &Space),
 ) {
     let kind = host.kind().unwrap_or("rlimit");
-    let mut missing = inherited::missing(&parts.limits);
+    let mut missing = inherited::missing(&parts.limits, share);
     if host.limits_memory() {
         out.add(Guarantee::Limits, kind, format!("memory {}", wanted.memory));
     } else {

@@ -9,12 +9,11 @@
 use std::io::Write;
 use std::num::NonZeroU64;
 
-use model::limits::{Count, Limits};
+use model::limits::Limits;
 use rustix::process::{Resource, Rlimit, getrlimit, setpriority_process, setrlimit};
-use rustix::thread::{
-    CapabilitySet, capabilities, disable_transparent_huge_pages, set_current_timer_slack,
-};
+use rustix::thread::{disable_transparent_huge_pages, set_current_timer_slack};
 
+use super::share::Share;
 use super::sys;
 use crate::error::CallerLimit;
 
@@ -48,11 +47,10 @@ const FILES_MAX: u64 = 1 << 20;
 const OF_USERS: [Resource; 4] =
     [Resource::Nproc, Resource::Memlock, Resource::Msgqueue, Resource::Sigpending];
 
-/// Fewest processes with which a step is started that does not say how many it may have.
-const LEAST_PROCESSES: u64 = 1024;
-
 /// What is told of a caller with too low a limit of open files.
 const FEWER_FILES: &str = "kiln was started with a lower limit of open files: ulimit -n";
+/// What is told of a caller with too low a limit of processes.
+const FEWER_PROCESSES: &str = "kiln was started with a limit of its processes";
 
 /// Sets everything back.
 pub fn set_back() {
@@ -82,16 +80,17 @@ pub fn is_short_of_files(limits: &Limits) -> bool {
 }
 
 /// Returns what a step does not have because of the caller's limits, where that was allowed.
-pub fn missing(limits: &Limits) -> Vec<String> {
+pub fn missing(limits: &Limits, share: &Share) -> Vec<String> {
     let short = is_short_of_files(limits).then(|| FEWER_FILES.to_owned());
     let of_caller =
-        of_caller(limits).map(|limit| format!("kiln was started with a limit of its {limit}"));
-    short.into_iter().chain(of_caller).collect()
+        of_caller().map(|limit| format!("kiln was started with a limit of its {limit}"));
+    let few = share.is_short.then(|| FEWER_PROCESSES.to_owned());
+    short.into_iter().chain(of_caller).chain(few).collect()
 }
 
 /// Returns the limits that the caller has and no step has: who meets one is told so by the kernel and nobody
-/// else. Of processes it is one below the step's own, where it cannot be raised.
-pub fn of_caller(limits: &Limits) -> impl Iterator<Item = CallerLimit> {
+/// else. Of processes see [`share`](super::share).
+pub fn of_caller() -> impl Iterator<Item = CallerLimit> {
     let all = [
         (Resource::As, CallerLimit::AddressSpace),
         (Resource::Data, CallerLimit::Data),
@@ -101,24 +100,8 @@ pub fn of_caller(limits: &Limits) -> impl Iterator<Item = CallerLimit> {
     let is_limited = |resource| getrlimit(resource).maximum.is_some();
     let named =
         all.into_iter().filter_map(move |(resource, limit)| is_limited(resource).then_some(limit));
-    let least = if limits.pids.asked { limits.pids.value.0 } else { LEAST_PROCESSES };
-    let fewer = getrlimit(Resource::Nproc).maximum.is_some_and(|hard| hard < least);
-    let fewer = (fewer && !may_raise()).then_some(CallerLimit::Processes);
     let denied = sys::denies_write_then_execute().then_some(CallerLimit::ExecutableMemory);
-    named.chain(fewer).chain(denied)
-}
-
-/// Returns the limit of processes: a default gives way to the caller's, as on a host with little memory, where the
-/// kernel gives each user fewer.
-pub fn processes(limits: &Limits) -> Count {
-    let hard = getrlimit(Resource::Nproc).maximum.filter(|_| !limits.pids.asked && !may_raise());
-    Count(hard.map_or(limits.pids.value.0, |hard| hard.min(limits.pids.value.0)))
-}
-
-/// Says whether a hard limit may be raised here, which [`set_back`] then did.
-fn may_raise() -> bool {
-    rustix::process::geteuid().is_root()
-        && capabilities(None).is_ok_and(|held| held.effective.contains(CapabilitySet::SYS_RESOURCE))
+    named.chain(denied)
 }
 
 /// Raises a hard limit as far as it goes; the soft one stays.

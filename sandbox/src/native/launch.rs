@@ -36,6 +36,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use super::cgroup::{self, Group, Host};
 use super::child::MARK;
+use super::crowd;
 use super::error::Doing;
 use super::sys;
 use crate::error::Error;
@@ -93,8 +94,8 @@ pub fn take() -> Result<Launched, Error> {
     match row().and_then(Row::take) {
         // One that was killed while it waited serves nobody.
         Some(Ok(launched)) if lives(&launched) => Ok(launched),
-        Some(Err(cause)) => Err(cause),
-        Some(Ok(_)) | None => launch(),
+        // Nor does what was in the way while it was started ahead: another step may have been it.
+        Some(_) | None => launch(),
     }
 }
 
@@ -257,6 +258,7 @@ static ROW: OnceLock<Option<&Row>> = OnceLock::new();
 
 fn row() -> Option<&'static Row> {
     let start = || {
+        crowd::take_whole_line();
         let row: &Row = Box::leak(Box::default());
         let thread =
             std::thread::Builder::new().name("sandbox launcher".to_owned()).stack_size(STACK_BYTES);

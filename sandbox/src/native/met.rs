@@ -13,8 +13,10 @@
 //!   the next are at least as many as ever were alive together. That is never too few, so no refusal by this
 //!   limit is missed; a step that starts very many at once may be said to have met it although it did not.
 //!
+//! Refusals because of all that the user has are seen by the build process (`crowd.rs`).
+//!
 //! Does not catch: space asked for in one piece that is larger than all there is (`fallocate`), which is
-//! refused before any of it is taken; a refusal because of what others of the same user have.
+//! refused before any of it is taken.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -34,6 +36,11 @@ const PROCESSES_EVERY: (Duration, Duration) =
 const STARTED_IN_MS: u64 = 16;
 /// The part of the limit of processes above which they are counted, one by one.
 const COUNT_ABOVE: (u64, u64) = (3, 4);
+/// A process counts from the moment its start begins, also if it is refused or fails then. So this many below the
+/// limit it may have been met: a part of it, and at most as many as start at one moment on any host.
+const UNDER_WAY: (u64, u64) = (16, 64);
+/// Where the kernel tells the number of all threads, and the last number that it gave in the reader's namespace.
+pub const TOLD: &str = "/proc/loadavg";
 /// The highest process number where the kernel does not say: its default.
 const NUMBERS: u64 = 32_768;
 
@@ -76,8 +83,7 @@ impl Lookout {
     /// Begins, before the step is started.
     pub fn start(most: Most) -> Lookout {
         let (least, longest) = PROCESSES_EVERY;
-        let by_processes =
-            |limit| Duration::from_millis(limit / STARTED_IN_MS).clamp(least, longest);
+        let by_processes = |limit| time_of(limit).clamp(least, longest);
         let every =
             most.processes.map_or(SPACE_EVERY, |limit| by_processes(limit).min(SPACE_EVERY));
         let (met, next) = (Met::default(), Instant::now() + every);
@@ -149,9 +155,7 @@ struct Processes {
 
 impl Processes {
     fn start(limit: u64) -> Processes {
-        let numbers = std::fs::read_to_string("/proc/sys/kernel/pid_max").ok();
-        let numbers = numbers.and_then(|text| text.trim().parse().ok()).unwrap_or(NUMBERS);
-        let told = File::open("/proc/loadavg").ok();
+        let (numbers, told) = (numbers(), File::open(TOLD).ok());
         let last = told.as_ref().and_then(last_number).unwrap_or(1);
         // Nobody is here yet but us.
         Processes { limit, numbers, told, last, most: 1 }
@@ -167,24 +171,62 @@ impl Processes {
             // Then only those who are there can be counted.
             None => self.most = count().unwrap_or(0),
         }
-        let met = self.most >= self.limit;
-        if self.most > self.limit / COUNT_ABOVE.1 * COUNT_ABOVE.0 {
+        let met = may_be_met(self.most, self.limit);
+        if is_to_be_counted(self.most, self.limit) {
             self.most = count().unwrap_or(self.most);
         }
-        met || self.most >= self.limit
+        met || may_be_met(self.most, self.limit)
     }
 }
 
+/// Returns how many numbers there are.
+pub fn numbers() -> u64 {
+    let numbers = std::fs::read_to_string("/proc/sys/kernel/pid_max").ok();
+    numbers.and_then(|text| text.trim().parse().ok()).unwrap_or(NUMBERS)
+}
+
+/// Says whether somebody may have been refused where there were so many.
+pub fn may_be_met(most: u64, limit: u64) -> bool {
+    let (part, most_under_way) = UNDER_WAY;
+    most.saturating_add((limit / part).min(most_under_way)) >= limit
+}
+
+/// Says whether there may be so many that they are counted one by one.
+pub fn is_to_be_counted(most: u64, limit: u64) -> bool {
+    most > limit / COUNT_ABOVE.1 * COUNT_ABOVE.0
+}
+
+/// Returns the least time in which so many are started.
+pub fn time_of(processes: u64) -> Duration {
+    Duration::from_millis(processes / STARTED_IN_MS)
+}
+
 /// Returns how many numbers were given between two, of which the second may have begun anew from the start.
-fn made(before: u64, now: u64, numbers: u64) -> u64 {
+pub fn made(before: u64, now: u64, numbers: u64) -> u64 {
     if now >= before { now - before } else { numbers.saturating_sub(before) + now }
 }
 
-/// Returns the fifth word of `/proc/loadavg`: the last number given in the reader's namespace.
-fn last_number(told: &File) -> Option<u64> {
+/// What the kernel tells of processes.
+#[derive(Debug, Clone, Copy)]
+pub struct Told {
+    /// All threads of the host, whatever namespace they are in.
+    pub threads: u64,
+    /// The last number given in the reader's namespace.
+    pub last: u64,
+}
+
+/// Reads what [`TOLD`] says: in the fourth word after the slash, and in the fifth.
+pub fn told(file: &File) -> Option<Told> {
     let mut bytes = [0; 128];
-    let got = told.read_at(&mut bytes, 0).ok()?;
-    std::str::from_utf8(bytes.get(..got)?).ok()?.split_whitespace().nth(4)?.parse().ok()
+    let got = file.read_at(&mut bytes, 0).ok()?;
+    let text = std::str::from_utf8(bytes.get(..got)?).ok()?;
+    let mut words = text.split_whitespace().skip(3);
+    let threads = words.next()?.split_once('/')?.1.parse().ok()?;
+    Some(Told { threads, last: words.next()?.parse().ok()? })
+}
+
+fn last_number(file: &File) -> Option<u64> {
+    told(file).map(|told| told.last)
 }
 
 /// Counts the threads of all processes here: a process's folder `task` has a link for each, and two.

@@ -23,6 +23,7 @@ use super::outer::assign;
 use super::run::explain;
 use super::seccomp;
 use super::setup::{self, Kind, Op, Seen};
+use super::share::Share;
 use super::space::{self, Memory, Space};
 use super::wire::{MayMiss, Order, Program};
 use crate::error::{Error, LimitName, MountProblem};
@@ -39,6 +40,8 @@ pub struct Ordered {
     pub places: Vec<AbsPath>,
     /// What the control group limits.
     pub wanted: Wanted,
+    /// What it has of its user's processes.
+    pub share: Share,
     /// Where the writable space lies, and its size.
     pub work: Space,
     /// The lock on the step's user, where it has one of its own.
@@ -46,19 +49,23 @@ pub struct Ordered {
 }
 
 /// Decides everything about a step.
-pub fn order(parts: &Parts, host: &Host) -> Result<Ordered, Error> {
+pub fn order(parts: &Parts, host: &Host, share: Share) -> Result<Ordered, Error> {
     can_widen(parts.widen)?;
-    let wanted = wanted(parts, host)?;
+    let wanted = wanted(parts, host, &share)?;
     let work = space::choose(parts, memory(&wanted, host));
     let plan = setup::plan(parts, &look(parts, &work)?)?;
     let mut sources = vec![parts.root.clone()];
     sources.extend(parts.mounts.iter().map(|mount| mount.source.clone()));
-    finish(parts, host, wanted, work, plan, sources)
+    finish(parts, host, (wanted, share), work, plan, sources)
 }
 
 /// Decides everything about a step that has no environment, folders as inputs, and one view of nothing.
-pub fn order_without_environment(parts: &Parts, host: &Host) -> Result<Ordered, Error> {
-    let wanted = wanted(parts, host)?;
+pub fn order_without_environment(
+    parts: &Parts,
+    host: &Host,
+    share: Share,
+) -> Result<Ordered, Error> {
+    let wanted = wanted(parts, host, &share)?;
     let work = space::choose(parts, memory(&wanted, host));
     // In the place of the environment stands what is opened and not used.
     let inputs = parts.mounts.iter().map(|mount| mount.source.clone());
@@ -66,13 +73,13 @@ pub fn order_without_environment(parts: &Parts, host: &Host) -> Result<Ordered, 
     let kinds = vec![Kind::Folder; parts.mounts.len()];
     let seen = Seen { root: BTreeMap::new(), sources: kinds, work: work.clone() };
     let plan = setup::plan_without_environment(parts, &seen)?;
-    finish(parts, host, wanted, work, plan, sources)
+    finish(parts, host, (wanted, share), work, plan, sources)
 }
 
 fn finish(
     parts: &Parts,
     host: &Host,
-    wanted: Wanted,
+    (wanted, share): (Wanted, Share),
     work: Space,
     plan: setup::Plan,
     sources: Vec<PathBuf>,
@@ -121,7 +128,7 @@ fn finish(
         host_namespaces: host_namespaces().clone(),
         filter: filter(parts.widen).to_vec(),
     };
-    Ok(Ordered { order, places, wanted, work, slot })
+    Ok(Ordered { order, places, wanted, share, work, slot })
 }
 
 /// Refuses 32-bit programs where the kernel runs none.
@@ -147,19 +154,19 @@ pub fn short(limits: &Limits, host: &Host) -> impl Iterator<Item = LimitName> {
 }
 
 /// Holds every limit that was asked for against what this host can do.
-pub fn wanted(parts: &Parts, host: &Host) -> Result<Wanted, Error> {
+pub fn wanted(parts: &Parts, host: &Host, share: &Share) -> Result<Wanted, Error> {
     let limits = &parts.limits;
     let waived = parts.waived.contains(&Guarantee::Limits);
     if let Some(limit) = short(limits, host).next().filter(|_| !waived) {
         return Err(Error::Unenforceable { limit });
     }
-    if let Some(limit) = inherited::of_caller(limits).next().filter(|_| !waived) {
+    if let Some(limit) = inherited::of_caller().next().filter(|_| !waived) {
         return Err(Error::CallerLimited { limit });
     }
     let half = Bytes(memory_bytes() / 2);
     Ok(Wanted {
         memory: limits.memory.map_or(half, |limit| limit.value),
-        pids: inherited::processes(limits),
+        pids: share.pids,
         cpu: limits.cpu.map(|limit| limit.value).filter(|_| host.limits_cpu()),
         below: parts.widen.nested,
     })

@@ -18,6 +18,7 @@ use super::order::order_without_environment;
 use super::outer::outer_owner;
 use super::run::{carry_out_order, explain};
 use super::setup::place;
+use super::share;
 use crate::cancel::Cancel;
 use crate::error::{Cause, Error};
 use crate::spec::{Mount, MountMode, Parts, Widen};
@@ -41,7 +42,8 @@ pub fn rehearse(over: Option<&Path>) -> Result<Enforced, Error> {
         mode: MountMode::View,
     }));
     let host = Host::get();
-    let ordered = order_without_environment(&parts, host)?;
+    let share = share::take(&parts.limits, true, &cancel)?;
+    let ordered = order_without_environment(&parts, host, share)?;
     let done = carry_out_order(&parts, &ordered, &cancel, &mut |_, _| {})?;
     match (done.seen.failure, done.seen.facts) {
         (Some(failure), Some(facts)) if failure.doing == Doing::Execute => {

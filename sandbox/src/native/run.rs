@@ -8,14 +8,15 @@ use model::limits::Bytes;
 use rustix::net::{Shutdown, shutdown};
 
 use super::cgroup::{Group, Host, Wanted};
+use super::crowd::Crowd;
 use super::enforced::enforced;
 use super::error::{Doing, Failure};
 use super::met::Met;
 use super::order::{Ordered, order};
 use super::space::Space;
-use super::supervise::{Bounds, Ending, Seen, Stop, watch};
+use super::supervise::{Bounds, Ending, Seen, Stop, Watchers, watch};
 use super::usage::{Full, Watcher};
-use super::{launch, tell, wire};
+use super::{launch, share, tell, wire};
 use crate::cancel::Cancel;
 use crate::error::{Error, LimitName, MountProblem};
 use crate::outcome::{Exit, Outcome, Stream, Usage, Writable};
@@ -24,7 +25,7 @@ use crate::spec::{Parts, Spec};
 
 /// Runs a step and returns once every process of it is proven dead.
 ///
-/// 1. decides what to mount and to limit; 2. takes a started child; 3. hands it the order;
+/// 1. takes its share of the user's processes, and decides what to mount and to limit; 2. takes a started child; 3. hands it the order;
 /// 4. limits its control group, which it is in since it was started, and lets it go on;
 /// 5. watches until all is dead; 6. removes the group, the second proof; 7. tells what came of it.
 ///
@@ -41,12 +42,16 @@ pub fn run(
 ) -> Result<Outcome, Error> {
     let (parts, host) = (spec.parts(), Host::get());
     // 1.
-    let ordered = order(parts, host)?;
+    let share = share::take(&parts.limits, parts.waived.contains(&Guarantee::Limits), cancel)?;
+    let ordered = order(parts, host, share)?;
     tell::ordered(parts, &ordered);
     // 2. to 6.
-    let done = carry_out_order(parts, &ordered, cancel, sink)?;
+    let done = carry_out_order(parts, &ordered, cancel, sink)
+        .map_err(|error| ordered.share.explain(&parts.limits, error))?;
     // 7.
-    outcome(parts, host, ordered, done).inspect(tell::outcome)
+    outcome(parts, host, &ordered, done)
+        .map_err(|error| ordered.share.explain(&parts.limits, error))
+        .inspect(tell::outcome)
 }
 
 /// A run that is over, every process of it dead.
@@ -73,6 +78,8 @@ pub struct Dispatch<'a> {
     pub ending: Ending,
     /// Who watches what it writes to a disk.
     pub disk: Option<Watcher>,
+    /// Who watches how many processes the user has.
+    pub crowd: Option<Crowd>,
 }
 
 /// Moves 2 to 6 of [`run`], for a step in namespaces of its own.
@@ -98,7 +105,8 @@ pub fn carry_out_order(
         .chain(showing.iter().map(AsFd::as_fd))
         .collect();
     let (wanted, ending) = (ordered.wanted, Ending::FirstProcess);
-    let dispatch = Dispatch { word: wire::ORDER, fds: &fds, wanted, ending, disk };
+    let crowd = ordered.share.watch(ordered.order.program.processes.is_some());
+    let dispatch = Dispatch { word: wire::ORDER, fds: &fds, wanted, ending, disk, crowd };
     let mut done = carry_out(parts, dispatch, cancel, sink)?;
     if let (Some(outer), Some(made)) = (outer, done.seen.showing.take()) {
         outer.keep(made);
@@ -135,7 +143,8 @@ pub fn carry_out(
         ending: dispatch.ending,
     };
     let group = grouped.as_ref().ok().and_then(Option::as_ref);
-    let seen = watch(launched, &bounds, group, dispatch.disk, cancel, sink)?;
+    let watchers = Watchers { disk: dispatch.disk, crowd: dispatch.crowd };
+    let seen = watch(launched, &bounds, group, watchers, cancel, sink)?;
     let mut group = match (grouped, &seen.failure) {
         (Ok(group), _) => group,
         (Err(source), _) if source.kind() == io::ErrorKind::OutOfMemory => {
@@ -183,14 +192,14 @@ pub fn exit(done: &Done) -> Result<Exit, Error> {
     })
 }
 
-fn outcome(parts: &Parts, host: &Host, ordered: Ordered, done: Done) -> Result<Outcome, Error> {
+fn outcome(parts: &Parts, host: &Host, ordered: &Ordered, done: Done) -> Result<Outcome, Error> {
     let exit = exit(&done)?;
     let limits_hit = limits_hit(&done);
     let Done { seen, memory_peak, .. } = done;
     let network_heard = seen.facts.as_ref().is_some_and(|facts| facts.network_heard);
     // Stopped before the seal: nothing ran, and nothing is claimed.
-    let held = seen.facts.map(|facts| enforced(&facts, parts, host, &ordered));
-    let views = ordered.places.into_iter().zip(seen.places);
+    let held = seen.facts.map(|facts| enforced(&facts, parts, host, ordered));
+    let views = ordered.places.iter().cloned().zip(seen.places);
     Ok(Outcome {
         exit,
         enforced: held.unwrap_or_default(),
@@ -213,7 +222,7 @@ pub fn limits_hit(done: &Done) -> Vec<LimitName> {
     let hit = [
         (done.killed_for_memory > 0, LimitName::Memory),
         (full, LimitName::Disk),
-        (done.refused_processes > 0 || met.processes, LimitName::Pids),
+        (done.refused_processes > 0 || met.processes || done.seen.crowded, LimitName::Pids),
     ];
     hit.into_iter().filter_map(|(hit, limit)| hit.then_some(limit)).collect()
 }

@@ -18,6 +18,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Signal, pidfd_send_signal};
 
 use super::cgroup::Group;
+use super::crowd::Crowd;
 use super::error::{Doing, Failure};
 use super::launch::{self, Launched};
 use super::met::Met;
@@ -88,6 +89,8 @@ pub struct Seen {
     pub failure: Option<Failure>,
     /// Why we stopped it, if we did.
     pub stop: Option<Stop>,
+    /// Whether the user may have had as many processes as he may have.
+    pub crowded: bool,
     /// Whether output was dropped.
     pub log_cut: bool,
     /// Where it wanted to go.
@@ -98,12 +101,20 @@ pub struct Seen {
     pub cpu: Duration,
 }
 
+/// Who watches what cannot be limited.
+pub struct Watchers {
+    /// What the step writes to a disk.
+    pub disk: Option<Watcher>,
+    /// How many processes the user has.
+    pub crowd: Option<Crowd>,
+}
+
 /// Watches until all is dead.
 pub fn watch(
     launched: Launched,
     bounds: &Bounds,
     group: Option<&Group>,
-    mut disk: Option<Watcher>,
+    Watchers { mut disk, mut crowd }: Watchers,
     cancel: &Cancel,
     sink: &mut dyn FnMut(Stream, &[u8]),
 ) -> Result<Seen, Error> {
@@ -127,7 +138,10 @@ pub fn watch(
     let mut buffer = vec![0; CHUNK];
     while !run.is_over() {
         run.keep_time(bounds)?;
-        let ready = run.wait(bounds, cancel, disk.as_ref())?;
+        let ready = run.wait(bounds, cancel, (disk.as_ref(), crowd.as_ref()))?;
+        if let Some(crowd) = &mut crowd {
+            crowd.look();
+        }
         // No grace: it would go on writing.
         if let Some(full) =
             disk.as_mut().map_or(Ok(None), Watcher::look).map_err(broken(Doing::Watch))?
@@ -154,6 +168,7 @@ pub fn watch(
     if let Some(full) = disk.map_or(Ok(None), Watcher::finish).map_err(broken(Doing::Watch))? {
         run.seen.stop.get_or_insert(Stop::Disk(full));
     }
+    run.seen.crowded = crowd.is_some_and(Crowd::finish);
     Ok(std::mem::take(&mut run.seen))
 }
 
@@ -247,7 +262,7 @@ impl Run<'_> {
         &self,
         bounds: &Bounds,
         cancel: &Cancel,
-        disk: Option<&Watcher>,
+        (disk, crowd): (Option<&Watcher>, Option<&Crowd>),
     ) -> Result<Ready, Error> {
         let stopping = self.seen.stop == Some(Stop::Cancelled);
         let [(_, stdout), (_, stderr)] = &self.pipes;
@@ -266,7 +281,7 @@ impl Run<'_> {
             present.extend(fd.map(|fd| (index, PollFd::from_borrowed_fd(fd, PollFlags::IN))));
         }
         let mut fds: Vec<PollFd<'_>> = present.iter().map(|(_, fd)| fd.clone()).collect();
-        match poll(&mut fds, Some(&self.until_next(bounds, disk))) {
+        match poll(&mut fds, Some(&self.until_next(bounds, disk, crowd))) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(cause) => return Err(broken(Doing::Watch)(cause.into())),
         }
@@ -278,7 +293,12 @@ impl Run<'_> {
         Ok(Ready { cancel, socket, pipes: [stdout, stderr] })
     }
 
-    fn until_next(&self, bounds: &Bounds, disk: Option<&Watcher>) -> Timespec {
+    fn until_next(
+        &self,
+        bounds: &Bounds,
+        disk: Option<&Watcher>,
+        crowd: Option<&Crowd>,
+    ) -> Timespec {
         let running = self.seen.stop.is_none();
         let idle = bounds.idle.filter(|_| running).map(|idle| self.last_output + idle.duration());
         let moments = [
@@ -287,6 +307,7 @@ impl Run<'_> {
             self.kill_at.filter(|_| self.killed.is_none()),
             self.killed.map(|killed| killed + PROOF_WAIT),
             disk.map(Watcher::next_look),
+            crowd.map(Crowd::next_look),
         ];
         let next = moments.into_iter().flatten().min().unwrap_or(self.deadline);
         // One millisecond more, so that the moment has come when the sleep is over.

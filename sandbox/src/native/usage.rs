@@ -4,7 +4,7 @@
 //! has shrunk by a good part of what the step may still write, or after a while, does a thread walk
 //! the folder and add up what really lies there; a short step that writes little has one at its end. The
 //! step goes on meanwhile, so the sum is of no one moment; a step may be ahead of it by what it writes
-//! in one look and one walk.
+//! in one look and one walk. The thread is there before the step is, which may leave nobody another one.
 //!
 //! A file counts by its blocks, shared out among its names, so that a hard link costs nothing and a
 //! sparse file what it really takes. Never follows a symlink; never leaves the folder.
@@ -23,9 +23,11 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{
     AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat, chmodat, fchmod, fstatvfs, openat, statat,
 };
@@ -104,26 +106,32 @@ pub struct Watcher {
     took: Duration,
     before: Room,
     next_look: Instant,
-    walk: Option<Walk>,
+    walker: Walker,
+    /// What was free when the walk began that is under way.
+    under_way: Option<Room>,
 }
 
-/// A walk that is under way, in a thread of its own: output and time limits must not wait for it.
+/// Who walks, in a thread of its own: output and time limits must not wait for it.
 #[derive(Debug)]
-struct Walk {
+struct Walker {
+    /// Each word begins a walk; none any more ends the thread.
+    ask: Option<Sender<()>>,
+    walked: Receiver<(io::Result<Used>, Duration)>,
+    /// Has a byte for each walk that is over.
     over: OwnedFd,
     stop: Arc<AtomicBool>,
-    thread: JoinHandle<(io::Result<Used>, Duration)>,
-    room: Room,
+    thread: Option<JoinHandle<()>>,
 }
 
 impl Watcher {
     /// Begins to watch a folder, with a first look at what is free.
     ///
     /// # Errors
-    /// When the folder cannot be opened.
+    /// When the folder cannot be opened, or no thread can be started.
     pub fn start(folder: &Path, bytes: u64) -> io::Result<Watcher> {
         let folder = openat(CWD, folder, FOLDER, Mode::empty())?;
         let (most, now) = (limit(bytes), Instant::now());
+        let walker = Walker::start(&folder, most)?;
         Ok(Watcher {
             most,
             used: Used::default(),
@@ -131,7 +139,8 @@ impl Watcher {
             took: Duration::ZERO,
             before: room(&folder)?,
             next_look: now + LOOK_EVERY,
-            walk: None,
+            walker,
+            under_way: None,
             folder,
         })
     }
@@ -143,7 +152,7 @@ impl Watcher {
 
     /// Returns what is readable once a walk is over.
     pub fn walk_over(&self) -> Option<BorrowedFd<'_>> {
-        self.walk.as_ref().map(|walk| walk.over.as_fd())
+        self.under_way.map(|_| self.walker.over.as_fd())
     }
 
     /// Looks, if it is time to; returns what ran out.
@@ -151,9 +160,12 @@ impl Watcher {
     /// # Errors
     /// When the disk could not be looked at: then nothing is bounded.
     pub fn look(&mut self) -> io::Result<Option<Full>> {
-        if let Some(walk) = self.walk.take_if(|walk| walk.thread.is_finished()) {
-            let (used, took) = join(walk.thread)?;
-            if let Some(full) = self.note(used?, took, walk.room) {
+        if let Some(before) = self.under_way
+            && self.walker.is_done()?
+        {
+            self.under_way = None;
+            let (used, took) = self.walker.end()?;
+            if let Some(full) = self.note(used?, took, before) {
                 return Ok(Some(full));
             }
         }
@@ -166,8 +178,10 @@ impl Watcher {
             return Ok(Some(Full::Reserve));
         }
         let due = self.walked.elapsed() >= WALK_EVERY.max(self.took * WALK_SHARE);
-        if self.walk.is_none() && (due || may_be_full(self.used, self.most, self.before, now)) {
-            self.walk = Some(begin(&self.folder, self.most, now)?);
+        let is_due = due || may_be_full(self.used, self.most, self.before, now);
+        if self.under_way.is_none() && is_due {
+            self.walker.begin()?;
+            self.under_way = Some(now);
         }
         Ok(None)
     }
@@ -183,9 +197,9 @@ impl Watcher {
         if now.is_touched() {
             return Ok(Some(Full::Reserve));
         }
-        if let Some(walk) = self.walk.take() {
-            walk.stop.store(true, Ordering::Relaxed);
-            join(walk.thread)?.0?;
+        if self.under_way.take().is_some() {
+            self.walker.stop.store(true, Ordering::Relaxed);
+            self.walker.end()?.0?;
         }
         let used = walk(&self.folder, self.most, Step::Dead, &AtomicBool::new(false))?;
         match self.note(used, Duration::ZERO, now) {
@@ -202,12 +216,54 @@ impl Watcher {
     }
 }
 
-/// On a path that failed for another reason, which is the one that is told.
-impl Drop for Watcher {
+impl Walker {
+    fn start(folder: &OwnedFd, most: Used) -> io::Result<Walker> {
+        let folder = openat(folder, ".", FOLDER, Mode::empty())?;
+        let (over, tell) = pipe_with(PipeFlags::CLOEXEC)?;
+        let (ask, asked) = channel::<()>();
+        let (told, walked) = channel();
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
+        let work = move || {
+            for () in asked {
+                let start = Instant::now();
+                let used = walk(&folder, most, Step::Alive, &stopped);
+                // Whoever asked is gone only at the end. A byte of his pipe wakes him up.
+                let _ = told.send((used, start.elapsed()));
+                let _ = rustix::io::write(&tell, b"x");
+            }
+        };
+        let thread =
+            std::thread::Builder::new().name("disk watcher".to_owned()).stack_size(STACK_BYTES);
+        Ok(Walker { ask: Some(ask), walked, over, stop, thread: Some(thread.spawn(work)?) })
+    }
+
+    fn begin(&self) -> io::Result<()> {
+        let asked = self.ask.as_ref().map(|ask| ask.send(()));
+        asked.and_then(Result::ok).ok_or(io::ErrorKind::Other.into())
+    }
+
+    /// Says whether the walk that was begun is over.
+    fn is_done(&self) -> io::Result<bool> {
+        let mut fds = [PollFd::new(&self.over, PollFlags::IN)];
+        Ok(poll(&mut fds, Some(&Timespec::default()))? > 0)
+    }
+
+    /// Waits for the end of the walk that was begun.
+    fn end(&self) -> io::Result<(io::Result<Used>, Duration)> {
+        let walked = self.walked.recv().map_err(|_| io::Error::from(io::ErrorKind::Other))?;
+        rustix::io::read(&self.over, &mut [0])?;
+        Ok(walked)
+    }
+}
+
+/// Also on a path that failed for another reason, which is the one that is told.
+impl Drop for Walker {
     fn drop(&mut self) {
-        if let Some(walk) = self.walk.take() {
-            walk.stop.store(true, Ordering::Relaxed);
-            let _ = join(walk.thread);
+        self.stop.store(true, Ordering::Relaxed);
+        self.ask = None;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
         }
     }
 }
@@ -226,27 +282,6 @@ impl Room {
 
 fn limit(bytes: u64) -> Used {
     Used { bytes, inodes: space::inodes(bytes), ..Used::default() }
-}
-
-fn join<T>(thread: JoinHandle<T>) -> io::Result<T> {
-    thread.join().map_err(|_| io::ErrorKind::Other.into())
-}
-
-fn begin(folder: &OwnedFd, most: Used, room: Room) -> io::Result<Walk> {
-    let folder = openat(folder, ".", FOLDER, Mode::empty())?;
-    let (over, tell) = pipe_with(PipeFlags::CLOEXEC)?;
-    let stop = Arc::new(AtomicBool::new(false));
-    let stopped = Arc::clone(&stop);
-    let thread =
-        std::thread::Builder::new().name("disk watcher".to_owned()).stack_size(STACK_BYTES);
-    let work = move || {
-        let start = Instant::now();
-        let used = walk(&folder, most, Step::Alive, &stopped);
-        // The other side of this pipe wakes up.
-        drop(tell);
-        (used, start.elapsed())
-    };
-    Ok(Walk { over, stop, thread: thread.spawn(work)?, room })
 }
 
 /// Says whether a good part of what was left at the last walk is gone from the disk since.
@@ -488,8 +523,10 @@ mod tests {
             let after = Room { bytes: 0, inodes: 0, ..room(&watcher.folder).expect("room") };
             watcher.note(Used { closed, ..Used::default() }, Duration::ZERO, after);
             // One that the end of the step cut short has seen nothing that counts.
-            watcher.walk =
-                under_way.then(|| begin(&watcher.folder, watcher.most, after).expect("a thread"));
+            if under_way {
+                watcher.walker.begin().expect("a walk");
+                watcher.under_way = Some(after);
+            }
             let found = watcher.finish().expect("a last look");
             // Without either it is as one that had no name when the last walk came by.
             assert_eq!(found, Some(Full::Limit), "closed: {closed}, a walk under way: {under_way}");
