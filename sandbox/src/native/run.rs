@@ -229,7 +229,9 @@ pub fn limits_hit(done: &Done) -> Vec<LimitName> {
 
 /// Returns the error of a child that one of the step's own limits kept from starting it.
 fn too_low(done: &Done, failure: &Failure) -> Option<Error> {
-    let starting = matches!(failure.doing, Doing::FirstProcess | Doing::StepProcess);
+    // Sources that show their owners as the step are made by a process of their own.
+    let starting =
+        matches!(failure.doing, Doing::OpenSource | Doing::FirstProcess | Doing::StepProcess);
     let limit = match failure.errno {
         libc::EAGAIN if starting && done.refused_processes > 0 => LimitName::Pids,
         libc::ENOMEM if done.killed_for_memory > 0 => LimitName::Memory,
