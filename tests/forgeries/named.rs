@@ -52,7 +52,7 @@ const fn entered(
     Forgery { class, what, form: Form::Certificate, set: by_entry, forge, must }
 }
 
-pub const ROWS: [Forgery; 59] = [
+pub const ROWS: [Forgery; 63] = [
     // A5: the entry is about this bundle, or it is none.
     certified(
         "A5",
@@ -136,6 +136,15 @@ pub const ROWS: [Forgery; 59] = [
         "A5",
         "a log that the root does not list",
         |s| s.root.as_mut().expect("a root")["tlogs"] = json!([]),
+        Refuse("KILN-0803"),
+    ),
+    certified(
+        "A5",
+        "no log entry, where the root lists no log",
+        |s| {
+            s.root.as_mut().expect("a root")["tlogs"] = json!([]);
+            s.after(|b| b["verificationMaterial"]["tlogEntries"] = json!([]));
+        },
         Say("not recorded in a transparency log; time-stamped"),
     ),
     certified(
@@ -465,9 +474,33 @@ pub const ROWS: [Forgery; 59] = [
     ),
     certified(
         "A3",
-        "an index and a size beside the log's entry",
+        "another size beside the log's checkpoint",
         |s| s.after(|b| entry(b)["inclusionProof"]["treeSize"] = json!("7")),
-        Say("recorded in a transparency log"),
+        Refuse("KILN-0803"),
+    ),
+    certified(
+        "A3",
+        "another index in the log's proof",
+        |s| s.after(|b| entry(b)["inclusionProof"]["logIndex"] = json!("7")),
+        Refuse("KILN-0803"),
+    ),
+    certified(
+        "A3",
+        "a time that no log signed",
+        |s| s.after(|b| entry(b)["integratedTime"] = json!("1790000000")),
+        Refuse("KILN-0803"),
+    ),
+    certified(
+        "A3",
+        "a checkpoint that is signed in another name",
+        |s| {
+            s.after(|b| {
+                let note = &mut entry(b)["inclusionProof"]["checkpoint"]["envelope"];
+                let text = note.as_str().expect("a note").replace("\u{2014} ", "\u{2014} evil.");
+                *note = json!(text);
+            });
+        },
+        Refuse("KILN-0803"),
     ),
     after(
         "A23",

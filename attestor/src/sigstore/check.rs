@@ -4,13 +4,15 @@
 //!    were read so are the ones that the crates read.
 //! 2. Times, path, SCT, identity, log, signature, artifact, and the entry against the bundle.
 //! 3. With a plain key: the log and the timestamps where there are any, the signature, the artifact.
+//! 4. Everything else that stands in the bundle: it is what was signed, or what has to stand there.
 
 use std::collections::BTreeSet;
 
 use model::text::escape;
 use serde_json::Value;
 use sigstore_trust_root::{SigstoreInstance, TimeRange, TrustedRoot};
-use sigstore_types::{Artifact, Bundle, DerPublicKey, Sha256Hash};
+use sigstore_types::bundle::VerificationMaterialContent as Material;
+use sigstore_types::{Artifact, Bundle, DerPublicKey, Sha256Hash, SignatureContent, TsaAuthority};
 use sigstore_verify::crypto::x509::parse_certificate_info;
 use sigstore_verify::{
     Error, PublicKeyVerificationPolicy, VerificationPolicy, VerificationResult, Verifier,
@@ -18,7 +20,7 @@ use sigstore_verify::{
 
 use super::{
     Claimed, Confirmed, ENTRIES_MAX, Identity, Kind, ROOT_BYTES_MAX, RootError, Signed,
-    SigstoreError, Wanted,
+    SigstoreError, Wanted, log, members, stamp,
 };
 use crate::dsse;
 use crate::public_key::PublicKey;
@@ -31,9 +33,11 @@ const ROOT_CAPS: Caps = Caps { bytes: ROOT_BYTES_MAX, depth: 16, values: 1 << 16
 pub struct Root {
     verifier: Verifier,
     /// Logs of signatures that it lists.
-    logs: usize,
-    /// Their names.
-    names: Vec<Vec<u8>>,
+    logs: Vec<log::Log>,
+    /// Who timestamps.
+    clocks: Vec<TsaAuthority>,
+    /// Certificates that vouch for others, but for those that nobody vouches for.
+    between: Vec<Vec<u8>>,
     /// Logs of certificates that it lists.
     certificate_logs: usize,
 }
@@ -41,7 +45,7 @@ pub struct Root {
 impl std::fmt::Debug for Root {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         out.debug_struct("Root")
-            .field("logs", &self.logs)
+            .field("logs", &self.logs.len())
             .field("certificate_logs", &self.certificate_logs)
             .finish_non_exhaustive()
     }
@@ -70,25 +74,66 @@ impl Root {
 
     fn prepare(mut root: TrustedRoot) -> Result<Root, RootError> {
         narrow(&mut root)?;
+        let verifier = Verifier::new(&root).map_err(|error| shape(&error))?;
+        let logs = root.tlogs.iter().map(|log| {
+            let id = log.log_id.key_id.as_bytes();
+            log::Log::new(id, &log.public_key.raw_bytes)
+                .ok_or_else(|| shape(&"the key of a log is of no kind that is known"))
+        });
+        let chains = root.certificate_authorities.iter().map(|one| &one.cert_chain.certificates);
+        let between = chains.filter_map(|chain| Some(chain.split_last()?.1)).flatten();
         Ok(Root {
-            verifier: Verifier::new(&root).map_err(|error| shape(&error))?,
-            logs: root.tlogs.len(),
-            names: root.tlogs.iter().map(|log| log.log_id.key_id.as_bytes().to_vec()).collect(),
+            logs: logs.collect::<Result<_, _>>()?,
+            clocks: root.tsa_authorities(),
+            between: between.map(|one| one.raw_bytes.as_bytes().to_vec()).collect(),
             certificate_logs: root.ctlogs.len(),
+            verifier,
         })
     }
 
-    /// Reads a bundle whose log entries are all of logs that this root lists. The name of a log beside its
-    /// entry is signed by nobody; one that contradicts the checkpoint is refused all the same.
+    /// Reads a bundle whose log entries are all of logs that this root lists.
     fn read(&self, bytes: &[u8]) -> Result<Bundle, SigstoreError> {
         let read = read(bytes)?;
         let strange = read.verification_material.tlog_entries.iter().any(|entry| {
             let name = entry.log_id.key_id.as_bytes();
-            self.logs > 0 && !self.names.iter().any(|known| known == name)
+            !self.logs.iter().any(|log| log.id() == name)
         });
         match strange {
             true => Err(plain(Kind::Log, "its log is none that the trusted root lists")),
             false => Ok(read),
+        }
+    }
+
+    /// Decides whether a bundle that the crates believe holds nothing but what they looked at.
+    fn hold(&self, read: &Bundle) -> Result<(), SigstoreError> {
+        let material = &read.verification_material;
+        log::check(&material.tlog_entries, &self.logs).map_err(|why| plain(Kind::Log, why))?;
+        let signature = match &read.content {
+            SignatureContent::MessageSignature(message) => &message.signature,
+            SignatureContent::DsseEnvelope(envelope) => &envelope.signature.sig,
+            _ => return Err(plain(Kind::Malformed, "its signature is of no kind that is known")),
+        };
+        let stamps = &material.timestamp_verification_data.rfc3161_timestamps;
+        let tokens = stamps.iter().map(|one| &one.signed_timestamp);
+        stamp::check(tokens, signature, &self.clocks).map_err(|why| plain(Kind::Time, why))?;
+        if let Material::X509CertificateChain { certificates } = &material.content {
+            let mut further = certificates.iter().skip(1).map(|one| one.raw_bytes.as_bytes());
+            if !further.all(|one| self.between.iter().any(|known| known == one)) {
+                return Err(plain(
+                    Kind::Certificate,
+                    "it has a certificate that is not the root's",
+                ));
+            }
+        }
+        match (&material.content, &read.content) {
+            // Signed by nobody, and for nothing: the signer is who the certificate names.
+            (
+                Material::Certificate(_) | Material::X509CertificateChain { .. },
+                SignatureContent::DsseEnvelope(envelope),
+            ) if !envelope.signature.keyid.is_empty() => {
+                Err(plain(Kind::Malformed, "it has a certificate and the id of a key"))
+            }
+            _ => Ok(()),
         }
     }
 
@@ -111,6 +156,7 @@ impl Root {
                 let policy = self.policy(identity);
                 let result = self.verifier.verify(artifact, &read, &policy);
                 let result = result.map_err(|error| told(&error))?;
+                self.hold(&read)?;
                 let checked = result.identity_policy_checked();
                 self.confirm(&read, &result, checked)
             }
@@ -123,6 +169,7 @@ impl Root {
                 }
                 let result = self.verifier.verify(artifact, &read, &policy);
                 let result = result.map_err(|error| told(&error))?;
+                self.hold(&read)?;
                 let logs = logs(&read);
                 Ok(Confirmed {
                     identity: None,
@@ -149,6 +196,7 @@ impl Root {
         let policy = self.relaxed(VerificationPolicy::any_identity());
         let result = self.verifier.verify(artifact(signed), &read, &policy);
         let result = result.map_err(|error| told(&error))?;
+        self.hold(&read)?;
         self.confirm(&read, &result, true)
     }
 
@@ -162,7 +210,7 @@ impl Root {
         if self.certificate_logs == 0 {
             policy = policy.skip_sct();
         }
-        if self.logs == 0 {
+        if self.logs.is_empty() {
             policy = policy.skip_tlog_unsafe();
         }
         policy
@@ -180,13 +228,13 @@ impl Root {
             && result.certificate_verified()
             && !result.verified_timestamps().is_empty()
             && (result.sct_verified() || self.certificate_logs == 0)
-            && (result.tlog_verified() || self.logs == 0);
+            && (result.tlog_verified() || self.logs.is_empty());
         let entries = read.verification_material.tlog_entries.len();
         let (Some(subject), Some(issuer), true) = (result.identity(), result.issuer(), complete)
         else {
             return Err(plain(Kind::Certificate, "not every check was made"));
         };
-        if self.logs > 0 && entries == 0 {
+        if !self.logs.is_empty() && entries == 0 {
             return Err(plain(Kind::Log, "it stands in no transparency log"));
         }
         Ok(Confirmed {
@@ -213,7 +261,8 @@ pub fn claimed(bytes: &[u8]) -> Claimed {
             issuer: escape(info.issuer?.as_bytes()),
         })
     });
-    let logged = material.tlog_entries.iter().find_map(|entry| entry.integrated_time);
+    let promised = material.tlog_entries.iter().filter(|entry| entry.inclusion_promise.is_some());
+    let logged = promised.into_iter().find_map(|entry| entry.integrated_time);
     let stamps = &material.timestamp_verification_data.rfc3161_timestamps;
     let stamped = || stamps.iter().find_map(|one| first_time(one.signed_timestamp.as_bytes()));
     Claimed { identity, signed: logged.map(|time| time.as_second()).or_else(stamped) }
@@ -265,6 +314,7 @@ fn read(bytes: &[u8]) -> Result<Bundle, SigstoreError> {
         malformed(format!("{error}{}", cause.map(|one| format!(": {one}")).unwrap_or_default()))
     })?;
     strict_json::exact(&value).map_err(|error| malformed(error.to_string()))?;
+    members::check(&value).map_err(malformed)?;
     let material = value.get("verificationMaterial");
     let count = |path: &[&str]| {
         let found = path.iter().try_fold(material?, |at, name| at.get(name));

@@ -9,8 +9,12 @@
 //! crates: times first, then the certificate's path at each of them, its SCT, identity and issuer, the
 //! log's inclusion proof and checkpoint, the signature, the artifact, and that the log's entry is about
 //! this very bundle. What a root lists is required, and what it does not list cannot be: a root without
-//! logs of certificates asks for no SCT, one without transparency logs for a signed timestamp instead.
-//! Which of them held is told.
+//! logs of certificates asks for no SCT, one without transparency logs for a signed timestamp instead, and
+//! for a bundle without entries. Which of them held is told.
+//!
+//! The crates pass over what decides nothing for them: copies of signed values, names, further signers and
+//! certificates, members that they do not know. A bundle that says another thing there than was signed is
+//! refused all the same (`log`, `stamp`, `members`): no byte of one can be changed and the bundle verify.
 //!
 //! Nothing else in kiln names the `sigstore-*` crates, and no type of theirs leaves this module. Their
 //! only look at the outside is the clock, which refuses times of the future.
@@ -21,8 +25,16 @@
 
 #[cfg(feature = "sigstore")]
 mod check;
+#[cfg(feature = "sigstore")]
+mod der;
 #[cfg(feature = "keyless")]
 pub(crate) mod keyless;
+#[cfg(feature = "sigstore")]
+mod log;
+#[cfg(feature = "sigstore")]
+mod members;
+#[cfg(feature = "sigstore")]
+mod stamp;
 #[cfg(not(feature = "sigstore"))]
 mod without;
 

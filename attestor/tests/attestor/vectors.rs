@@ -7,10 +7,11 @@
 //! tests/vectors/key             provenance by plain keys, good and spoilt
 //! tests/vectors/summary         verification summaries
 //! tests/vectors/layout          made by tests/interop/layout_vectors.py, with PyPI in-toto
-//! tests/vectors/keyless         made by tests/interop/keyless_vectors.sh: certificates can not be made again
+//! tests/vectors/keyless         made by tests/interop/keyless_vectors.sh: certificates can not be made again;
+//!                               spoilt.rs changes them
 //! ```
 //!
-//! All but the last two are written by this file from a fixed record and fixed keys, always the same bytes;
+//! All but the last two, and what is spoilt of the last, are written by this file from a fixed record and fixed keys, always the same bytes;
 //! `KILN_BLESS=1` writes them. The list is by hand. `make interop` and `make interop-go` put the same
 //! questions to other people's verifiers, and docs/interop.md tells what came of it.
 #![expect(
@@ -44,6 +45,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::forger::Forger;
+use crate::spoilt;
 use crate::support::{ARTIFACT, Attestor, NOW, file, record};
 
 const OTHER: &[u8] = b"goodbye, world\n";
@@ -54,7 +56,7 @@ const JUDGED: &str = "2026-11-22T12:00:00Z";
 /// Some time after the certificates were made.
 const LATER: i64 = 1_900_000_000;
 
-type Files = BTreeMap<String, Vec<u8>>;
+pub type Files = BTreeMap<String, Vec<u8>>;
 
 /// One row of the list.
 #[derive(Deserialize)]
@@ -77,7 +79,7 @@ fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors")
 }
 
-fn read(name: &str) -> Vec<u8> {
+pub fn read(name: &str) -> Vec<u8> {
     std::fs::read(folder().join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 
@@ -104,7 +106,7 @@ fn both(files: &mut Files, name: &str, forger: &Forger, payload: &[u8]) {
     files.insert(format!("{name}.intoto.jsonl"), read.to_line().unwrap().into_bytes());
 }
 
-fn changed(bytes: &[u8], at: &str) -> Value {
+pub fn changed(bytes: &[u8], at: &str) -> Value {
     let mut value: Value = serde_json::from_slice(bytes).unwrap();
     let text = value.pointer_mut(at).unwrap();
     let mut raw = BASE64_STANDARD.decode(text.as_str().unwrap()).unwrap();
@@ -114,7 +116,7 @@ fn changed(bytes: &[u8], at: &str) -> Value {
     value
 }
 
-fn line(value: &Value) -> Vec<u8> {
+pub fn line(value: &Value) -> Vec<u8> {
     format!("{value}\n").into_bytes()
 }
 
@@ -134,7 +136,7 @@ fn made() -> Files {
     odd_signatures(&mut files, &one, &two);
     spoilt_statements(&mut files, &one);
     spoilt_json(&mut files, &one);
-    spoilt_certificates(&mut files);
+    spoilt::certificates(&mut files);
     summaries(&mut files, &one, &two);
     files
 }
@@ -236,28 +238,6 @@ fn spoilt_statements(files: &mut Files, one: &Forger) {
     let good = files["key/p256.intoto.jsonl"].clone();
     files.insert("key/two-lines.intoto.jsonl".into(), [line(&about), good.clone()].concat());
     files.insert("key/bad-line.intoto.jsonl".into(), [good.as_slice(), b"{}\n"].concat());
-}
-
-/// A bundle with a certificate, of which one part is missing or belongs elsewhere.
-fn spoilt_certificates(files: &mut Files) {
-    let (first, good) = (read("keyless/hello.sigstore.json"), read("keyless/later.sigstore.json"));
-    let without = |at: &str, value: Value| {
-        let mut bundle: Value = serde_json::from_slice(&good).unwrap();
-        *bundle.pointer_mut(at).unwrap() = value;
-        bundle
-    };
-    let first: Value = serde_json::from_slice(&first).unwrap();
-    let entries = "/verificationMaterial/tlogEntries";
-    let times = "/verificationMaterial/timestampVerificationData/rfc3161Timestamps";
-    for (name, bundle) in [
-        ("flipped-signature", changed(&good, "/dsseEnvelope/signatures/0/sig")),
-        ("flipped-payload", changed(&good, "/dsseEnvelope/payload")),
-        ("no-log", without(entries, json!([]))),
-        ("no-timestamp", without(times, json!([]))),
-        ("other-entry", without(entries, first.pointer(entries).unwrap().clone())),
-    ] {
-        files.insert(format!("keyless/{name}.sigstore.json"), line(&bundle));
-    }
 }
 
 /// The same envelope in JSON of another form.
