@@ -62,7 +62,8 @@ impl Log {
     fn is_called(&self, name: &str, origin: &str) -> bool {
         if self.id == Digest::of(self.der.as_bytes()).as_bytes() {
             let tree = origin.strip_prefix(name).and_then(|rest| rest.strip_prefix(" - "));
-            let numbered = |tree: &str| tree.bytes().all(|byte| byte.is_ascii_digit());
+            let numbered =
+                |tree: &str| !tree.is_empty() && tree.bytes().all(|byte| byte.is_ascii_digit());
             return origin == name || tree.is_some_and(numbered);
         }
         let named = self.der.as_bytes().strip_prefix(&ED25519).is_none_or(|key| {
@@ -189,3 +190,7 @@ impl<'a> Note<'a> {
         Some(Note { text, origin, size, root, lines: lines.collect::<Option<_>>()? })
     }
 }
+
+#[cfg(test)]
+#[path = "log_tests.rs"]
+mod tests;
