@@ -140,6 +140,7 @@ impl Authority {
             ("tsa", STAMPS, ALWAYS, "tsa-ca"),
             ("ended-tsa", STAMPS, LONG_AGO, "tsa-ca"),
             ("purpose-tsa", &purpose, ALWAYS, "tsa-ca"),
+            ("again-tsa", STAMPS, ALWAYS, "tsa-ca"),
             ("false-tsa", STAMPS, ALWAYS, "false-tsa-ca"),
         ] {
             authority.issue(name, "tsa", "kiln clock", extensions, span, (ca, Some(ca)));
@@ -157,9 +158,16 @@ impl Authority {
         (start, end): (&str, &str),
         (by_key, by): (&str, Option<&str>),
     ) {
+        // Those of the clock have one number, so that a timestamp says by its certificate's hash alone whose
+        // it is.
+        let number = match name.ends_with("tsa") {
+            true => format!("serial={name}.number"),
+            false => "rand_serial=yes".to_owned(),
+        };
+        fs::write(self.folder.join(format!("{name}.number")), "1234\n").expect("a file");
         let config = format!(
             "[ca]\ndefault_ca=it\n[it]\ndatabase={name}.index\nnew_certs_dir=.\nunique_subject=no\n\
-             rand_serial=yes\ndefault_md=sha256\npolicy=any\nemail_in_dn=no\n[any]\ncommonName=optional\n\
+             {number}\ndefault_md=sha256\npolicy=any\nemail_in_dn=no\n[any]\ncommonName=optional\n\
              [req]\ndistinguished_name=dn\n[dn]\n[extensions]\n{extensions}"
         );
         fs::write(self.folder.join(format!("{name}.cnf")), config).expect("a file");
@@ -198,7 +206,8 @@ impl Authority {
     }
 
     /// Returns a root that lists these certificates of the authority and of its clock: `ended-ca`,
-    /// `false-ca`; `ended-tsa`, `purpose-tsa`, which is of the same key and for signing code.
+    /// `false-ca`; `ended-tsa`, `purpose-tsa`, which is of the same key and for signing code, `again-tsa`,
+    /// which differs from `tsa` in its signature alone.
     pub fn root_with(&self, ca: &str, tsa: &str) -> Value {
         let (spki, id) = self.log("log");
         let valid = json!({"start": "2019-06-01T00:00:00Z"});

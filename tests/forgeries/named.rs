@@ -52,7 +52,7 @@ const fn entered(
     Forgery { class, what, form: Form::Certificate, set: by_entry, forge, must }
 }
 
-pub const ROWS: [Forgery; 63] = [
+pub const ROWS: [Forgery; 64] = [
     // A5: the entry is about this bundle, or it is none.
     certified(
         "A5",
@@ -281,6 +281,12 @@ pub const ROWS: [Forgery; 63] = [
         "A9",
         "a timestamp by a certificate that had ended",
         |s| s.root = Some(s.site.authority.root_with("ca", "ended-tsa")),
+        Refuse("KILN-0802"),
+    ),
+    certified(
+        "A9",
+        "a timestamp that names another certificate of the same key and number",
+        |s| s.root = Some(s.site.authority.root_with("ca", "again-tsa")),
         Refuse("KILN-0802"),
     ),
     certified(

@@ -95,6 +95,12 @@ fn a_time_and_an_index_count_with_a_promise_alone() {
     let mut bare = good.clone();
     bare.inclusion_proof = None;
     assert!(ask(&bare).is_err(), "neither proof nor promise");
+    let second = ours.entry(SECOND, NAME, &[(&ours, NAME)]);
+    assert_eq!(ask(&second), Ok(()));
+    assert!(ask(&second.with_inclusion_promise(promise())).is_err(), "a promise in version 2");
+    let mut other = good.clone();
+    other.kind_version = KindVersion::IntotoV002;
+    assert!(ask(&other).is_err(), "of another kind");
     let mut outside = good.clone();
     outside.inclusion_proof.as_mut().unwrap().log_index = LogIndex::new(5).unwrap();
     assert!(ask(&outside.with_inclusion_promise(promise())).is_err(), "an index outside");

@@ -73,7 +73,7 @@ fn holding(token: &[u8], certificates: &[u8]) -> Vec<u8> {
     grown
 }
 
-/// Writes the signer of a timestamp twice.
+/// Puts a second signer into a timestamp, behind the first, with another signature.
 fn signed_twice(token: &[u8]) -> Vec<u8> {
     let at = at::SIGNERS;
     assert_eq!(token[at..at + 2], [0x31, 0x82], "a set");
@@ -83,6 +83,9 @@ fn signed_twice(token: &[u8]) -> Vec<u8> {
     let length = u16::try_from(2 * signer.len()).unwrap().to_be_bytes();
     grown[at + 2..at + 4].copy_from_slice(&length);
     grown.extend(signer);
+    let last = grown.last_mut().unwrap();
+    // The set is in order still.
+    *last = last.checked_add(1).unwrap();
     grown
 }
 
@@ -110,7 +113,7 @@ pub fn certificates(files: &mut Files) {
         ("entry-twice", twice(&good, ENTRIES)),
         ("timestamp-twice", twice(&good, TIMES)),
         ("key-id", put(&good, "/dsseEnvelope/signatures/0/keyid", json!("somebody"))),
-        ("unknown-member", put(&good, "/verificationMaterial/note", json!("x"))),
+        ("unknown-member", put(&good, "/verificationMaterial/tlogEntries/0/note", json!("x"))),
     ] {
         files.insert(format!("keyless/{name}.sigstore.json"), line(&bundle));
     }
@@ -176,7 +179,7 @@ fn timestamps(files: &mut Files, good: &Value) {
         ("timestamp-certificate-foreign", holding(&token, &signer)),
         ("timestamp-certificate-further", holding(&token, &[leaf.as_slice(), &signer].concat())),
         ("timestamp-state", other(at::STATE, 1)),
-        ("timestamp-version", other(at::VERSION, 9)),
+        ("timestamp-version", other(at::VERSION, 1)),
         ("timestamp-digests", other(at::DIGEST, 2)),
         ("timestamp-algorithm", other(at::ALGORITHM, 3)),
         ("timestamp-signers", signed_twice(&token)),
