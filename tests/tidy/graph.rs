@@ -61,7 +61,7 @@ const LINES: [(&str, usize, usize); 5] = [
     ("model", 1_500, 1_650),
     ("sandbox", 5_200, 11_700),
     ("fetch", 3_200, 3_200),
-    ("attestor", 3_400, 15_850),
+    ("attestor", 3_400, 16_500),
     ("runner", 4_800, 27_700),
 ];
 
