@@ -2,7 +2,8 @@
 //!
 //! A step is known by its user: whatever runs under that number is the step's, and nothing else is.
 //! A second number is the killer's: a process that takes it as its real user and the step's as its
-//! effective one may signal every process of the step, and none of them may signal it back (kill(2)).
+//! effective one may signal every process of the step, and none of them may signal it back (kill(2)). Each slot
+//! has one of its own: killers of one number would signal each other, where steps end at one moment.
 //!
 //! Numbers are the host's, whatever container they are used in, and a host sees the processes of all its
 //! containers. So each pid namespace has a block of numbers of its own, found from the namespace's own
@@ -25,8 +26,8 @@ pub const SLOTS: u32 = 64;
 const PREFERRED: u32 = 1_879_100_001;
 /// How many blocks there are; namespaces that live at one time have numbers that lie close together.
 const BLOCKS: u64 = 1 << 24;
-/// Numbers from one block to the next: more than [`SLOTS`] and the killer.
-const BLOCK: u32 = 128;
+/// Numbers from one block to the next: two for each slot.
+const BLOCK: u32 = 2 * SLOTS;
 /// "nobody", which other services share. The range ends below it.
 const NOBODY: u32 = 65_534;
 /// Below it lie the accounts of systems and people.
@@ -47,8 +48,8 @@ impl Users {
     pub fn of(slot: u32) -> Option<Users> {
         let map = |name| fs::read_to_string(format!("/proc/self/{name}")).unwrap_or_default();
         let namespace = fs::metadata("/proc/self/ns/pid").ok()?.ino();
-        let killer = first(&map("uid_map"), &map("gid_map"), namespace)?;
-        (slot < SLOTS).then_some(Users { step: killer + 1 + slot, killer })
+        let first = first(&map("uid_map"), &map("gid_map"), namespace)?;
+        (slot < SLOTS).then_some(Users { step: first + slot, killer: first + SLOTS + slot })
     }
 
     /// Returns the numbers of the living processes that have the step's user in any role.
@@ -78,7 +79,7 @@ fn lives_as(status: &str, user: u32) -> bool {
 
 /// Returns the first of a run of numbers that both maps hold, for a pid namespace.
 fn first(uids: &str, gids: &str, namespace: u64) -> Option<u32> {
-    let count = SLOTS + 1;
+    let count = BLOCK;
     let both = |first: u32| holds(uids, first, count) && holds(gids, first, count);
     let last = ranges(uids).map(|(_, last)| last).max()?.min(u64::from(NOBODY) - 1);
     let highest = u32::try_from(last).ok()?.checked_sub(count - 1);
@@ -98,7 +99,7 @@ mod tests {
         let whole = "         0          0 4294967295\n";
         for (uids, gids, want) in [
             (whole, whole, Some(PREFERRED)),
-            ("0 100000 65536\n", "0 100000 65536\n", Some(NOBODY - 1 - SLOTS)),
+            ("0 100000 65536\n", "0 100000 65536\n", Some(NOBODY - BLOCK)),
             ("0 100000 65536\n", "0 100000 65500\n", None),
             ("0 1000 1\n", "0 1000 1\n", None),
             ("0 1000 1\n1 100000 1000\n", "0 1000 1\n1 100000 1000\n", None),
@@ -108,10 +109,14 @@ mod tests {
         }
         // The blocks of neighbours do not meet, and the last one ends below the highest number there is.
         let block = |namespace| first(whole, whole, namespace).expect("all are mapped");
-        assert!(block(8) > block(7) + SLOTS);
-        assert!(block(BLOCKS - 1).checked_add(SLOTS).is_some_and(|last| last < u32::MAX));
-        let own: Vec<u32> = (0..=SLOTS).filter_map(Users::of).map(|users| users.step).collect();
+        assert!(block(8) >= block(7) + BLOCK);
+        assert!(block(BLOCKS - 1).checked_add(BLOCK).is_some_and(|last| last < u32::MAX));
+        let own = (0..=SLOTS).filter_map(Users::of).flat_map(|users| [users.step, users.killer]);
+        let own: Vec<u32> = own.collect();
         assert!(own.iter().all(|user| *user >= LEAST && *user != NOBODY));
+        // No number is had twice: whoever has it may be signalled by all others that do.
+        let apart: std::collections::BTreeSet<&u32> = own.iter().collect();
+        assert_eq!(apart.len(), own.len());
         assert_eq!(Users::of(SLOTS), None);
     }
 
