@@ -34,7 +34,7 @@ judged refuses "the same of a higher level" vsa $summary "$address" --level 2
 judged refuses "the same under the root of another instance" vsa $summary "$address" \
   --trusted-root "$instance/other_root.json"
 judged refuses "the same without its certificate" vsa keep/hello.vsa.jsonl "$address"
-says "--bundle FILE.sigstore.json"
+says "--bundle kiln-out/hello.sigstore.json"
 cp $summary keep/flipped.vsa.sigstore.json && flip keep/flipped.vsa.sigstore.json
 judged refuses "the same with a flipped signature" vsa keep/flipped.vsa.sigstore.json "$address"
 judged accepts "the same by hand" vsa $summary "$address" --identity "$us" --issuer "$issuer"
