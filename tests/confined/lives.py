@@ -9,8 +9,10 @@ import subprocess
 
 STORE = os.environ["KILN_STORE"]
 # Each pid namespace has a block of users of its own.
-KILLER = 1_879_100_001 + os.stat("/proc/self/ns/pid").st_ino % (1 << 24) * 128
-FIRST, LAST = KILLER + 1, KILLER + 64
+BLOCK = 1_879_100_001 + os.stat("/proc/self/ns/pid").st_ino % (1 << 24) * 128
+FIRST, LAST = BLOCK + 1, BLOCK + 64
+# One for each of those.
+KILLERS = range(BLOCK + 65, BLOCK + 129)
 # The kernel's, and the store of the other tests' containers.
 OTHERS = ("/proc", "/sys", "/var/kiln")
 HEAD = "kiln: 1\nname: lives\nenvironment:\n  host: {packages: [python3]}\nsteps:\n"
@@ -78,7 +80,7 @@ def of_steps():
             continue
         users = [int(user) for user in lines["Uid"].split()]
         # Not the one that kills them, which is theirs in one role only and ends at once.
-        if users[0] != KILLER and any(FIRST <= user <= LAST for user in users) and "Z" not in lines["State"]:
+        if users[0] not in KILLERS and any(FIRST <= user <= LAST for user in users) and "Z" not in lines["State"]:
             found.append(int(name))
     return found
 

@@ -26,7 +26,7 @@ pub const SLOTS: u32 = 64;
 const PREFERRED: u32 = 1_879_100_001;
 /// How many blocks there are; namespaces that live at one time have numbers that lie close together.
 const BLOCKS: u64 = 1 << 24;
-/// Numbers from one block to the next: two for each slot.
+/// Numbers from one block to the next: two for each slot. The first of a block is the last of the one before.
 const BLOCK: u32 = 2 * SLOTS;
 /// "nobody", which other services share. The range ends below it.
 const NOBODY: u32 = 65_534;
@@ -49,7 +49,8 @@ impl Users {
         let map = |name| fs::read_to_string(format!("/proc/self/{name}")).unwrap_or_default();
         let namespace = fs::metadata("/proc/self/ns/pid").ok()?.ino();
         let first = first(&map("uid_map"), &map("gid_map"), namespace)?;
-        (slot < SLOTS).then_some(Users { step: first + slot, killer: first + SLOTS + slot })
+        let step = first + 1 + slot;
+        (slot < SLOTS).then_some(Users { step, killer: step + SLOTS })
     }
 
     /// Returns the numbers of the living processes that have the step's user in any role.
@@ -79,7 +80,7 @@ fn lives_as(status: &str, user: u32) -> bool {
 
 /// Returns the first of a run of numbers that both maps hold, for a pid namespace.
 fn first(uids: &str, gids: &str, namespace: u64) -> Option<u32> {
-    let count = BLOCK;
+    let count = 1 + BLOCK;
     let both = |first: u32| holds(uids, first, count) && holds(gids, first, count);
     let last = ranges(uids).map(|(_, last)| last).max()?.min(u64::from(NOBODY) - 1);
     let highest = u32::try_from(last).ok()?.checked_sub(count - 1);
@@ -99,7 +100,7 @@ mod tests {
         let whole = "         0          0 4294967295\n";
         for (uids, gids, want) in [
             (whole, whole, Some(PREFERRED)),
-            ("0 100000 65536\n", "0 100000 65536\n", Some(NOBODY - BLOCK)),
+            ("0 100000 65536\n", "0 100000 65536\n", Some(NOBODY - 1 - BLOCK)),
             ("0 100000 65536\n", "0 100000 65500\n", None),
             ("0 1000 1\n", "0 1000 1\n", None),
             ("0 1000 1\n1 100000 1000\n", "0 1000 1\n1 100000 1000\n", None),
