@@ -85,11 +85,17 @@ impl Drop for Claim {
     }
 }
 
-/// Returns who holds the lock on a file, as far as the kernel tells.
+/// The times that the kernel's list is read for one holder.
+const READS: usize = 16;
+
+/// Returns who holds the lock on a file, as far as the kernel tells. Its list comes a page at a time, and a
+/// lock that others free between two pages moves one that stays over the edge: so it is read again.
 fn holder(dev: u64, ino: u64) -> Option<u32> {
-    let text = std::fs::read_to_string("/proc/locks").ok()?;
     let at = format!("{:02x}:{:02x}:{ino}", rustix::fs::major(dev), rustix::fs::minor(dev));
-    text.lines().find_map(|line| held_by(line, &at))
+    (0..READS).find_map(|_| {
+        let text = std::fs::read_to_string("/proc/locks").ok()?;
+        text.lines().find_map(|line| held_by(line, &at))
+    })
 }
 
 /// Reads one line: `1: FLOCK  ADVISORY  WRITE 2153 fe:00:5931243 0 EOF`. A number of 0 is a process of
