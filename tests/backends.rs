@@ -6,12 +6,13 @@
 
 use std::fs;
 use std::io::Read as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-use crate::support::engine::{Proxy, containers, engine, staging};
+use crate::support::engine::{Proxy, containers, engine, info, is_podman, staging};
 use crate::support::{PACKAGES, Ran, Who, World};
 
 /// A world whose kiln reaches the engine, and the way to it.
@@ -93,62 +94,7 @@ fn every_example_gives_the_same_bytes_on_every_backend() {
     }
 }
 
-/// What a step tells of its place. Everything in it is promised alike on every backend; what is not
-/// alike stands in docs/backends.md and not here.
-const TELL: &str = r#"
-python3 - > told <<'END'
-import ctypes, os, socket, stat
-libc = ctypes.CDLL(None, use_errno=True)
-def tried(what, act):
-    try:
-        print(what, act())
-    except OSError as error:
-        print(what, "refused", error.errno)
-def call(number, *arguments):
-    ctypes.set_errno(0)
-    result = libc.syscall(number, *arguments)
-    return "done" if result >= 0 else "refused %d" % ctypes.get_errno()
-print("ids", os.getuid(), os.geteuid(), os.getgid(), os.getegid())
-print("host", socket.gethostname())
-print("env", sorted(os.environ.items()))
-print("cwd", os.getcwd(), "umask", oct(os.umask(0o22)))
-for line in open("/proc/self/status"):
-    if line.startswith(("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb", "NoNewPrivs", "Seccomp:")):
-        print(line.strip())
-print("net", sorted(line.split(":")[0].strip() for line in open("/proc/net/dev") if ":" in line))
-for name in ("cmdline", "kallsyms", "keys", "timer_list", "interrupts"):
-    print("masked", name, len(open("/proc/" + name).read()))
-for path in ("/proc/sys/kernel/hostname", "/proc/sys/vm/drop_caches", "/kiln/script", "/usr/x", "/x", "/etc/x"):
-    tried("write " + path, lambda: os.close(os.open(path, os.O_WRONLY | (0 if path.startswith(("/proc", "/kiln")) else os.O_CREAT))))
-for path in ("/etc/passwd", "/etc/hosts", "/etc/hostname", "/etc/resolv.conf", "/etc/nsswitch.conf"):
-    tried("read " + path, lambda: open(path).read())
-for path in ("/run/docker.sock", "/var/run/docker.sock", "/run/podman", "/root/.cache"):
-    print("there", path, os.path.exists(path))
-for path in ("src/data", "src/tool", "src/sub", "src", "/usr/bin/env", "/etc", "/tmp", "/build"):
-    meta = os.lstat(path)
-    times = int(meta.st_mtime) if path.startswith(("src/", "/usr")) else "-"
-    print("entry", path, stat.filemode(meta.st_mode), meta.st_uid, meta.st_gid, times)
-for family in (socket.AF_ALG, socket.AF_PACKET, socket.AF_VSOCK):
-    tried("socket %d" % family, lambda: socket.socket(family, socket.SOCK_RAW).close())
-tried("connect", lambda: socket.create_connection(("192.0.2.1", 80), timeout=5).close())
-one = socket.socket(); one.bind(("127.0.0.1", 0)); one.listen()
-two = socket.create_connection(one.getsockname()); print("loopback works"); two.close(); one.close()
-# mount, umount2, pivot_root, chroot, unshare(NEWUSER), setns, keyctl, add_key, io_uring_setup,
-# userfaultfd, clone3, bpf, perf_event_open, init_module, mknod of a device, name_to_handle_at
-for number, arguments in ((165, (0,)*5), (166, (0, 0)), (155, (0, 0)), (161, (b"/",)), (272, (0x10000000,)),
-        (308, (0, 0)), (250, (0,)*5), (248, (0,)*5), (425, (0, 0)), (323, (0,)), (435, (0, 0)), (321, (0, 0, 0)),
-        (298, (0,)*5), (175, (0, 0, 0)), (133, (b"dev", 0o20666, 259)), (303, (0,)*5)):
-    print("call", number, call(number, *arguments))
-tried("set-id", lambda: os.chmod("src/tool", 0o4755))
-try:
-    os.chown("src/tool", 0, 0)
-    print("chown done")
-except OSError:
-    print("chown refused")
-os.mkfifo("pipe"); os.unlink("pipe"); print("fifo works")
-print("limits", [__import__("resource").getrlimit(name) for name in (4, 7)])
-END
-"#;
+const TELL: &str = include_str!("backends/tell.py");
 
 #[test]
 fn a_step_finds_the_same_place_on_every_backend() {
@@ -158,7 +104,7 @@ fn a_step_finds_the_same_place_on_every_backend() {
         {
             place.world.write(&format!("src/{name}"), text);
         }
-        let run = format!("chmod 755 src/tool\n{TELL}");
+        let run = format!("chmod 755 src/tool\npython3 - > told <<'END'\n{TELL}END");
         let more = "    mount: {src: src}\n    env: {HOSTNAME: own, TERM: dumb}\n";
         let file = build_file_with(&run, "{told: told}", "[{file: attack.told}]", more);
         place.world.write("kiln.yaml", &file);
@@ -166,7 +112,12 @@ fn a_step_finds_the_same_place_on_every_backend() {
         let told = place.world.read("kiln-out/told");
         assert!(told.contains("loopback works") && told.contains("fifo works"), "control: {told}");
         let docker = place.build("docker").exits(0);
-        assert_eq!(told, place.world.read("kiln-out/told"));
+        let mut theirs = place.world.read("kiln-out/told");
+        if is_podman(place.engine) {
+            // It gives no owner to one: docs/backends.md.
+            theirs = theirs.replace("entry /tmp drwxrwxrwt 0 0", "entry /tmp drwxrwxrwt 1000 1000");
+        }
+        assert_eq!(told, theirs);
         assert_eq!(actions(&native), actions(&docker));
         place.is_clean();
     }
@@ -207,11 +158,16 @@ fn a_limit_is_told_in_the_same_words_on_every_backend() {
         let Some(place) = Place::new("the same words", who) else { return };
         place.world.write("src/data", "some data\n");
         let needs_cgroup = who == Who::User;
+        // An engine of a user's own makes no control groups of version 1, whatever it says.
+        let owner = fs::metadata(place.engine).expect("its socket").uid();
+        let counts = owner == 0 || info(place.engine)["CgroupVersion"] == "2";
         for (name, run, more, code) in ENDS {
             let file = build_file_with(run, "{out: out}", "[{file: attack.out}]", more);
             place.world.write("kiln.yaml", &file);
-            let docker = place.build("docker").exits(1);
-            assert!(docker.stderr.contains(code), "{name}: {}", docker.stderr);
+            let counted = counts || code != "KILN-0405";
+            let (end, told) = if counted { (1, code) } else { (7, "KILN-0504") };
+            let docker = place.build("docker").exits(end);
+            assert!(docker.stderr.contains(told), "{name}: {}", docker.stderr);
             // Memory is not limited natively for somebody without a control group.
             if !(needs_cgroup && code == "KILN-0405") {
                 let native = place.build("native").exits(1);
@@ -284,18 +240,26 @@ const DOCTORED: [(&str, &str); 9] = [
 
 #[test]
 fn a_container_that_differs_in_one_field_is_never_started() {
+    let mut looked = 0;
     for (what, with) in DOCTORED {
         let with = if with.len() == what.len() { with.to_owned() } else { format!("{with}\"") };
         let Some(place) = Place::doctored("one field", Who::all()[0], what, &with) else { return };
         place.world.write("src/data", "some data\n");
         let file = build_file("echo ran; echo > out", "{out: out}", "[{file: attack.out}]");
         place.world.write("kiln.yaml", &file);
-        let ran = place.build("docker").exits(7);
+        let ran = place.build("docker");
+        if ran.code == 0 && is_podman(place.engine) && !place.proxy.changed() {
+            println!("this engine does not say {what}");
+            continue;
+        }
+        looked += 1;
+        let ran = ran.exits(7);
         assert!(ran.stderr.contains("KILN-0505"), "{what}: {}", ran.stderr);
         assert!(!ran.stderr.contains("ran\n"), "{what}: {}", ran.stderr);
         assert!(!place.world.path("project/kiln-out/out").exists(), "{what}");
         place.is_clean();
     }
+    assert!(looked >= DOCTORED.len() - 4, "{looked}");
 }
 
 /// S-A23: no key of a build file leads to a privilege, and the request holds none.
@@ -346,15 +310,15 @@ fn nothing_in_a_build_file_leads_to_a_privilege_of_the_engine() {
         ("IpcMode", "private".into()),
         ("ReadonlyRootfs", true.into()),
         ("CapDrop", vec!["ALL"].into()),
-        (
-            "Sysctls",
-            serde_json::json!({
-                "net.ipv4.ip_unprivileged_port_start": "1024",
-                "net.ipv4.ping_group_range": "1 0",
-            }),
-        ),
     ] {
         assert_eq!(host[field], value, "{field}");
+    }
+    if !is_podman(place.engine) {
+        let own = serde_json::json!({
+            "net.ipv4.ip_unprivileged_port_start": "1024",
+            "net.ipv4.ping_group_range": "1 0",
+        });
+        assert_eq!(host["Sysctls"], own);
     }
     for field in [
         "CapAdd",

@@ -14,8 +14,11 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, mpsc};
 use std::thread;
+
+use serde_json::Value;
 
 use super::{World, base, uid};
 
@@ -100,6 +103,7 @@ pub struct Proxy {
     /// Where it listens.
     pub socket: PathBuf,
     asked: Arc<Mutex<Vec<String>>>,
+    changed: Arc<AtomicBool>,
 }
 
 impl Proxy {
@@ -112,14 +116,16 @@ impl Proxy {
         let listener = UnixListener::bind(&socket).expect("a socket");
         fs::set_permissions(&socket, fs::Permissions::from_mode(0o666)).expect("it is ours");
         let asked = Arc::new(Mutex::new(Vec::new()));
+        let changed = Arc::new(AtomicBool::new(false));
         let (seen, change) = (Arc::clone(&asked), (what.to_owned(), with.to_owned()));
+        let done = Arc::clone(&changed);
         thread::spawn(move || {
             for client in listener.incoming().flatten() {
-                let (seen, change) = (Arc::clone(&seen), change.clone());
-                thread::spawn(move || carry(client, engine, &seen, &change));
+                let (seen, change, done) = (Arc::clone(&seen), change.clone(), Arc::clone(&done));
+                thread::spawn(move || carry(client, engine, &seen, &change, &done));
             }
         });
-        Proxy { socket, asked }
+        Proxy { socket, asked, changed }
     }
 
     /// Returns the value of `DOCKER_HOST` that leads here.
@@ -127,8 +133,13 @@ impl Proxy {
         format!("unix://{}", self.socket.display())
     }
 
+    /// Says whether something of an answer was changed.
+    pub fn changed(&self) -> bool {
+        self.changed.load(Ordering::SeqCst)
+    }
+
     /// Returns the bodies of all requests for a container.
-    pub fn created(&self) -> Vec<serde_json::Value> {
+    pub fn created(&self) -> Vec<Value> {
         let asked = self.asked.lock().expect("no thread panicked");
         let creates = asked.iter().filter(|request| {
             request.lines().next().is_some_and(|line| line.contains("/containers/create"))
@@ -147,6 +158,7 @@ fn carry(
     engine: &Path,
     seen: &Arc<Mutex<Vec<String>>>,
     (what, with): &(String, String),
+    changed: &AtomicBool,
 ) {
     let Ok(server) = UnixStream::connect(engine) else { return };
     let (mut from, mut to) =
@@ -174,6 +186,7 @@ fn carry(
         held.extend_from_slice(&buffer[..count]);
         while let Some(at) = find(&held, what.as_bytes()).filter(|_| what != with) {
             held[at..at + with.len()].copy_from_slice(with.as_bytes());
+            changed.store(true, Ordering::SeqCst);
         }
         // The beginning of what is looked for waits for its end.
         let kept = (1..what.len().min(held.len() + 1))
@@ -200,20 +213,32 @@ fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {
 
 /// Returns the containers, running or not, that a store's kiln made and that the engine still has.
 pub fn containers(engine: &Path, world: &World) -> Vec<String> {
-    let mut stream = UnixStream::connect(engine).expect("the engine is there");
     let place = model::Digest::of(world.store.join("staging").as_os_str().as_encoded_bytes());
     let filters = format!("%7B%22label%22%3A%5B%22build.kiln.place%3D{}%22%5D%7D", place.hex());
-    let request = format!(
-        "GET /containers/json?all=true&filters={filters} HTTP/1.0\r\nHost: d\r\nConnection: close\r\n\r\n"
-    );
+    let list = get(engine, &format!("/containers/json?all=true&filters={filters}"));
+    let ids = list.as_array().expect("a list").iter();
+    ids.map(|one| one["Id"].as_str().expect("an id").to_owned()).collect()
+}
+
+/// Returns what an engine says of itself.
+pub fn info(engine: &Path) -> Value {
+    get(engine, "/info")
+}
+
+/// Says whether an engine is Podman.
+pub fn is_podman(engine: &Path) -> bool {
+    get(engine, "/version")["Components"].to_string().contains("Podman")
+}
+
+fn get(engine: &Path, what: &str) -> Value {
+    let mut stream = UnixStream::connect(engine).expect("the engine is there");
+    let request = format!("GET {what} HTTP/1.0\r\nHost: d\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).expect("it listens");
     let mut answer = String::new();
     stream.read_to_string(&mut answer).expect("it answers");
     assert!(answer.starts_with("HTTP/1.0 200") || answer.starts_with("HTTP/1.1 200"), "{answer}");
-    let (start, end) = (answer.find('[').expect("a list"), answer.rfind(']').expect("a list"));
-    let list: serde_json::Value = serde_json::from_str(&answer[start..=end]).expect("JSON");
-    let ids = list.as_array().expect("a list").iter();
-    ids.map(|one| one["Id"].as_str().expect("an id").to_owned()).collect()
+    let (_, body) = answer.split_once("\r\n\r\n").expect("a body");
+    serde_json::from_str(body).expect("JSON")
 }
 
 /// Returns the staging folders that are left in a world's store.

@@ -18,6 +18,7 @@ mod image;
 mod keeper;
 mod layout;
 mod observe;
+mod podman;
 mod request;
 mod run;
 mod seccomp;

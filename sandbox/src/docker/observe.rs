@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 
 use super::client::Facts;
 use super::error::EngineError;
+use super::podman;
 use super::request::{Asked, User};
 use crate::native::seccomp;
 use crate::spec::Parts;
@@ -99,7 +100,7 @@ fn host(
     for field in fields {
         let (asked, got) = (member(&wanted, field), member(&got, field));
         let listed = ENGINES_OWN.iter().any(|(name, _)| *name == field.as_str());
-        if listed || (facts.podman && podmans(field, &asked, &got)) {
+        if listed || (facts.podman && podman::says(field, &asked, &got, facts)) {
             continue;
         }
         match field.as_str() {
@@ -112,80 +113,6 @@ fn host(
         }
     }
     Ok(())
-}
-
-/// Capabilities that Podman gives without being told not to; it tells of `ALL` as this list and more.
-const PODMANS_CAPABILITIES: [&str; 11] = [
-    "CHOWN",
-    "DAC_OVERRIDE",
-    "FOWNER",
-    "FSETID",
-    "KILL",
-    "NET_BIND_SERVICE",
-    "SETFCAP",
-    "SETGID",
-    "SETPCAP",
-    "SETUID",
-    "SYS_CHROOT",
-];
-/// Small file systems that Podman adds to a read-only root. They are the container's own.
-const PODMANS_TMPFS: [&str; 2] = ["/run", "/var/tmp"];
-
-/// Says whether Podman tells of a field in other words what was asked, or tells nothing of it.
-fn podmans(field: &str, asked: &Value, got: &Value) -> bool {
-    let texts = |value: &Value| -> Vec<String> {
-        let texts = value.as_array().into_iter().flatten();
-        texts.filter_map(Value::as_str).map(str::to_owned).collect()
-    };
-    match field {
-        "CapDrop" => {
-            let dropped = texts(got);
-            let all = PODMANS_CAPABILITIES;
-            all.iter().all(|name| dropped.iter().any(|one| one.trim_start_matches("CAP_") == *name))
-        }
-        // Of its own in either word; "shareable" with a container that asks for it by name.
-        "IpcMode" => got == "shareable",
-        "LogConfig" => got.get("Type") == asked.get("Type"),
-        // Not told: `tests/backends.rs` looks from inside.
-        "CgroupnsMode" | "MaskedPaths" | "ReadonlyPaths" => {
-            got.is_null() || got.as_str() == Some("")
-        }
-        "SecurityOpt" => {
-            let mut asked = texts(asked);
-            asked.retain(|option| !option.starts_with("mask="));
-            let mut got = texts(got);
-            got.retain(|option| !option.starts_with("mask="));
-            sorted(asked.into()) == sorted(got.into())
-        }
-        "Tmpfs" => podmans_tmpfs(asked, got),
-        "Ulimits" => podmans_ulimits(asked, got),
-        _ => false,
-    }
-}
-
-fn podmans_tmpfs(asked: &Value, got: &Value) -> bool {
-    let (Some(asked), Some(got)) = (asked.as_object(), got.as_object()) else { return false };
-    let held = asked.iter().all(|(at, options)| {
-        let got = got.get(at).and_then(Value::as_str).unwrap_or_default();
-        let mut got = got.split(',');
-        options.as_str().unwrap_or_default().split(',').all(|one| got.any(|other| other == one))
-    });
-    held && got.keys().all(|at| asked.contains_key(at) || PODMANS_TMPFS.contains(&at.as_str()))
-}
-
-fn podmans_ulimits(asked: &Value, got: &Value) -> bool {
-    let one = |limit: &Value| {
-        let name = limit.get("Name").and_then(Value::as_str).unwrap_or_default().to_lowercase();
-        let name = name.trim_start_matches("rlimit_").to_owned();
-        (name, (limit.get("Soft").cloned(), limit.get("Hard").cloned()))
-    };
-    let all = |value: &Value| -> std::collections::BTreeMap<_, _> {
-        value.as_array().into_iter().flatten().map(one).collect()
-    };
-    // It adds one for processes, which its control group limits more closely.
-    let mut got = all(got);
-    got.retain(|name, _| name != "nproc" || all(asked).contains_key("nproc"));
-    all(asked) == got
 }
 
 fn check(field: &str, asked: &Value, got: &Value) -> Result<(), EngineError> {
@@ -232,14 +159,12 @@ fn environment(
     got: &[String],
     facts: &Facts,
 ) -> Result<(), EngineError> {
-    let wrapped = asked.cmd.as_ref().and_then(|cmd| cmd.first()).is_some_and(|one| one == ENV);
-    let asked = asked.env.as_deref().unwrap_or_default();
     // Podman cannot be talked out of these; the command takes them away before the step begins.
     let added = |line: &&String| {
         let name = line.split('=').next().unwrap_or_default();
-        // What the step sets itself is not unset, and is compared.
-        !(facts.podman && wrapped && PODMANS_VARIABLES.contains(&name))
+        !(facts.podman && podman::VARIABLES.contains(&name))
     };
+    let asked = asked.env.as_deref().unwrap_or_default();
     let plain = |lines: &[String]| {
         let mut lines: Vec<String> =
             lines.iter().filter(added).filter(|line| line.contains('=')).cloned().collect();
@@ -249,20 +174,6 @@ fn environment(
     let (asked, got) = (plain(asked), plain(got));
     if asked == got { Ok(()) } else { Err(differs("Env", &asked, &got)) }
 }
-
-/// Variables that Podman gives every container.
-const PODMANS_VARIABLES: [&str; 3] = ["HOSTNAME", "TERM", "container"];
-
-/// Returns the program that takes Podman's variables away, but those that the step sets itself.
-pub fn without_podmans(sets: impl Fn(&str) -> bool) -> Vec<String> {
-    let unset = PODMANS_VARIABLES.iter().filter(|name| !sets(name));
-    let mut command = vec![ENV.to_owned()];
-    command.extend(unset.flat_map(|name| ["-u".to_owned(), (*name).to_owned()]));
-    command
-}
-
-/// The program of coreutils that starts another with other variables.
-const ENV: &str = "/usr/bin/env";
 
 fn labels(asked: &ContainerCreateBody, got: &Value) -> Result<(), EngineError> {
     for (name, value) in asked.labels.iter().flatten() {
@@ -333,7 +244,8 @@ fn member(members: &Map<String, Value>, field: &str) -> Value {
     members.get(field).cloned().unwrap_or_default()
 }
 
-fn sorted(value: Value) -> Value {
+/// Returns a list in one order.
+pub fn sorted(value: Value) -> Value {
     match value {
         Value::Array(mut values) => {
             values.sort_by_key(ToString::to_string);
@@ -422,6 +334,10 @@ mod tests {
     use crate::native::space::Space;
 
     fn asked() -> ContainerCreateBody {
+        asked_of(&facts())
+    }
+
+    fn asked_of(facts: &Facts) -> ContainerCreateBody {
         let parts = Parts {
             root: "/store/root".into(),
             tree: model::Digest::of(b""),
@@ -456,7 +372,7 @@ mod tests {
         let staging = Path::new("/store/staging/x");
         let asked = Asked { image: "sha256:ab", staging, name: "x", user: User::Given, limits };
         let engine = Engine { sockets: Vec::new(), staging: "/store/staging".into() };
-        request(&parts, &layout, &asked, &engine, &facts())
+        request(&parts, &layout, &asked, &engine, facts)
     }
 
     /// What a faithful engine answers, with the defaults that one adds.
@@ -569,6 +485,34 @@ mod tests {
                 None => bad["Config"]["Entrypoint"] = value,
             }
             assert!(verdict(&bad).is_err(), "{place}");
+        }
+    }
+
+    /// Only where the command sets them, and before anything that the step's variables lead to.
+    #[test]
+    fn podman_without_root_may_drop_the_limits() {
+        for (rootless, believed) in [(true, true), (false, false)] {
+            let facts = Facts { podman: true, rootless, ..facts() };
+            let asked = asked_of(&facts);
+            let mut made = faithful(&asked);
+            made["Config"]["Env"] =
+                json!(["HOME=/", "PATH=/bin", "TERM=xterm", "container=podman"]);
+            let ok = |made: &Value| {
+                let made = serde_json::from_value(made.clone()).expect("an answer");
+                compare(&asked, &made, &facts).is_ok()
+            };
+            assert!(ok(&made), "control");
+            let command = asked.cmd.clone().expect("a command").join(" ");
+            let sets = "/usr/bin/prlimit --core=1:1 --fsize=";
+            assert_eq!(command.starts_with(sets), rootless, "{command}");
+            assert!(command.ends_with("/usr/bin/env -i PATH=/bin make"), "{command}");
+            let mut dropped = made.clone();
+            dropped["HostConfig"]["Ulimits"] = json!([]);
+            assert_eq!(ok(&dropped), believed);
+            dropped["HostConfig"]["Ulimits"] = json!([{"Name": "nofile", "Soft": 9, "Hard": 9}]);
+            assert!(!ok(&dropped), "others");
+            made["Config"]["Env"] = json!(["LD_PRELOAD=/x"]);
+            assert!(!ok(&made), "a variable that the starters would obey");
         }
     }
 

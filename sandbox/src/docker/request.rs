@@ -20,7 +20,7 @@ use model::limits::Bytes;
 
 use super::client::Facts;
 use super::layout::Layout;
-use super::{Engine, USER, observe, seccomp};
+use super::{Engine, USER, seccomp};
 use crate::error::{Error, LimitName};
 use crate::native::{lists, order, space};
 use crate::spec::Parts;
@@ -35,6 +35,10 @@ const STACK_BYTES: i64 = 8 << 20;
 const LOCKED_BYTES: i64 = 8 << 20;
 /// Processes of the step's user on the host, for Podman: what many steps have, and below what hosts set.
 const PODMANS_PROCESSES: u64 = 16_384;
+/// The program of coreutils that starts another with other variables.
+const ENV: &str = "/usr/bin/env";
+/// The program of util-linux that starts another with limits.
+const PRLIMIT: &str = "/usr/bin/prlimit";
 /// Paths in a container that the native backend does not have at all.
 const MASKED_BESIDES: [&str; 4] = [
     // A queue that outlives nothing, and no build was seen to need.
@@ -140,9 +144,6 @@ pub fn request(
         User::Given | User::Same | User::Mapped => (USER, USER),
         User::Callers(uid, gid) => (uid, gid),
     };
-    // A name without a value takes the variable away that the engine would add.
-    let mut env = vec!["HOSTNAME".to_owned()];
-    env.extend(parts.env.iter().map(|(name, value)| format!("{name}={value}")));
     ContainerCreateBody {
         hostname: Some("localhost".to_owned()),
         domainname: Some(String::new()),
@@ -152,9 +153,9 @@ pub fn request(
         attach_stderr: Some(true),
         tty: Some(false),
         open_stdin: Some(false),
-        env: Some(env),
+        env: Some(variables(parts, facts)),
         // The image has no entry point; an empty one keeps an engine's default away.
-        cmd: Some(command(parts, facts)),
+        cmd: Some(command(parts, &asked.limits, facts)),
         image: Some(asked.image.to_owned()),
         working_dir: Some(parts.cwd.to_string()),
         network_disabled: Some(true),
@@ -168,11 +169,37 @@ pub fn request(
     }
 }
 
-fn command(parts: &Parts, facts: &Facts) -> Vec<String> {
+fn variables(parts: &Parts, facts: &Facts) -> Vec<String> {
+    if facts.podman {
+        return Vec::new();
+    }
+    // A name without a value takes the variable away that the engine would add.
+    let mut all = vec!["HOSTNAME".to_owned()];
+    all.extend(assignments(parts));
+    all
+}
+
+fn assignments(parts: &Parts) -> impl Iterator<Item = String> {
+    parts.env.iter().map(|(name, value)| format!("{name}={value}"))
+}
+
+/// Returns the step's command. Podman adds variables that it cannot be talked out of, and one without root
+/// drops limits: so programs of the environment start the step's there. They get none of the step's variables,
+/// or one that names a library would be obeyed before a limit is set.
+fn command(parts: &Parts, limits: &Limits, facts: &Facts) -> Vec<String> {
     if !facts.podman {
         return parts.argv.clone();
     }
-    let mut command = observe::without_podmans(|name| parts.env.contains_key(name));
+    let mut command = Vec::new();
+    if facts.rootless {
+        command.push(PRLIMIT.to_owned());
+        command.extend(ulimits(parts, limits).iter().map(|one| {
+            let (soft, hard) = (one.soft.unwrap_or_default(), one.hard.unwrap_or_default());
+            format!("--{}={soft}:{hard}", one.name.as_deref().unwrap_or_default())
+        }));
+    }
+    command.extend([ENV, "-i"].map(str::to_owned));
+    command.extend(assignments(parts));
     command.extend(parts.argv.iter().cloned());
     command
 }
