@@ -16,6 +16,7 @@ mod client;
 mod error;
 mod image;
 mod keeper;
+mod kills;
 mod layout;
 mod observe;
 mod podman;

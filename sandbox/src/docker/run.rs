@@ -19,6 +19,7 @@ use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat, openat2, statat};
 use super::client::{Connected, Facts, connect, image};
 use super::error::{Asking, EngineError, own, refused};
 use super::keeper::Keeper;
+use super::kills::Kills;
 use super::layout::{ENGINES_FILES, Layout, layout};
 use super::request::{Asked, PROFILE_FILE, User, limits, request};
 use super::staging::{Over, Staging};
@@ -35,6 +36,9 @@ use crate::spec::{Parts, Spec};
 /// Longest time for which the engine may leave a question about a step's end open, in seconds, above
 /// the step's own.
 const WAIT_SECONDS: u64 = 600;
+/// How often a container that is not cleaned up yet is asked for again, and when.
+const STOPPED_MAX: usize = 6_000;
+const STOPPED_PAUSE: Duration = Duration::from_millis(20);
 
 /// Runs a step and returns once its container has stopped and is removed.
 ///
@@ -204,6 +208,13 @@ impl Job<'_> {
         let start =
             answered(cancel, STOPPING, async { start.await.map_err(refused(Asking::Start)) });
         start.await.map_err(|cause| explain(cause, self.parts))?;
+        // Podman tells what its conmon saw, which depends on its version and the host's control groups.
+        let kills = if facts.podman && asked.limits.memory.is_some() {
+            let started = answered(cancel, STOPPING, inspect(docker, id)).await?;
+            Some(Kills::of(started.state.and_then(|state| state.pid), id))
+        } else {
+            None
+        };
         let streams = Streams { output, waited: wait(docker, id, self.parts) };
         let bounds = Bounds {
             timeout: self.parts.timeout,
@@ -220,6 +231,7 @@ impl Job<'_> {
             let pid = state.pid.and_then(|pid| u32::try_from(pid).ok());
             return Err(Error::StillAlive { pids: pid.into_iter().collect() });
         }
+        let killed = kills.is_some_and(Kills::seen) || state.oom_killed == Some(true);
         let code = state.exit_code.or(seen.code);
         // What a step was not refused is counted when it is dead, whatever was seen before.
         let left = self.staging.over(self.layout, asked.limits.work)?;
@@ -230,7 +242,7 @@ impl Job<'_> {
             Some(Stop::Idle) => Exit::TimedOut { idle: true },
             Some(Stop::Disk(Over::Limit)) => Exit::OutOfDisk,
             Some(Stop::Disk(Over::Depth)) => Exit::TooDeep,
-            None if state.oom_killed == Some(true) => Exit::OutOfMemory,
+            None if killed => Exit::OutOfMemory,
             None if over == Some(Over::Limit) => Exit::OutOfDisk,
             None if over == Some(Over::Depth) => Exit::TooDeep,
             None => {
@@ -238,7 +250,7 @@ impl Job<'_> {
                 Exit::Exited(code.and_then(|code| i32::try_from(code).ok()).ok_or(silent)?)
             }
         };
-        let limits_hit = limits_hit(&seen, state.oom_killed == Some(true), over.is_some());
+        let limits_hit = limits_hit(&seen, killed, over.is_some());
         Ok(Done { seen, exit, enforced, limits_hit })
     }
 }
@@ -282,8 +294,18 @@ struct Ready {
     limits: super::request::Limits,
 }
 
+/// Returns what the engine says of a container. Podman has a word for one that has ended and is not yet cleaned
+/// up, which is none of Docker's, so it is asked again.
 async fn inspect(docker: &Docker, id: &str) -> Result<ContainerInspectResponse, EngineError> {
-    docker.inspect_container(id, None).await.map_err(refused(Asking::Inspect))
+    for _ in 0..STOPPED_MAX {
+        match docker.inspect_container(id, None).await {
+            Err(cause) if cause.to_string().contains("variant `stopped`") => {
+                tokio::time::sleep(STOPPED_PAUSE).await;
+            }
+            told => return told.map_err(refused(Asking::Inspect)),
+        }
+    }
+    Err(EngineError::Silent { what: "how the step ended" })
 }
 
 /// Asks for the output before the start: what a fast step says would be lost.
