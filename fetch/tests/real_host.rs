@@ -229,7 +229,10 @@ fn a_user_sees_what_root_sees() {
     }
     let scratch = tempfile::tempdir().unwrap();
     let program = scratch.path().join("test");
-    fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
+    // By a process of its own: a descriptor that may write to it, copied here into a child that another test
+    // is just starting, would make it "text file busy".
+    let own = std::env::current_exe().unwrap();
+    assert!(Command::new("cp").arg(own).arg(&program).status().unwrap().success());
     for path in [scratch.path(), &program] {
         fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
     }

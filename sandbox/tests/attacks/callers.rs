@@ -11,7 +11,7 @@ use std::process::{Command, Stdio};
 use rustix::fs::Mode;
 
 use crate::harness::{Done, Test, is_root};
-use crate::place::{Place, ran, view};
+use crate::place::{Place, copy_of_this_program, ran, view};
 
 pub const TESTS: &[Test] = &[
     ("what_tells_two_callers_apart_is_the_documented_list", what_tells_two_callers_apart),
@@ -116,9 +116,7 @@ pub fn probe(backwards: bool) {
 
 /// Starts this program as a caller behind some other programs, in a folder for its place.
 fn caller(behind: &str, folder: &Path, backwards: bool) -> BTreeMap<String, String> {
-    let own = std::env::current_exe().expect("a program has a path");
-    let copy = folder.join("caller");
-    std::fs::copy(own, &copy).expect("a copy");
+    let copy = copy_of_this_program(folder);
     let word = if backwards { "backwards" } else { "forwards" };
     let line = format!("{behind} {} {PROBE} {word}", copy.display());
     let ended = Command::new("/bin/sh")

@@ -5,7 +5,7 @@ use std::os::unix::process::CommandExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::{Command, ExitCode};
 
-use crate::place::Place;
+use crate::place::{Place, copy_of_this_program};
 
 /// How a test ended, if it did not fail.
 pub enum Done {
@@ -77,10 +77,8 @@ fn run_here(chosen: &[&Test], all: usize) -> bool {
 
 /// Runs this program again as the ordinary user, from a copy that the user may read.
 fn run_as_ordinary_user(arguments: &[String]) -> bool {
-    let own = std::env::current_exe().expect("a program has a path");
     let folder = tempfile::Builder::new().prefix("kiln-attacks-").tempdir().expect("a folder");
-    let copy = folder.path().join("attacks");
-    std::fs::copy(own, &copy).expect("a copy");
+    let copy = copy_of_this_program(folder.path());
     std::os::unix::fs::chown(folder.path(), Some(ORDINARY), Some(ORDINARY)).expect("a new owner");
     let id = ORDINARY.to_string();
     let mut command = Command::new("setpriv");

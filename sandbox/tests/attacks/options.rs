@@ -11,7 +11,7 @@ use model::limits::{Bytes, Count, Limit, Millis};
 use sandbox::{Backend, Cancel, Engine, Error, Exit, LimitName, Parts, Spec, Widen};
 
 use crate::harness::{Done, Test};
-use crate::place::{Place, at, ran, read_only, try_run, view};
+use crate::place::{Place, at, copy, ran, read_only, try_run, view};
 
 pub const TESTS: &[Test] = &[
     ("fakeroot_is_root_with_six_capabilities", fakeroot_is_root_with_six_capabilities),
@@ -49,7 +49,7 @@ fn tools(place: &Place, name: &str, files: &[&str]) -> Option<PathBuf> {
             .find(|path| path.exists())?;
         for from in crate::place::libraries_of(&path).into_iter().chain([path]) {
             let to = folder.join(from.file_name().expect("a name"));
-            fs::copy(&from, &to).expect("a copy");
+            copy(&from, &to);
             fs::set_permissions(&to, fs::Permissions::from_mode(0o755)).expect("a mode");
         }
     }
@@ -355,9 +355,16 @@ fn call32(number: u32, arguments: [u32; 3]) -> Vec<u8> {
     elf32(&code)
 }
 
+/// Makes a folder with a `program` that can be run as soon as it is there.
+fn folder_with(place: &Place, program: &[u8]) -> PathBuf {
+    let folder = place.source("abi32", &[("written*", "")]);
+    fs::write(folder.join("written"), program).expect("a program");
+    copy(&folder.join("written"), &folder.join("program"));
+    folder
+}
+
 fn run32(place: &Place, widen: Widen, program: &[u8]) -> Exit {
-    let folder = place.source("abi32", &[("program*", "")]);
-    fs::write(folder.join("program"), program).expect("a program");
+    let folder = folder_with(place, program);
     let mut parts = with(widen, place.program(&["/opt/abi32/program"]));
     parts.mounts = vec![read_only("/opt/abi32", folder)];
     ran(parts).outcome.exit
@@ -365,8 +372,7 @@ fn run32(place: &Place, widen: Widen, program: &[u8]) -> Exit {
 
 /// Says whether the host itself runs such a program.
 fn host_runs_32_bit(place: &Place) -> bool {
-    let folder = place.source("abi32", &[("program*", "")]);
-    fs::write(folder.join("program"), call32(20, [0; 3])).expect("a program");
+    let folder = folder_with(place, &call32(20, [0; 3]));
     std::process::Command::new(folder.join("program")).status().is_ok_and(|status| status.success())
 }
 

@@ -145,6 +145,20 @@ impl Place {
     }
 }
 
+/// Copies a program by a process of its own: a descriptor that may write to it, copied here into a child that
+/// is just being started, would make it "text file busy".
+pub fn copy(from: &Path, to: &Path) {
+    let copied = Command::new("cp").args(["--preserve=mode", "--"]).arg(from).arg(to).status();
+    assert!(copied.is_ok_and(|end| end.success()), "{} to {}", from.display(), to.display());
+}
+
+/// Copies this program into a folder.
+pub fn copy_of_this_program(folder: &Path) -> PathBuf {
+    let to = folder.join("attacks");
+    copy(&std::env::current_exe().expect("a program has a path"), &to);
+    to
+}
+
 /// A folder on the disk for what a step writes; removed at the end, whatever the step left in it.
 pub struct Room(pub PathBuf);
 

@@ -445,7 +445,12 @@ fn everything_here_also_holds_for_an_unprivileged_user() {
     let copy = tempfile::tempdir().unwrap();
     std::fs::set_permissions(copy.path(), PermissionsExt::from_mode(0o755)).unwrap();
     let runnable = copy.path().join("suite");
-    std::fs::copy(program, &runnable).unwrap();
+    // By a process of its own: a descriptor that may write to it, copied here into a child that another test
+    // is just starting, would make it "text file busy".
+    assert!(
+        std::process::Command::new("cp").arg(program).arg(&runnable).status().unwrap().success()
+    );
+    std::fs::set_permissions(&runnable, PermissionsExt::from_mode(0o755)).unwrap();
     let answer = std::process::Command::new("setpriv")
         .args(["--reuid", "1000", "--regid", "1000", "--clear-groups"])
         .arg(&runnable)
