@@ -71,7 +71,8 @@ impl Canaries {
             wrong.push(format!("the host changed: {:?}", settings(world)));
         }
         let ours = |group: &&PathBuf| {
-            fs::metadata(group).is_ok_and(|meta| meta.uid() == world.who.uid()) && is_orphan(group)
+            fs::metadata(group).is_ok_and(|meta| meta.uid() == world.who.uid())
+                && is_orphan(group, world)
         };
         let groups = if self.has_groups { groups() } else { BTreeSet::new() };
         for group in groups.difference(&self.groups).filter(ours) {
@@ -125,13 +126,62 @@ fn groups() -> BTreeSet<PathBuf> {
     found
 }
 
-/// Says whether the kiln that made a group is gone, and somebody still lives in the group. An empty one
-/// may be that of a killed kiln of somebody else on this host; the next kiln removes it.
-fn is_orphan(group: &Path) -> bool {
+/// Says whether the kiln that made a group is gone, and a process of this world still lives in the group. An
+/// empty one may be that of a killed kiln of somebody else on this host, which the next kiln removes; and what
+/// another test killed a moment ago may still be dying in its own.
+fn is_orphan(group: &Path, world: &World) -> bool {
     let name = group.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let owner = name.split('-').nth(1).unwrap_or_default().to_owned();
-    let held = fs::read_to_string(group.join("cgroup.procs")).is_ok_and(|text| !text.is_empty());
-    !Path::new("/proc").join(owner).exists() && held
+    let members = [group.to_owned(), group.join("step")]
+        .map(|folder| fs::read_to_string(folder.join("cgroup.procs")).unwrap_or_default());
+    let mut members = members.iter().flat_map(|text| text.lines());
+    !Path::new("/proc").join(owner).exists() && members.any(|number| is_of(number, world))
+}
+
+/// Says whether a process is of this world's kiln: by the folder in which it was started, or by the mounts of its
+/// step where they lead into the world. A step in memory alone tells of no world; it is nobody else's unless
+/// it is dying.
+fn is_of(number: &str, world: &World) -> bool {
+    let process = Path::new("/proc").join(number);
+    let folder = fs::read_link(process.join("cwd")).unwrap_or_default();
+    let mounts = fs::read_to_string(process.join("mountinfo")).unwrap_or_default();
+    let is_in_a_step = !folder.starts_with(super::base());
+    folder.starts_with(world.path(""))
+        || mounts.contains(&world.token)
+        || (is_in_a_step && !is_dying(number))
+}
+
+/// Says whether a process, or one that takes it along, was killed: it has not come to its end yet, on a host under
+/// load.
+fn is_dying(number: &str) -> bool {
+    /// The bit of SIGKILL.
+    const KILL: u64 = 1 << 8;
+    /// `PF_EXITING` of linux/sched.h.
+    const EXITING: u64 = 4;
+    let mut number = number.to_owned();
+    while number != "0" && number != "1" {
+        let process = Path::new("/proc").join(&number);
+        let (Ok(status), Ok(stat)) =
+            (fs::read_to_string(process.join("status")), fs::read_to_string(process.join("stat")))
+        else {
+            return true;
+        };
+        let word = |key: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(key));
+            line.and_then(|line| line.split_whitespace().next()).unwrap_or_default()
+        };
+        let is_killed = |key| u64::from_str_radix(word(key), 16).is_ok_and(|set| set & KILL != 0);
+        // The ninth field; the second one is a name, in brackets, and may hold anything.
+        let flags = stat.rsplit(')').next().and_then(|rest| rest.split_whitespace().nth(6));
+        let is_ending = flags
+            .and_then(|flags| flags.parse().ok())
+            .is_some_and(|flags: u64| flags & EXITING != 0);
+        if is_killed("SigPnd:") || is_killed("ShdPnd:") || is_ending {
+            return true;
+        }
+        number = word("PPid:").to_owned();
+    }
+    false
 }
 
 /// Describes every file of a folder as far as a step could have changed it.
