@@ -1,6 +1,7 @@
 //! A step sees its declared inputs, a fixed environment and no network; nothing of it survives.
 
 use std::collections::BTreeMap;
+use std::process::Child;
 
 use model::Digest;
 use model::reapi::decode_directory;
@@ -229,7 +230,7 @@ fn interrupt_leaves_nothing_behind() {
             let kiln = kiln.to_str().expect("UTF-8");
             let mut child =
                 world.command(&[kiln, "build", "--no-sign"], &[]).spawn().expect("it starts");
-            let id = wait_for_step(&world);
+            let id = wait_for_step(&world, &mut child);
             // `timeout`, which is the child, hands the signal on.
             let number = child.id().to_string();
             let kill = std::process::Command::new("kill").args([signal, &number]).status();
@@ -329,9 +330,9 @@ fn no_process_outlives_kiln() {
 }
 
 /// Waits until a process of the step runs, and returns its number.
-fn wait_for_step(world: &World) -> String {
+fn wait_for_step(world: &World, build: &mut Child) -> String {
     let mark = format!("KILN_TEST={}", world.token);
-    for _ in 0..1200 {
+    loop {
         for entry in std::fs::read_dir("/proc").expect("/proc is there").flatten() {
             let environ = std::fs::read(entry.path().join("environ")).unwrap_or_default();
             let command = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
@@ -340,7 +341,8 @@ fn wait_for_step(world: &World) -> String {
                 return entry.file_name().to_string_lossy().into_owned();
             }
         }
+        let ended = build.try_wait().expect("it is our child");
+        assert!(ended.is_none(), "the step never ran: {ended:?}");
         std::thread::park_timeout(std::time::Duration::from_millis(50));
     }
-    panic!("the step never ran");
 }

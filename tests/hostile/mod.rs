@@ -134,8 +134,6 @@ pub struct Case {
     pub outputs: (&'static str, &'static str),
     /// Whether kiln is started on a terminal.
     pub terminal: bool,
-    /// Longest time it may take, in seconds: a guard against hanging.
-    pub seconds_max: u64,
     /// Where it gets through.
     pub control: Control,
     /// What has to come of it.

@@ -25,7 +25,7 @@ use std::sync::OnceLock;
 use tempfile::TempDir;
 
 /// Longest time one start of kiln may take, in seconds: a guard against hanging, no measure.
-const SECONDS_MAX: &str = "300";
+const SECONDS_MAX: &str = "900";
 /// The unprivileged user, by number: needs no entry in the host's user database.
 const USER: u32 = 1000;
 /// The packages of most test environments; one set, so that it is imported once.

@@ -20,7 +20,6 @@ const ROWS: [Case; 9] = [
         id: "S-F02",
         title: "swapped for a link to the host, a thousand times",
         act: Act::Host(acts::swapped_for_a_link),
-        seconds_max: 120,
         ..HOST
     },
     Case {

@@ -29,7 +29,6 @@ const ROWS: [Case; 14] = [
     Case {
         id: "S-B02-name",
         title: "a look-up is refused at once, and the report names the host",
-        seconds_max: 20,
         control: Control::Sealed("S-B04"),
         expect: Expect::Says("KILN-0403", "canary.example"),
         on: On { docker: Runs::No(UNHEARD), ..WITH_LOOPBACK },
@@ -39,7 +38,6 @@ const ROWS: [Case; 14] = [
         id: "S-B02-refused",
         title: "a look-up is refused at once where nobody listens",
         act: Act::Attack("S-B02-name"),
-        seconds_max: 30,
         control: Control::Sealed("S-B04"),
         expect: Expect::Refused(&["KILN-0401"]),
         on: On { root: Runs::No(HEARD), user: Runs::No(HEARD), ..EVERYWHERE },

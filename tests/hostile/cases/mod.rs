@@ -83,7 +83,6 @@ const CONTAINED: Case = Case {
     more: "",
     outputs: VERDICT,
     terminal: false,
-    seconds_max: 60,
     control: Control::Outside(PLAIN),
     expect: Expect::Contained,
     needs: &[],
