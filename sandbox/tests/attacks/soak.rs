@@ -25,7 +25,6 @@ fn mounts() -> usize {
 
 /// What could grow: descriptors, control groups, zombies, temporary files.
 fn residue(place: &Place) -> [usize; 4] {
-    let count = |path: &str| fs::read_dir(path).map_or(0, Iterator::count);
     let mut groups = 0;
     let mut folders = vec![std::path::PathBuf::from("/sys/fs/cgroup")];
     while let Some(folder) = folders.pop() {
@@ -40,7 +39,12 @@ fn residue(place: &Place) -> [usize; 4] {
     let children = fs::read_to_string(format!("/proc/self/task/{}/children", std::process::id()))
         .unwrap_or_default();
     let files = fs::read_dir(place.folder()).expect("a folder").count();
-    [count("/proc/self/fd"), groups, children.split_whitespace().count(), files]
+    // User namespaces that show an owner as another are kept for later steps: one for each slot, and which is free
+    // is for the other kilns of this host to say.
+    let kept = |link: &std::path::Path| link.to_string_lossy().starts_with("user:[");
+    let open = fs::read_dir("/proc/self/fd").expect("descriptors").flatten();
+    let open = open.filter(|one| !fs::read_link(one.path()).is_ok_and(|link| kept(&link))).count();
+    [open, groups, children.split_whitespace().count(), files]
 }
 
 /// What there is once the next child is started and in its group: the same for a hundred looks.
