@@ -28,6 +28,8 @@ pub struct Arena {
     pub canaries: Canaries,
     /// What the attacks need to know.
     pub env: Vec<(String, String)>,
+    /// Whether settings of the kernel are as the host has them; else they help least.
+    pub is_helped: bool,
     /// Words before every start of kiln.
     pub around: Vec<String>,
     /// Keeps the store that this one's began as.
@@ -86,7 +88,8 @@ impl Arena {
         let _services = (four, six, unix, hidden);
         let reach = Reach::of(backend, &world);
         let around = Vec::new();
-        Arena { reach, backend, world, canaries, env, around, _template, _services }
+        let is_helped = true;
+        Arena { reach, backend, world, canaries, env, is_helped, around, _template, _services }
     }
 
     /// Puts kiln, and all that it starts, on a kernel without these calls.

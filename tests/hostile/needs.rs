@@ -1,6 +1,7 @@
 //! What a case needs of the host, and what is said where the host does not have it.
 
 use std::path::Path;
+use std::sync::OnceLock;
 
 use super::Arena;
 use crate::support::backend::Reach;
@@ -64,10 +65,7 @@ impl Need {
             // None is mounted by these tests.
             Need::CaseBlind => false,
             // Root may do it whatever the setting says.
-            Need::TerminalTyping => {
-                let setting = std::fs::read_to_string("/proc/sys/dev/tty/legacy_tiocsti");
-                world.who == Who::Root || setting.is_ok_and(|text| text.trim() == "1")
-            }
+            Need::TerminalTyping => world.who == Who::Root || !arena.is_helped || host_lets_type(),
             Need::I386 if cfg!(not(target_arch = "x86_64")) => false,
             Need::I386 => {
                 let source = world.path("project/src");
@@ -78,6 +76,16 @@ impl Need {
             }
         }
     }
+}
+
+/// Says whether the host lets a user type into a terminal by a call. Asked once, and before another test switches
+/// the setting for its own time: it is looked at here while a case is got ready, and has to hold until its end.
+pub fn host_lets_type() -> bool {
+    static LETS: OnceLock<bool> = OnceLock::new();
+    *LETS.get_or_init(|| {
+        let setting = std::fs::read_to_string("/proc/sys/dev/tty/legacy_tiocsti");
+        setting.is_ok_and(|text| text.trim() == "1")
+    })
 }
 
 fn memory_is_limited(arena: &Arena) -> bool {
