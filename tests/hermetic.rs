@@ -319,9 +319,17 @@ fn no_process_outlives_kiln() {
         world.write("reaper.py", REAPER);
         let kiln = world.path("bin/kiln");
         let kiln = kiln.to_str().expect("UTF-8");
-        for (command, code) in [("true", 0), ("false", 1)] {
-            let all =
-                ["python3", "reaper.py", kiln, "run", "--no-cache", "--no-sign", "--", command];
+        world.key();
+        // What signs is started beside the last step, whatever comes of that.
+        let signed = ["--sign", "--output", "made"];
+        for (more, command, code) in [
+            (&["--no-sign"][..], "true", 0),
+            (&["--no-sign"], "false", 1),
+            (&signed, "echo > made", 0),
+            (&signed, "exit 3", 1),
+        ] {
+            let start = ["python3", "reaper.py", kiln, "run", "--no-cache"];
+            let all = [&start[..], more, &["--", "sh", "-c", command]].concat();
             let ran = world.run(&all, &[]).exits(0);
             let wanted = format!("left 0 after {code}\n");
             assert!(ran.stdout.ends_with(&wanted), "{who:?}: {}{}", ran.stdout, ran.stderr);

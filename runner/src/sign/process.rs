@@ -41,9 +41,9 @@ pub struct Attestor<'a> {
 #[must_use]
 pub struct Leaving(Option<Child>);
 
-/// A process that is being started beside other work. Dropped, it ends as one does whose socket is closed.
+/// A process that is being started beside other work. Dropped, it is waited for, and for its end.
 #[derive(Debug)]
-pub struct Starting(JoinHandle<Result<Process, Diagnostic>>);
+pub struct Starting(Option<JoinHandle<Result<Process, Diagnostic>>>);
 
 impl Starting {
     /// Starts a process of our own beside other work; none where one listens, or no thread can be started.
@@ -52,16 +52,25 @@ impl Starting {
         const STACK_BYTES: usize = 256 << 10;
         let context = context.attestor.is_none().then(|| context.clone())?;
         let thread = std::thread::Builder::new().stack_size(STACK_BYTES);
-        thread.spawn(move || Process::start(&context)).ok().map(Starting)
+        let started = thread.spawn(move || Process::start(&context)).ok()?;
+        Some(Starting(Some(started)))
     }
 
     /// Returns the attestor to speak with.
     ///
     /// # Errors
     /// It could not be started.
-    pub fn attestor(self, context: &Context) -> Result<Attestor<'_>, Diagnostic> {
-        let started = self.0.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        Ok(Attestor { context, process: Some(started?) })
+    pub fn attestor(mut self, context: &Context) -> Result<Attestor<'_>, Diagnostic> {
+        let started = self.0.take().map(JoinHandle::join);
+        let started = started.map(|it| it.unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+        Ok(Attestor { context, process: started.transpose()? })
+    }
+}
+
+impl Drop for Starting {
+    fn drop(&mut self) {
+        // Whatever came of it, nobody asks it for anything.
+        drop(self.0.take().map(JoinHandle::join));
     }
 }
 
@@ -129,11 +138,12 @@ impl<'a> Attestor<'a> {
     /// Says that nothing more is asked.
     pub fn leave(self) -> Leaving {
         // With its socket closed it ends, while others go on.
-        Leaving(self.process.and_then(|process| {
-            if process.child.is_none() {
+        Leaving(self.process.and_then(|mut process| {
+            let child = process.child.take();
+            if child.is_none() {
                 client::leave(process.socket.as_fd());
             }
-            process.child
+            child
         }))
     }
 }
@@ -143,12 +153,21 @@ impl Leaving {
     ///
     /// # Errors
     /// It cannot be waited for.
-    pub fn wait(self) -> Result<(), Diagnostic> {
-        let Some(mut child) = self.0 else { return Ok(()) };
+    pub fn wait(mut self) -> Result<(), Diagnostic> {
+        let Some(mut child) = self.0.take() else { return Ok(()) };
         child.wait().map(|_| ()).map_err(|error| {
             Diagnostic::new(Code::AttestorRefused, "cannot wait for the attestor's process")
                 .caused_by(&error)
         })
+    }
+}
+
+/// Where something else failed meanwhile.
+impl Drop for Leaving {
+    fn drop(&mut self) {
+        if let Some(Err(error)) = self.0.as_mut().map(Child::wait) {
+            tracing::debug!(%error, "the attestor's process was not waited for");
+        }
     }
 }
 
@@ -158,6 +177,18 @@ struct Process {
     /// The one that was started for this; none where one listens.
     child: Option<Child>,
     socket: OwnedFd,
+}
+
+/// Also where something failed: it ends with its socket, and no process of kiln's goes on after kiln.
+impl Drop for Process {
+    fn drop(&mut self) {
+        let Some(child) = &mut self.child else { return };
+        // One that has ended has closed its own end.
+        let _ = rustix::net::shutdown(&self.socket, rustix::net::Shutdown::Both);
+        if let Err(error) = child.wait() {
+            tracing::debug!(%error, "the attestor's process was not waited for");
+        }
+    }
 }
 
 impl Process {
