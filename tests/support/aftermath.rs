@@ -131,11 +131,15 @@ fn groups() -> BTreeSet<PathBuf> {
 /// another test killed a moment ago may still be dying in its own.
 fn is_orphan(group: &Path, world: &World) -> bool {
     let name = group.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let owner = name.split('-').nth(1).unwrap_or_default().to_owned();
+    // `kiln-PID-N`: whatever else has such a name is no step's.
+    let Some(owner) = name.split('-').nth(1).and_then(|word| word.parse::<u32>().ok()) else {
+        return false;
+    };
     let members = [group.to_owned(), group.join("step")]
         .map(|folder| fs::read_to_string(folder.join("cgroup.procs")).unwrap_or_default());
     let mut members = members.iter().flat_map(|text| text.lines());
-    !Path::new("/proc").join(owner).exists() && members.any(|number| is_of(number, world))
+    !Path::new("/proc").join(owner.to_string()).exists()
+        && members.any(|number| is_of(number, world))
 }
 
 /// Says whether a process is of this world's kiln: by the folder in which it was started, or by the mounts of its
