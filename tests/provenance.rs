@@ -218,6 +218,43 @@ fn lock_written_by_the_build_counts_as_changed() {
     }
 }
 
+/// What is told is what helps, word for word: with a lock that was never written, and with one out of date.
+#[test]
+fn the_first_signed_build_is_led_to_its_lock() {
+    let world = World::warm(Who::all()[0]);
+    world.key();
+    world.write("src/input", "the input\n");
+    let file = build_file("cp src/input out", "{out: out}", "[{file: attack.out}]");
+    let file = file.replace("{local: src}", "{local: .}");
+    for file in [file.clone(), file.replace("[gcc, ", "[")] {
+        world.write("kiln.yaml", &file);
+        world.commit();
+        let told = world.kiln(&["build", "--sign"]).exits(2);
+        assert!(told.says("KILN-0702") && told.says("kiln.lock"), "{}", told.stderr);
+        let remedy = "kiln lock && git add -A && git commit";
+        assert!(
+            told.says(&format!("help: write it, then commit all:  {remedy}")),
+            "{}",
+            told.stderr
+        );
+        world.kiln(&["lock"]).exits(0);
+        world.commit();
+        world.kiln(&["build", "--sign"]).exits(0);
+        let statement = world.statement("out");
+        let parameters = &statement["predicate"]["buildDefinition"]["externalParameters"];
+        assert_eq!(parameters["dirty"], "false", "{parameters}");
+        // With the lock there, it is not named again.
+        world.write("src/input", "another\n");
+        let told = world.kiln(&["build", "--sign"]).exits(2);
+        assert!(
+            !told.says("kiln lock") && told.says("help: commit what changed"),
+            "{}",
+            told.stderr
+        );
+        world.write("src/input", "the input\n");
+    }
+}
+
 /// S-F10 and S-F11: what git would be told to overlook, or to ask a foreign program about.
 #[test]
 fn hidden_changes_are_seen_and_foreign_programs_are_not_run() {

@@ -55,6 +55,8 @@ pub struct Looked {
     pub scanned: Scanned,
     /// Paths that differ from the commit, printed; empty when clean.
     pub dirty: Vec<String>,
+    /// Whether the lock would change, so that no commit can hold it yet.
+    pub writes_lock: bool,
     /// The commit.
     pub commit: Option<GitId>,
     epoch: i64,
@@ -85,9 +87,10 @@ pub fn look(
     collisions(surveyed, &drawn, &|step| {
         collide::without_environment(&drawn, step, &scanned_folder)
     })?;
-    let dirty = dirty(&scanned, new_lock.is_some());
+    let writes_lock = new_lock.is_some();
+    let dirty = dirty(&scanned, writes_lock);
     let commit = commit(&scanned);
-    Ok(Looked { scanned, dirty, commit, epoch, sources })
+    Ok(Looked { scanned, dirty, writes_lock, commit, epoch, sources })
 }
 
 /// A folder that is no part of a scanned source: the environment's, or what a step will leave.
@@ -124,7 +127,7 @@ pub fn bring_in(
         .iter()
         .map(|(name, found)| (name.clone(), (found.root, found.path_prefixes.clone())))
         .collect();
-    let Looked { scanned, dirty, commit, epoch, sources } = looked;
+    let Looked { scanned, dirty, commit, epoch, sources, .. } = looked;
     let grounds = Grounds {
         name: surveyed.manifest.name.value.as_str(),
         sources: &sources,

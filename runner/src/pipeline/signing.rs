@@ -17,6 +17,7 @@ use crate::cli::{Session, trust};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::execute::local;
 use crate::plan::Plan;
+use crate::project::LOCK_FILE;
 use crate::sign::{self, Attestor, Signer};
 use crate::store::Store;
 
@@ -73,7 +74,7 @@ impl Signing {
         };
         if !looked.dirty.is_empty() && !wish.allow_dirty {
             return match self {
-                Signing::Must => Err(vec![dirty(&looked.dirty)]),
+                Signing::Must => Err(vec![dirty(looked)]),
                 Signing::IfPossible | Signing::Never => Ok(Decided::Without(Some(format!(
                     "the source differs from its commit ({}). Commit it, or sign all the same: --allow-dirty",
                     first(&looked.dirty)
@@ -228,9 +229,21 @@ fn first(paths: &[String]) -> String {
     format!("{}{more}", named.join(", "))
 }
 
-fn dirty(paths: &[String]) -> Diagnostic {
-    Diagnostic::new(Code::DirtySource, "the source differs from its commit, so it is not signed")
-        .got(first(paths))
-        .help("commit what changed:  git add -A && git commit")
-        .help("sign all the same, and let the provenance say so:  --allow-dirty")
+/// Refuses to sign. A lock that is yet to be written is in no commit, and a build that is refused here writes none:
+/// then that comes first.
+fn dirty(looked: &Looked) -> Diagnostic {
+    let told = Diagnostic::new(
+        Code::DirtySource,
+        "the source differs from its commit, so it is not signed",
+    )
+    .got(first(&looked.dirty));
+    let told = match looked.writes_lock {
+        true => told
+            .why(format!(
+                "{LOCK_FILE} is yet to be written for this build file: it is absent or out of date"
+            ))
+            .help("write it, then commit all:  kiln lock && git add -A && git commit"),
+        false => told.help("commit what changed:  git add -A && git commit"),
+    };
+    told.help("sign all the same, and let the provenance say so:  --allow-dirty")
 }
