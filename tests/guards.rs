@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 
-use crate::support::{PACKAGES, Who, World, build_file};
+use crate::support::{PACKAGES, Who, World, build_file, skipped};
 
 /// A small build file whose step copies its input.
 fn copying() -> String {
@@ -268,4 +268,69 @@ fn a_result_made_under_a_filter_around_kiln_serves_nobody_without_one() {
         assert!(!ran.says("a seccomp filter around kiln"), "{who:?}: {}", ran.stderr);
         assert_eq!(out(), "0", "{who:?}: {}", ran.stderr);
     }
+}
+
+/// What decides about builds and signatures is replaced by no artifact, by whatever path its folder is named.
+#[test]
+fn no_artifact_replaces_a_key_the_build_file_or_what_is_gits() {
+    for who in Who::all() {
+        let world = World::signed(who);
+        let out = world.path("fresh").display().to_string();
+        let named = |names: &str| {
+            let names = names.split(' ').map(|name| format!("{{file: attack.out, name: {name}}}"));
+            let artifacts = format!("[{}]", names.collect::<Vec<_>>().join(", "));
+            let text = build_file("echo mine > out", "{out: out}", &artifacts);
+            world.write("kiln.yaml", &text.replace("{local: src}", "{local: .}"));
+        };
+        let config = world.path("config/kiln").display().to_string();
+        let store = world.store.display().to_string();
+        symlink(world.path("config"), world.path("tmp/link")).expect("a new link");
+        let linked = world.path("tmp/link/kiln/below").display().to_string();
+        let git = world.path("project/.git").display().to_string();
+        let (below_store, hooks) = (format!("{store}/state"), format!("{git}/hooks"));
+        let kept =
+            ["../config/kiln/key.pem", "../config/kiln/trust.toml", "kiln.lock", ".git/HEAD"];
+        let before = kept.map(|at| world.read(at));
+        named("key.pem trust.toml HEAD pre-commit");
+        let mut places = vec![config.as_str(), &linked, &store, &below_store, &git, &hooks];
+        places.extend(["../config/kiln", ".git"]);
+        for place in places {
+            let ran = world.kiln(&["build", "--no-sign", "-o", place]).exits(2);
+            assert!(ran.says("lies in") && ran.says("-o DIR"), "{place}: {}", ran.stderr);
+            assert!(!ran.says("running"), "{place}: {}", ran.stderr);
+        }
+        // The control: elsewhere these are names like any other.
+        world.kiln(&["build", "--no-sign", "-o", &out]).exits(0);
+        assert_eq!(world.read("../fresh/key.pem"), "mine\n");
+        let taken = ["kiln.yaml", "kiln.lock", ".git", ".git"];
+        for (name, place) in taken.into_iter().zip([".", "src/..", ".", out.as_str()]) {
+            named(name);
+            let text = world.read("kiln.yaml");
+            let ran = world.kiln(&["build", "--no-sign", "-o", place]).exits(2);
+            let words = [format!("written over {name}"), "kiln.yaml:".to_owned()];
+            assert!(words.iter().all(|words| ran.says(words)), "{name}: {}", ran.stderr);
+            assert_eq!(world.read("kiln.yaml"), text);
+        }
+        named("kiln.yaml kiln.lock");
+        world.kiln(&["build", "--no-sign"]).exits(0);
+        assert_eq!(kept.map(|at| world.read(at)), before);
+    }
+}
+
+/// A folder is known by what it is: the same one, mounted elsewhere.
+#[test]
+fn a_mount_of_kilns_configuration_takes_no_artifact() {
+    let who = Who::all()[0];
+    if who != Who::Root {
+        return skipped("a_mount_of_kilns_configuration_takes_no_artifact", "needs root");
+    }
+    let world = World::signed(who);
+    let artifacts = "[{file: attack.out, name: key.pem}]";
+    world.write("kiln.yaml", &build_file("echo mine > out", "{out: out}", artifacts));
+    let key = world.read("../config/kiln/key.pem");
+    fs::create_dir(world.path("tmp/mounted")).expect("a new folder");
+    let script = "mount --bind ../config/kiln ../tmp/mounted && ../bin/kiln build --no-sign -o ../tmp/mounted";
+    let ran = world.run(&["unshare", "--mount", "sh", "-c", script], &[]).exits(2);
+    assert!(ran.says("lies in kiln's configuration"), "{}", ran.stderr);
+    assert_eq!(world.read("../config/kiln/key.pem"), key);
 }

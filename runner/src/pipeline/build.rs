@@ -13,6 +13,7 @@ use sandbox::Backend;
 
 use super::further;
 use super::hand_over::{self, Job};
+use super::out_folder;
 use super::own_output;
 use super::prepare::{self, Prepared};
 use super::ready::Readiness;
@@ -240,7 +241,7 @@ fn begin<'a>(
         Ok::<_, Vec<Diagnostic>>((surveyed, ready))
     };
     let (surveyed, ready) = read(project)?;
-    hand_over::check_folder(session, project, wish)?;
+    out_folder::check(session, project, wish, &surveyed)?;
     if wish.mode != Mode::Build {
         return Ok(Begun { surveyed, ready, project: None, _claim: None });
     }

@@ -4,7 +4,7 @@
 //! build that found all its results writes nothing and signs nothing (decision 24).
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use model::digest::{Blob, Digest};
 use model::record::{Asked, Nonce, Record};
@@ -15,6 +15,7 @@ use super::before::Before;
 use super::beside;
 use super::build::{AskedFor, FinishedArtifact, Wish, project_key, stories};
 use super::freshness;
+use super::out_folder::folder;
 use super::prepare::Prepared;
 use super::signing::Decided;
 use super::sworn;
@@ -27,7 +28,7 @@ use crate::export::{
 };
 use crate::history::{self, ArtifactStory, Build};
 use crate::plan::Artifact;
-use crate::project::{BUILD_FILE, LOCK_FILE, OUTPUT_FOLDER, Project};
+use crate::project::{BUILD_FILE, LOCK_FILE, Project};
 use crate::report::{Event, State, Talk};
 use crate::schedule::Ends;
 use crate::sign::{self, Attestor};
@@ -54,33 +55,6 @@ pub fn write_lock(project: &Project, prepared: &Prepared) -> Result<(), Vec<Diag
         Some(text) => lasting::write(&project.folder, LOCK_FILE, text.as_bytes()),
         None => Ok(()),
     }
-}
-
-/// Returns the folder that artifacts go to.
-pub(super) fn folder(session: &Session, project: &Project, wish: &Wish) -> PathBuf {
-    match &wish.output {
-        Some(named) => session.context.folder.join(named),
-        None => project.folder.join(OUTPUT_FOLDER),
-    }
-}
-
-/// Refuses an output folder that is no folder, before anything runs.
-pub fn check_folder(
-    session: &Session,
-    project: &Project,
-    wish: &Wish,
-) -> Result<(), Vec<Diagnostic>> {
-    let folder = folder(session, project, wish);
-    let what = match folder.symlink_metadata() {
-        Ok(found) if found.is_symlink() => "a symlink",
-        Ok(found) if !found.is_dir() => "no folder",
-        Ok(_) | Err(_) => return Ok(()),
-    };
-    let shown = model::text::escape(folder.as_os_str().as_encoded_bytes());
-    Err(vec![
-        Diagnostic::new(Code::WrongValue, format!("the output folder {shown} is {what}"))
-            .help("make it a plain folder, or name another:  -o DIR"),
-    ])
 }
 
 /// Claims the output folder for this build, and waits as long as it is another's. Says whether it had to.

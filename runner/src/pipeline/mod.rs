@@ -16,6 +16,7 @@ mod build;
 mod freshness;
 mod further;
 mod hand_over;
+mod out_folder;
 mod own_output;
 mod pins;
 mod prepare;

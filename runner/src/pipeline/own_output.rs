@@ -10,7 +10,7 @@ use model::RelPath;
 
 use super::build::Wish;
 use super::survey::{Surveyed, real};
-use super::{hand_over, prepare, select};
+use super::{out_folder, prepare, select};
 use crate::cli::Session;
 use crate::diagnostic::Diagnostic;
 use crate::export::SUMS_NAME;
@@ -32,7 +32,7 @@ pub fn note(
         return Ok(None);
     }
     let manifest = &surveyed.manifest;
-    let folder = real(&hand_over::folder(session, project, wish));
+    let folder = real(&out_folder::folder(session, project, wish));
     let below = folder.strip_prefix(real(&project.folder)).ok();
     let below = below
         .map(|below| below.to_str().and_then(|below| RelPath::new(&format!("./{below}")).ok()));
