@@ -20,11 +20,9 @@ use rayon::prelude::*;
 use rustix::fs::{Mode, OFlags};
 use serde::{Deserialize, Serialize};
 
+use crate::file_times::{SETTLED_SECONDS, Telling};
 use crate::store::{self, Held, Store};
 use sandbox::Cancel;
-
-/// Files younger than this many seconds when they are read may change without a trace in their times.
-const RACY_SECONDS: i64 = 2;
 
 /// An environment in the store.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -119,9 +117,10 @@ pub fn look_up<'a>(store: &Store, asked: &'a Asked, now: i64) -> Result<Looked<'
     let (paths, _) =
         host::observe_paths(asked, root).map_err(|error| Error::Paths(Box::new(error)))?;
     let files = paths.iter().flat_map(|path| &path.entries);
-    let (seen, settled) = look(stamp.digest(), files, now)?;
-    let kept = kept_name(seen);
-    Ok(match recall(store, &kept)? {
+    let Seen { digest, settled, tells } = look(stamp.digest(), files, now)?;
+    let kept = kept_name(digest);
+    let recalled = if tells { recall(store, &kept)? } else { None };
+    Ok(match recalled {
         Some(environment) => Looked::Kept(environment),
         None => Looked::Absent(Absent { asked, stamp, kept, settled }),
     })
@@ -161,22 +160,36 @@ fn recall(store: &Store, kept: &Name) -> Result<Option<Environment>, Error> {
     Ok(found.filter(|environment| store.has_sized(&environment.root)))
 }
 
-/// Returns the digest of what the kernel says of the listed files, and whether all of them are old
-/// enough for that to be believed.
+/// What the kernel says of the listed files.
+struct Seen {
+    digest: Digest,
+    /// Whether all of them are old enough for that to be believed.
+    settled: bool,
+    /// Whether they lie where a file's times tell of every change.
+    tells: bool,
+}
+
+/// Looks at the listed files without reading them.
 fn look<'a>(
     stamp: Digest,
     entries: impl Iterator<Item = &'a Entry>,
     now: i64,
-) -> Result<(Digest, bool), Error> {
+) -> Result<Seen, Error> {
     use std::os::unix::fs::MetadataExt;
     let mut hasher = Hasher::new();
-    let mut settled = true;
+    let telling = Telling::default();
+    let (mut settled, mut tells) = (true, true);
+    let young = now - i64::from(SETTLED_SECONDS);
     hasher.update(stamp.as_bytes());
     for entry in entries {
         hasher.update(format!("{entry:?}\n").as_bytes());
         if let EntryKind::File { from, .. } = &entry.kind {
             let seen = from.symlink_metadata().map_err(|error| Error::Read(from.clone(), error))?;
-            settled &= seen.mtime() < now - RACY_SECONDS && seen.ctime() < now - RACY_SECONDS;
+            settled &= seen.mtime() < young && seen.ctime() < young;
+            tells &= telling.tells(seen.dev(), || {
+                let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+                rustix::fs::open(from, flags, Mode::empty())
+            });
             let numbers = [
                 seen.dev(),
                 seen.ino(),
@@ -191,7 +204,7 @@ fn look<'a>(
             hasher.update(&seen.ctime_nsec().to_le_bytes());
         }
     }
-    Ok((hasher.finish().digest, settled))
+    Ok(Seen { digest: hasher.finish().digest, settled: settled && tells, tells })
 }
 
 fn import(
@@ -323,4 +336,28 @@ fn open(path: &Path) -> Result<OwnedFd, Error> {
 /// Returns `PATH` with an environment's prefixes in front.
 pub fn path_with(prefixes: &[AbsPath], path: &str) -> String {
     prefixes.iter().map(AbsPath::to_string).chain([path.to_owned()]).collect::<Vec<_>>().join(":")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use model::relpath::RelPath;
+
+    /// As long after its last change as may be: what lies in memory is read in every build.
+    #[test]
+    fn listed_files_in_memory_are_never_known_by_their_times() {
+        let seen = |from: &Path| {
+            let kind =
+                EntryKind::File { from: from.to_owned(), executable: false, expected_md5: None };
+            let entry = Entry { at: RelPath::new("opt/data").unwrap(), kind };
+            look(Digest::of(b""), std::iter::once(&entry), i64::MAX / 2).unwrap()
+        };
+        let file = tempfile::NamedTempFile::new_in("/dev/shm").unwrap();
+        let Seen { tells, settled, .. } = seen(file.path());
+        assert!(!tells && !settled);
+        // The control, where this repository lies on a file system that tells.
+        let Seen { tells, settled, .. } =
+            seen(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml").as_path());
+        assert_eq!(tells, settled);
+    }
 }

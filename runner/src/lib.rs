@@ -18,6 +18,7 @@ pub mod environment;
 pub mod evidence;
 pub mod execute;
 pub mod export;
+pub mod file_times;
 pub mod history;
 pub mod inputs;
 pub mod interrupt;

@@ -3,11 +3,12 @@
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, missing_docs)]
 
 use std::fs::{self, File};
-use std::io::{Seek as _, Write as _};
+use std::io::{BufRead as _, BufReader, Seek as _, Write as _};
 use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
@@ -19,7 +20,7 @@ use runner::source::{
 };
 
 /// Far enough from the files' times that the racy rule lets the cache remember them.
-const LATER: Duration = Duration::from_secs(60);
+const LATER: Duration = Duration::from_secs(3600);
 
 fn path(text: &str) -> RelPath {
     RelPath::new(text).unwrap()
@@ -349,7 +350,8 @@ fn a_folder_whose_message_nobody_could_read_back_is_refused() {
 
 #[test]
 fn a_warm_cache_opens_no_file_and_is_not_rewritten() {
-    let project = folder();
+    // The folder of temporary files may lie in memory, where nothing is remembered.
+    let project = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     for name in ["a", "b", "c/d"] {
         fs::create_dir_all(project.path().join("c")).unwrap();
         fs::write(project.path().join(name), name).unwrap();
@@ -379,4 +381,48 @@ fn a_file_written_a_moment_ago_is_hashed_again() {
     scan(&Scan { project: project.path(), sources: &sources, user: &user, now }, &mut cache)
         .unwrap();
     assert!(cache.changed_bytes().is_none());
+}
+
+/// Writes each line that it reads over the file's bytes, which it has mapped, and answers when it has.
+const WRITER: &str = "import mmap,os,sys
+m = mmap.mmap(os.open(sys.argv[1], os.O_RDWR), 8)
+for line in sys.stdin:
+    m[0:8] = line.encode()[:8]
+    print('done', flush=True)";
+
+/// In memory a file's times say nothing of a write to a page that is mapped; there every file is read.
+#[test]
+fn a_write_through_a_mapping_is_seen_where_no_time_tells_of_it() {
+    let project = tempfile::tempdir_in("/dev/shm").unwrap();
+    let file = project.path().join("data");
+    fs::write(&file, "AAAAAAAA").unwrap();
+    let mut writer = Command::new("python3")
+        .args(["-c", WRITER])
+        .arg(&file)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut orders = writer.stdin.take().unwrap();
+    let mut answers = BufReader::new(writer.stdout.take().unwrap());
+    let mut write = |text: &str| {
+        writeln!(orders, "{text}").unwrap();
+        answers.read_line(&mut String::new()).unwrap();
+    };
+    let mut cache = StatCache::default();
+    let mut times = Vec::new();
+    for text in ["BBBBBBBB", "CCCCCCCC", "DDDDDDDD"] {
+        write(text);
+        let stat = file.metadata().unwrap();
+        times.push((stat.mtime_nsec(), stat.ctime_nsec()));
+        let found = scan_with(project.path(), source(".", &[]), &mut cache).unwrap();
+        let mut expected = TreeBuilder::new();
+        expected.file(&path("data"), Blob::of(text.as_bytes()), false).unwrap();
+        let tree = found.sources.into_values().next().unwrap();
+        assert_eq!(tree.root(), expected.build().root, "{text}");
+        cache = StatCache::parse(cache.changed_bytes().unwrap_or_default());
+    }
+    assert!(times[1] == times[2], "the control: no time told of it");
+    drop(orders);
+    writer.wait().unwrap();
 }

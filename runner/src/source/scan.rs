@@ -30,6 +30,7 @@ use super::open::{self, Project};
 use super::stat_cache::StatCache;
 use super::tree::{self, Held, SourceContent, SourceTree};
 use super::walk::{self, InGit, Place, Walk};
+use crate::file_times::Telling;
 
 /// Most local sources of one project: their membership is kept in one word per file.
 pub const SOURCES_MAX: usize = 64;
@@ -166,6 +167,7 @@ fn scan_on_threads(scan: &Scan<'_>, cache: &mut StatCache) -> Result<Scanned, So
         sources: scan.sources,
         cache,
         user_rules: &user_rules,
+        telling: Telling::default(),
         fresh: Mutex::default(),
     };
     let git = repository.as_ref().map(|git| InGit { format: git.format, tracked, rules, ignored });

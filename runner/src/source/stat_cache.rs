@@ -1,9 +1,10 @@
 //! Remembers digests of files by what `lstat` says of them, so that a no-op build opens none.
 //!
 //! A file is taken for unchanged if device, inode, size, both times to the nanosecond and the
-//! executable bit are what they were. A digest is remembered only if both times lay more than two
-//! seconds before the scan began: a file written in the same tick as it was hashed looks the same
-//! afterwards (git's "racy" rule).
+//! executable bit are what they were. A digest is remembered only if both times lay a minute before the
+//! scan began: a file written in the same tick as it was hashed looks the same afterwards (git's "racy"
+//! rule), and so does one that is mapped and was just written. On file systems whose times do not tell of
+//! the latter at all nothing is remembered: see [`crate::file_times`], which the caller asks.
 //!
 //! The content is a hint and never evidence: a file that goes into the store is hashed again on the
 //! way. Damaged content is thrown away as a whole. Does no I/O but reading; the caller writes the
@@ -27,9 +28,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use model::Digest;
 
 use super::git::{GitFormat, GitId};
+use crate::file_times::SETTLED_SECONDS;
 
 const MAGIC: &[u8; 8] = b"kilnstat";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 const HEADER: usize = 16;
 const RECORD: usize = 120;
 const TRAILER: usize = 32;
@@ -38,7 +40,7 @@ const TRAILER: usize = 32;
 const CACHE_BYTES_MAX: u64 = 512 << 20;
 
 /// How long before the scan a file must have changed last, so that its digest is remembered.
-const RACY: Duration = Duration::from_secs(2);
+const RACY: Duration = Duration::from_secs(SETTLED_SECONDS as u64);
 
 /// Unused records are kept up to this many, so that targets with other sources share one cache.
 const UNUSED_MAX: usize = 20_000;
@@ -330,8 +332,8 @@ mod tests {
     }
 
     #[test]
-    fn a_file_changed_within_two_seconds_is_not_believed() {
-        for (now, expected) in [(100, 0), (101, 0), (102, 0), (103, 1), (50, 0)] {
+    fn a_file_changed_within_a_minute_is_not_believed() {
+        for (now, expected) in [(100, 0), (102, 0), (160, 0), (161, 1), (50, 0)] {
             let mut cache = StatCache::default();
             cache.remember(&stamp(1), remembered(1), at(now));
             assert_eq!(cache.fresh.len(), expected, "{now}");

@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use model::Name;
 use rayon::prelude::*;
-use rustix::fs::{AtFlags, FileType, RawDir};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir};
 use rustix::io::Errno;
 
 use super::error::SourceError;
@@ -27,6 +27,7 @@ use super::node::{Entry, Folder, SourceSet, What, is_recorded};
 use super::open;
 use super::scan::LocalSource;
 use super::stat_cache::{Remembered, Stamp, StatCache};
+use crate::file_times::Telling;
 
 /// Bytes of a folder's listing taken from the kernel at a time.
 const LISTING_BYTES: usize = 32 << 10;
@@ -48,7 +49,9 @@ pub(super) struct Walk<'w> {
     pub(super) cache: &'w StatCache,
     /// The user's own ignore rules.
     pub(super) user_rules: &'w [u8],
-    /// What had to be hashed.
+    /// Which file systems' times are believed.
+    pub(super) telling: Telling,
+    /// What had to be hashed, and may be remembered.
     pub(super) fresh: Mutex<Vec<(Stamp, Remembered)>>,
 }
 
@@ -276,13 +279,20 @@ impl Walk<'_> {
         }
         let stamp = open::stamp(&stat);
         let executable = stamp.executable;
-        if let Some(Remembered { digest, git }) = self.cache.look_up(&stamp, format, near) {
+        let tells = self.telling.tells(stamp.device, || {
+            let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            rustix::fs::openat(place.folder, name.as_str(), flags, Mode::empty())
+        });
+        let known = tells.then(|| self.cache.look_up(&stamp, format, near)).flatten();
+        if let Some(Remembered { digest, git }) = known {
             let blob = model::Blob { digest, size: stamp.size };
             return Ok(What::File { blob, executable, git: format.and(git) });
         }
         let (blob, git) = open::hash_at(place.folder, name.as_str(), &path(), &stamp, format)?;
-        let mut fresh = self.fresh.lock().unwrap_or_else(PoisonError::into_inner);
-        fresh.push((stamp, Remembered { digest: blob.digest, git }));
+        if tells {
+            let mut fresh = self.fresh.lock().unwrap_or_else(PoisonError::into_inner);
+            fresh.push((stamp, Remembered { digest: blob.digest, git }));
+        }
         Ok(What::File { blob, executable, git })
     }
 
