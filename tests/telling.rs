@@ -458,3 +458,20 @@ fn the_remotes_address_is_signed_in_letters_that_everybody_sees() {
         }
     }
 }
+
+/// What a step wrote is shown as it wrote it, but for what would move a cursor.
+#[test]
+fn a_backslash_of_a_step_is_shown_as_it_is() {
+    let world = World::warm(Who::all()[0]);
+    world.write("src/input", &world.token);
+    let text = "printf(\"%d\\n\", \\x1b);";
+    world.write("src/said", &format!("{text}\n\t    ^~\n\u{1b}[31mred\n"));
+    world.write("kiln.yaml", &build_file("cat said; exit 1", "{out: out}", ""));
+    for flags in [&["build"][..], &["build", "-v"], &["build", "--progress", "plain", "-v"]] {
+        let ran = world.kiln(flags).exits(1);
+        let shown = ran.stderr.matches(text).count();
+        assert!(shown == flags.len().min(2), "{flags:?}: {shown} times: {}", ran.stderr);
+        assert!(ran.says("        ^~") && ran.says("\\x1b[31mred"), "{}", ran.stderr);
+        assert!(!ran.says("\u{1b}[31m") && !ran.says("\\\\n"), "{}", ran.stderr);
+    }
+}

@@ -3,7 +3,11 @@
 //! A file name or a step's output may hold control bytes that move the cursor, hide text or open a
 //! log group of a CI system. What is shown goes through here; what is stored stays as it is.
 //! Printable text, Unicode included, is kept; C0, C1, DEL, bidirectional controls and bytes that are
-//! no UTF-8 become `\xNN` or `\u{NNNN}`. The escape is reversible: a backslash is doubled.
+//! no UTF-8 become `\xNN` or `\u{NNNN}`. The escape of a name is reversible: a backslash is doubled.
+//!
+//! Of what a program wrote, a backslash is shown as it is: compilers quote sources and point below them. A program
+//! can so write what looks like an escape. That is safe, since such text is shown to people and never read back:
+//! nothing is named by it and nothing decided, and no byte gets through that an escape would have kept back.
 //!
 //! Does not catch: look-alike letters.
 
@@ -12,9 +16,9 @@ pub fn escape(bytes: &[u8]) -> String {
     escape_keeping(bytes, &[])
 }
 
-/// Returns `bytes` as safe text of several lines: newline and tab are kept.
-pub fn escape_lines(bytes: &[u8]) -> String {
-    escape_keeping(bytes, &['\n', '\t'])
+/// Returns what a program wrote as safe text of several lines: newline, tab and backslash are kept. Not for names.
+pub fn output(bytes: &[u8]) -> String {
+    escape_keeping(bytes, &['\n', '\t', '\\'])
 }
 
 /// Returns what [`escape`] was given: for text that was kept escaped, and will be escaped when it is shown.
@@ -66,8 +70,8 @@ fn escape_keeping(bytes: &[u8], keep: &[char]) -> String {
     for chunk in bytes.utf8_chunks() {
         for letter in chunk.valid().chars() {
             match letter {
-                '\\' => out.push_str("\\\\"),
                 _ if keep.contains(&letter) => out.push(letter),
+                '\\' => out.push_str("\\\\"),
                 _ if letter.is_control() && (letter as u32) < 0x100 => {
                     out.push_str(&format!("\\x{:02x}", letter as u32));
                 }
@@ -107,7 +111,22 @@ mod tests {
         ] {
             assert_eq!(escape(bytes), shown);
         }
-        assert_eq!(escape_lines(b"a\nb\x07"), "a\nb\\x07");
+    }
+
+    /// Every byte that can do anything is shown as an escape, and all else as it was written.
+    #[test]
+    fn what_a_program_wrote_is_shown_as_it_is_but_for_what_moves_a_cursor() {
+        for (bytes, shown) in [
+            (&b"a\nb\tc\x07\r"[..], "a\nb\tc\\x07\\x0d"),
+            (b"printf(\"a\\n\");", "printf(\"a\\n\");"),
+            (b"\\x1b[2J \x1b[2J\xff", "\\x1b[2J \\x1b[2J\\xff"),
+            ("\\\u{202e}\u{9b}".as_bytes(), "\\\\u{202e}\\x9b"),
+        ] {
+            assert_eq!(output(bytes), shown);
+        }
+        let all: Vec<u8> = (0..=255).collect();
+        let kept = |letter: char| !letter.is_control() || matches!(letter, '\n' | '\t');
+        assert!(output(&all).chars().all(kept), "{}", output(&all));
     }
 
     #[test]

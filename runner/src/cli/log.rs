@@ -46,7 +46,7 @@ pub fn run(session: &Session, args: &LogArgs) -> Ended {
             report::line(&format!("== {id}   {}", step.state.word()));
         }
         match read(&store, step) {
-            Some(bytes) if escapes(session, args) => report::told(&text::escape_lines(&bytes)),
+            Some(bytes) if escapes(session, args) => report::told(&text::output(&bytes)),
             Some(bytes) => report::raw(&bytes),
             None => report::line(&format!(
                 "   no log of {id}: it did not run, or the store no longer has it"
@@ -112,10 +112,10 @@ fn follow(
                 return report::raw(bytes);
             }
             line.extend_from_slice(bytes);
-            report::told(&text::escape_lines(&whole_lines(&mut line)));
+            report::told(&text::output(&whole_lines(&mut line)));
         },
     );
-    report::told(&text::escape_lines(&line));
+    report::told(&text::output(&line));
     for step in unseen {
         report::line(&format!("   {step} wrote nothing here: found in the store, or not started"));
     }

@@ -25,8 +25,7 @@ impl Write for Harmless {
 }
 
 fn harmless(bytes: &[u8]) -> String {
-    let pieces = bytes.split(|byte| *byte == b'\\');
-    commands::broken(&pieces.map(text::escape_lines).collect::<Vec<_>>().join("\\"))
+    commands::broken(&text::output(bytes))
 }
 
 #[cfg(test)]

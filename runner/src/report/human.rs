@@ -184,7 +184,7 @@ impl Talk {
         let end = if whole.len() - end > PARTIAL_BYTES_MAX { whole.len() } else { end };
         watch.partial = whole.split_off(end);
         for text in whole.split(|byte| *byte == b'\n').filter(|text| !text.is_empty()) {
-            let text = self.harmless(&text::escape(text));
+            let text = self.of_step(text);
             self.say(&format!("   {step}: {text}"));
         }
     }
@@ -194,7 +194,7 @@ impl Talk {
             && self.verbose
             && !watch.partial.is_empty()
         {
-            let text = self.harmless(&text::escape(&watch.partial));
+            let text = self.of_step(&watch.partial);
             self.say(&format!("   {}: {text}", ended.step));
         }
         if self.ci.is_some() && ended.tail.is_some() {
@@ -233,10 +233,7 @@ impl Talk {
             String::new()
         };
         for text in tail.bytes.split(|byte| *byte == b'\n') {
-            out.push_str(&format!(
-                "   {}\n",
-                self.harmless(&text::escape(text).replace("\\x09", "    "))
-            ));
+            out.push_str(&format!("   {}\n", self.of_step(text)));
         }
         out
     }
@@ -253,8 +250,13 @@ impl Talk {
         }
     }
 
-    fn harmless(&self, text: &str) -> String {
-        self.ci.map_or_else(|| text.to_owned(), |ci| ci.harmless(text))
+    /// Returns a line that a step wrote as it is shown.
+    fn of_step(&self, line: &[u8]) -> String {
+        let text = text::output(line).replace('\t', "    ");
+        match self.ci {
+            Some(ci) => ci.harmless(&text),
+            None => text,
+        }
     }
 
     fn break_silence(&mut self) {
