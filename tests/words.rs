@@ -271,3 +271,35 @@ fn the_attestor_has_a_page_as_every_command_has() {
     world.kiln(&["man", "--out", "pages"]).exits(0);
     assert!(world.read("pages/kiln-attestor.1").contains("listen"));
 }
+
+/// What was refused is called what it is, and the remedy is the one that helps.
+#[test]
+fn what_is_in_the_way_is_named_and_not_something_beside_it() {
+    let who = Who::all()[0];
+    let world = World::warm(who);
+    world.key();
+    let config = world.path("config/kiln").display().to_string();
+    for (path, words) in [
+        ("/run/docker.sock", "lies in a folder that kiln makes itself"),
+        (&config, "meets a folder of kiln's own (store, keys, configuration)"),
+    ] {
+        let text = file("steps:\n  - {name: a, run: 'true'}\n");
+        let listed = format!("], paths: [{path}]}}\nsteps:");
+        world.write("kiln.yaml", &text.replace("]}\nsteps:", &listed));
+        says(&world.kiln(&["build"]).exits(2), &["KILN-0105", words]);
+    }
+    let ran = world.kiln(&["run", "--env", "PATH=/x", "--", "true"]).exits(1);
+    says(&ran, &["got:      PATH=/x", "help: PATH was set for this step"]);
+    let ran = world.kiln(&["run", "--", "no-such-program"]).exits(1);
+    assert!(!ran.says("PATH was set"), "{}", ran.stderr);
+    world.write("kiln.yaml", &file("steps:\n  - {name: a, run: 'true'}\n"));
+    world.commit();
+    world.run(&["sh", "-c", "rm .git/HEAD && mkfifo .git/HEAD"], &[]).exits(0);
+    says(&world.kiln(&["build"]).exits(2), &["KILN-0116", ".git/HEAD", "it is no plain file"]);
+    if who == Who::Root {
+        let script = "mount -t tmpfs none /proc && ../bin/kiln build";
+        let ran = world.run(&["unshare", "--mount", "sh", "-c", script], &[]);
+        says(&ran, &["cannot find this program's own file", "help: mount /proc"]);
+        assert!(!ran.says("set HOME"), "{}", ran.stderr);
+    }
+}

@@ -33,7 +33,7 @@ pub struct AskedPath {
 /// Places of this machine that no build may bring in.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Forbidden {
-    /// Folders that hold kiln's store: neither they, nor what is in or above them.
+    /// Folders of kiln's own, with its store or its keys: neither they, nor what is in or above them.
     pub stores: Vec<AbsPath>,
     /// Homes, beside `/root` and `/home/NAME`: neither they nor what is above them.
     pub homes: Vec<AbsPath>,
@@ -57,14 +57,18 @@ pub enum AskedError {
         /// The path.
         path: AbsPath,
     },
-    /// It is, holds or lies in kiln's store.
-    #[error("{path} meets kiln's store and cannot be an input")]
+    /// It is, holds or lies in a folder of kiln's own.
+    #[error(
+        "{path} meets a folder of kiln's own (store, keys, configuration) and cannot be an input"
+    )]
     Store {
         /// The path.
         path: AbsPath,
     },
     /// The place in the root is the root itself or one that kiln makes.
-    #[error("{at} is a place of kiln's own in every step")]
+    #[error(
+        "in a step {at} lies in a folder that kiln makes itself, where nothing of the host is seen"
+    )]
     Place {
         /// The place.
         at: AbsPath,

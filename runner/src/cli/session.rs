@@ -2,7 +2,7 @@
 
 use super::args::{BackendName, Global};
 use crate::config::{self, Config};
-use crate::context::Context;
+use crate::context::{Context, ContextError};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::report::{self, Style};
 use crate::store::{self, Store};
@@ -26,6 +26,17 @@ pub struct Session {
     cancel: std::sync::OnceLock<Cancel>,
 }
 
+/// Says what to do where the process lacks something to start.
+fn remedy(error: &ContextError) -> &'static str {
+    match error {
+        ContextError::Folder(_) => "go to a folder that is there",
+        ContextError::Program(_) => {
+            "mount /proc: kiln starts itself anew for its steps, and finds itself there"
+        }
+        ContextError::NoHome(_) => "set HOME, or XDG_CONFIG_HOME and XDG_CACHE_HOME",
+    }
+}
+
 impl Session {
     /// Reads the surroundings and the configuration.
     ///
@@ -35,8 +46,7 @@ impl Session {
         let mut context = Context::read(global.folder.as_deref(), global.store.as_deref())
             .map_err(|error| {
                 refusal::with_causes(
-                    Diagnostic::new(Code::StoreUnusable, error.to_string())
-                        .help("set HOME, or XDG_CONFIG_HOME and XDG_CACHE_HOME"),
+                    Diagnostic::new(Code::StoreUnusable, error.to_string()).help(remedy(&error)),
                     &error,
                 )
             })?;

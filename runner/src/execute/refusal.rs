@@ -91,6 +91,16 @@ pub fn sandbox(step: &Step, error: &sandbox::Error) -> StepFailure {
         (sandbox::Error::Program { .. }, Run::Script { .. }) => told.key("shell"),
         _ => told,
     };
+    let told = match (error, step.env.get("PATH")) {
+        (sandbox::Error::Program { program, .. }, Some(path))
+            if !program.contains('/') && !path.ends_with(crate::plan::expand::PATH) =>
+        {
+            told.got(format!("PATH={}", model::text::escape(path.as_bytes()))).help(
+                "PATH was set for this step: name the folder of the program in it, or leave it out",
+            )
+        }
+        _ => told,
+    };
     failure(state, Some(error.to_string()), vec![told])
 }
 

@@ -382,9 +382,9 @@ fn not_a_path(error: &AskedError) -> Diagnostic {
         AskedError::Root | AskedError::Kernel { .. } | AskedError::Home { .. } => told
             .expected("a file or folder of the host that is none of its own")
             .help("name the one folder or file that the step needs"),
-        AskedError::Store { .. } => told
-            .expected("a folder without kiln's own in it")
-            .help("name a folder beside it, or keep kiln's folders elsewhere:  --store DIR"),
+        AskedError::Store { .. } => told.expected("a folder without kiln's own in it").help(
+            "name a folder beside it, or keep kiln's elsewhere:  --store DIR, XDG_CONFIG_HOME",
+        ),
     }
 }
 

@@ -199,7 +199,7 @@ pub fn source_told(error: &SourceError) -> Diagnostic {
         SourceError::Unreadable { source, .. }
         | SourceError::Project { source, .. }
         | SourceError::Git(GitError::Read { source, .. })
-            if source.kind() == ErrorKind::PermissionDenied =>
+            if matches!(source.kind(), ErrorKind::PermissionDenied | ErrorKind::InvalidInput) =>
         {
             Code::SourceUnfit
         }

@@ -110,7 +110,7 @@ pub(in crate::source) fn open_file(path: &Path) -> Result<Option<File>, GitError
         Err(error) => return Err(read(error.into())),
     };
     if !file.metadata().map_err(read)?.is_file() {
-        return Err(read(io::Error::from(io::ErrorKind::InvalidInput)));
+        return Err(read(io::Error::new(io::ErrorKind::InvalidInput, "it is no plain file")));
     }
     Ok(Some(file))
 }
