@@ -189,3 +189,49 @@ fn what_a_build_can_never_say_is_refused_before_it_runs() {
         assert!(!world.path("project/kiln-out").exists(), "{words}");
     }
 }
+
+/// Evidence stands only where no step ran, and nobody then calls it this build's.
+#[test]
+fn what_ran_is_signed_anew_and_what_stands_is_said_to_stand() {
+    let world = project(Who::all()[0]);
+    let file = world.read("kiln.yaml");
+    let two = "[{file: attack.out}, {file: attack.out, name: second}]";
+    world.write("kiln.yaml", &file.replace("[{file: attack.out}]", two));
+    world.commit();
+    let build = |more: &[&str]| {
+        let ran = world.kiln(&[&["--json", "build", "--sign"], more].concat()).exits(0);
+        let told: Value = serde_json::from_str(&ran.stdout).expect("one document");
+        let of = |index: usize, key: &str| told["artifacts"][index][key].clone();
+        assert!(of(0, "signed_by").is_string() && of(0, "signed_by") == of(1, "signed_by"));
+        [of(0, "signed_before"), of(1, "signed_before")]
+    };
+    let about = |name: &str| {
+        let statement = world.statement(name);
+        statement["predicate"]["runDetails"]["metadata"]["invocationId"].clone()
+    };
+    assert_eq!(build(&[]), [false, false]);
+    let first = about("out");
+    assert_eq!(build(&[]), [true, true]);
+    assert_eq!((about("out"), about("second")), (first.clone(), first.clone()));
+    // The bytes are the same, and the run is another.
+    assert_eq!(build(&["--no-cache"]), [false, false]);
+    let second = about("out");
+    assert!(second != first && about("second") == second, "{first} {second}");
+    let shown = world.kiln(&["show"]).exits(0).stdout;
+    assert!(shown.contains(second.as_str().expect("text")), "{shown}");
+    assert!(!shown.contains("for an earlier build"), "{shown}");
+    // One of the two alone: the other's statement is about the build before.
+    fs::remove_file(world.path("project/kiln-out/second.sigstore.json")).expect("it is there");
+    assert_eq!(build(&[]), [true, false]);
+    assert!(about("out") == second && about("second") != second);
+    let shown = world.kiln(&["show"]).exits(0).stdout;
+    let signed: Vec<&str> = shown.lines().filter(|line| line.contains("signed by")).collect();
+    assert_eq!(signed.len(), 2, "{shown}");
+    assert!(
+        signed[0].contains("→ out") && signed[0].ends_with(", for an earlier build"),
+        "{shown}"
+    );
+    assert!(!signed[1].contains("earlier"), "{shown}");
+    let told = world.kiln(&["build", "--sign"]).exits(0);
+    assert_eq!(told.stderr.matches("   signed before\n").count(), 2, "{}", told.stderr);
+}

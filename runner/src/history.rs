@@ -72,6 +72,9 @@ pub struct ArtifactStory {
     pub blob: Blob,
     /// The key that signed for it.
     pub signed_by: Option<String>,
+    /// Whether that was for an earlier build, of which the statement lay there and stands.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub signed_before: bool,
 }
 
 /// Returns the name under which a project's builds are kept: a digest of its folder.

@@ -397,6 +397,15 @@ pub fn says_the_same(
         && of_the_run(&kept) == Some((record.observed.run.backend.as_str(), inputs))
 }
 
+/// Returns the id of the build that the first statement of some evidence, which was verified before, is about.
+pub fn invocation(evidence: &[u8]) -> Option<String> {
+    let first = attestor::bundle::read(evidence).ok()?.into_iter().next()?;
+    let statement: serde_json::Value =
+        serde_json::from_slice(first.envelope.unverified_payload()).ok()?;
+    let id = statement.pointer("/predicate/runDetails/metadata/invocationId")?;
+    id.as_str().map(str::to_owned)
+}
+
 /// Returns what a statement says of its run that the caller chose: the backend, and what
 /// `NAME.inputs` holds.
 fn of_the_run(statement: &serde_json::Value) -> Option<(&str, &str)> {

@@ -190,3 +190,32 @@ fn a_request_that_is_too_large_is_answered_with_the_limit() {
     // The control: the same request as it was is answered as ever.
     assert!(host.ask(BUILDER, &request, &[&artifact])["signed"]["line"].is_string());
 }
+
+/// What lies there answers the order that it was signed under, and no other: an open order is not left open by a build
+/// that says it signed.
+#[test]
+fn an_order_is_answered_by_what_is_signed_under_it_and_by_nothing_else() {
+    if !can_be_others() {
+        return;
+    }
+    let host = Host::new();
+    let signed = || host.check_log().exits(0).stdout;
+    let first = host.order("out", BUILDER);
+    assert!(host.build(&first).exits(0).says("   signed\n"));
+    // The control: the same order once more is answered already, and what lies there is its answer.
+    assert!(host.build(&first).exits(0).says("   signed before\n"));
+    assert!(signed().contains("1 lines"), "{}", signed());
+    // Every step has its result, and still the order asks for a statement.
+    let second = host.order("out", BUILDER);
+    assert!(host.build(&second).exits(0).says("   signed\n"));
+    assert!(signed().contains("2 lines"), "{}", signed());
+    // Where a step runs the order has to be open.
+    let socket = host.socket();
+    let path = second.to_str().expect("UTF-8");
+    let refused = host.build_at(&socket, &["--no-cache", "--orders", path]).exits(5);
+    assert!(refused.says("KILN-0706"), "{}", refused.stderr);
+    let third = host.order("out", BUILDER);
+    let path = third.to_str().expect("UTF-8");
+    assert!(host.build_at(&socket, &["--no-cache", "--orders", path]).exits(0).says("   signed\n"));
+    assert!(signed().contains("3 lines"), "{}", signed());
+}

@@ -184,7 +184,11 @@ fn summary(session: &Session, talk: &mut Talk, wish: &Wish, finished: &Finished,
         }
     }
     for artifact in &finished.artifacts {
-        let signed = if artifact.signed_by.is_some() { "   signed" } else { "" };
+        let signed = match &artifact.signature {
+            Some(one) if one.before => "   signed before",
+            Some(_) => "   signed",
+            None => "",
+        };
         let path = shown(session, &artifact.path);
         talk.say(&format!(
             " {} {path}   sha256:{}{signed}",
@@ -228,7 +232,8 @@ fn document(finished: &Finished) -> serde_json::Value {
     let artifacts: Vec<_> = finished
         .artifacts
         .iter()
-        .map(|artifact| json!({"path": artifact.path, "digest": artifact.blob.digest, "size": artifact.blob.size, "signed_by": artifact.signed_by, "evidence": artifact.evidence}))
+        .map(|artifact| json!({"path": artifact.path, "digest": artifact.blob.digest, "size": artifact.blob.size, "signed_by": artifact.signature.as_ref().map(|one| &one.by),
+            "signed_before": artifact.signature.as_ref().map(|one| one.before), "evidence": artifact.evidence}))
         .collect();
     json!({"id": finished.id, "steps": finished.steps, "artifacts": artifacts, "notes": finished.notes, "plan": finished.plan})
 }

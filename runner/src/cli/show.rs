@@ -136,10 +136,11 @@ fn show_build(session: &Session, build: &Build) -> Ended {
         out.push_str("\nartifacts\n");
     }
     for artifact in &build.artifacts {
+        let before = if artifact.signed_before { ", for an earlier build" } else { "" };
         let signed = artifact
             .signed_by
             .as_deref()
-            .map_or_else(|| "unsigned".to_owned(), |key| format!("signed by {key}"));
+            .map_or_else(|| "unsigned".to_owned(), |key| format!("signed by {key}{before}"));
         out.push_str(&format!(
             " {} {}   sha256:{}   {signed}\n",
             session.style.arrow(),

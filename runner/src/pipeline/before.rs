@@ -1,6 +1,7 @@
 //! What earlier builds of the project put into the output folder: it tells a restored file from a new one.
 //!
-//! Only told, never believed: whether a file is right is asked of its bytes.
+//! Only told, never believed: whether a file is right is asked of its bytes. The one thing that nothing else tells is which
+//! order a statement answered; who lies here about that keeps an order of their own open.
 
 use std::cell::OnceCell;
 
@@ -54,6 +55,14 @@ impl<'a> Before<'a> {
             && said.is_some_and(|said| {
                 says_the_same(said, record) && inputs_of(said, Some(level)).is_some()
             })
+    }
+
+    /// Says whether a build of this id answered the order of a Record, about the same artifact.
+    pub fn answered(&self, build: &str, record: &Record) -> bool {
+        let mut said = self.builds().filter(|one| one.id == build).flat_map(|one| &one.records);
+        said.any(|said| {
+            said.observed.subject == record.observed.subject && said.order == record.order
+        })
     }
 
     /// Returns what the last build of the same plan exported as `NAME.inputs`.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use model::relpath::Name;
 
-use super::build::FinishedArtifact;
+use super::build::{FinishedArtifact, Signature};
 use super::further;
 use super::hand_over::Job;
 use crate::artifacts::Made;
@@ -49,13 +49,13 @@ pub fn finished(
     folder: &Path,
     made: &Made,
     job: &Job<'_>,
-    signed_by: Option<&str>,
+    signature: Option<Signature>,
 ) -> FinishedArtifact {
     let (wish, signing) = (job.wish, job.signing);
     let path = folder.join(made.artifact.name.as_str());
     let beside =
         |suffix: &str| -> PathBuf { folder.join(format!("{}{suffix}", made.artifact.name)) };
-    let evidence = if signed_by.is_some() {
+    let evidence = if signature.is_some() {
         let further = wish.attest.iter().map(|one| beside(&further::suffix(*one)));
         let link = further::link_name(wish, signing, &made.artifact.name);
         let link = link.map(|name| folder.join(name));
@@ -64,7 +64,7 @@ pub fn finished(
     } else {
         Vec::new()
     };
-    FinishedArtifact { path, blob: made.blob, signed_by: signed_by.map(str::to_owned), evidence }
+    FinishedArtifact { path, blob: made.blob, signature, evidence }
 }
 
 #[cfg(test)]

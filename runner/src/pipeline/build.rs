@@ -135,10 +135,19 @@ pub struct FinishedArtifact {
     pub path: PathBuf,
     /// Its bytes.
     pub blob: Blob,
-    /// The key that signed for it.
-    pub signed_by: Option<String>,
+    /// Who signed for it.
+    pub signature: Option<Signature>,
     /// The files beside it that hold the evidence.
     pub evidence: Vec<PathBuf>,
+}
+
+/// Who signed for an artifact.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Signature {
+    /// The key or the identity.
+    pub by: String,
+    /// Whether the statement lay there before, and stands: it is about an earlier build.
+    pub before: bool,
 }
 
 /// Builds.

@@ -2,8 +2,11 @@
 //!
 //! Evidence is fresh if it verifies under the configured signer, is about the artifact's bytes, and its
 //! `buildDefinition` is the one that would be signed now: so a new commit with the same bytes is
-//! signed anew, and a build that changed nothing is not. Of the run only what the caller chose is
+//! signed anew, and a build that ran no step is not. Of the run only what the caller chose is
 //! compared: the backend, and what `NAME.inputs` holds.
+//!
+//! Fresh evidence stands only where no step ran: of a run that took place no earlier statement speaks. And under an order
+//! of the control plane only what was signed under that very order stands, or the order would stay open.
 
 use std::io::Read;
 
@@ -17,12 +20,43 @@ use crate::export::OutFolder;
 use crate::sign::{self, Signer};
 use crate::store;
 
+use super::before::Before;
 use super::build::Wish;
 use super::further;
 use super::signing::Decided;
 
 /// Largest evidence file that is read, in bytes.
 const EVIDENCE_BYTES_MAX: u64 = 64 << 20;
+
+/// Returns the artifacts that are to be signed, by position; `ran` says whether a step was run. A statement does not say
+/// which order it answers, but it names its build, and that one's Record is kept.
+pub fn due(
+    out: &OutFolder,
+    (made, records): (&[Made], &[Record]),
+    signing: &Decided,
+    wish: &Wish,
+    before: &Before<'_>,
+    ran: bool,
+) -> Vec<usize> {
+    let Decided::With(_) = signing else { return Vec::new() };
+    if ran {
+        return (0..made.len()).collect();
+    }
+    let mut due = stale(out, made, records, signing, wish, true);
+    if wish.orders.is_some() {
+        let answered = |record: &Record| {
+            let name = format!("{}.sigstore.json", record.observed.subject.name);
+            read(out, &name)
+                .and_then(|bytes| sign::invocation(&bytes))
+                .is_some_and(|build| before.answered(&build, record))
+        };
+        let open = records.iter().enumerate().filter(|(_, record)| !answered(record));
+        due.extend(open.map(|(index, _)| index));
+        due.sort_unstable();
+        due.dedup();
+    }
+    due
+}
 
 /// Returns the artifacts whose evidence is absent or not what would be signed now, by position.
 /// Nothing is stale where nothing is signed. `further` says whether that is asked of what is stated

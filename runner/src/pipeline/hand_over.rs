@@ -1,7 +1,7 @@
 //! Step 6: artifacts, Records, signatures, files.
 //!
-//! Everything that would be written is compared first: what is right already is left alone, so a
-//! build that found all its results writes nothing and signs nothing (decision 24).
+//! Everything that would be written is compared first: what is right already is left alone, so a build
+//! that found all its results writes nothing and signs nothing (decision 24). One that ran a step signs.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -13,7 +13,7 @@ use model::step::StepId;
 
 use super::before::Before;
 use super::beside;
-use super::build::{AskedFor, FinishedArtifact, Wish, project_key, stories};
+use super::build::{AskedFor, FinishedArtifact, Signature, Wish, project_key, stories};
 use super::freshness;
 use super::out_folder::folder;
 use super::prepare::Prepared;
@@ -193,7 +193,7 @@ pub struct Job<'a> {
 /// Hands over what a build made; the attestor is one that was started before, if any was.
 ///
 /// 1. Make the artifacts in the store, and a Record for each.
-/// 2. Find out whose evidence is absent or stale, and whether the inputs lie there.
+/// 2. Find out what is to be signed: all where a step ran, else whose evidence is absent or stale.
 /// 3. Unless nothing ran and nothing is stale: export the inputs, sign, write the evidence.
 /// 4. Put the artifacts in place; what is right already is left alone.
 /// 5. Keep the build for `kiln show`, unless nothing was done.
@@ -209,17 +209,15 @@ pub fn hand_over(job: &Job<'_>, attestor: Option<Attestor<'_>>) -> Result<Handed
     let mut records = records(job, &made)?;
     // 2. Whose evidence is stale.
     let before = Before::find(job.store, &project_key(job.project));
-    let stale = freshness::stale(&out, &made, &records, job.signing, job.wish, true);
-    let done = job.ends.ran.values().any(|ran| !ran.cached) || !stale.is_empty();
+    let ran = job.ends.ran.values().any(|ran| !ran.cached);
+    let stale = freshness::due(&out, (&made, &records), job.signing, job.wish, &before, ran);
+    let done = ran || !stale.is_empty();
     // 3. Evidence.
     let mut notes = Vec::new();
     let (mut signed_now, mut readied_then) = (None, None);
     if done {
-        // A further statement that is asked for now is no change of what was there.
-        let changed = match job.wish.attest.is_empty() && !job.wish.classic_link {
-            true => stale.clone(),
-            false => freshness::stale(&out, &made, &records, job.signing, job.wish, false),
-        };
+        // What is signed because a step ran, or a further statement is asked for now, is no change of what was there.
+        let changed = freshness::stale(&out, &made, &records, job.signing, job.wish, false);
         notes.extend(signed_anew(job, &out, &records, &changed, &before));
         (signed_now, readied_then) =
             sworn::sign_and_write(job, &out, &made, &mut records, &stale, attestor)?;
@@ -231,27 +229,32 @@ pub fn hand_over(job: &Job<'_>, attestor: Option<Attestor<'_>>) -> Result<Handed
     notes.extend(put(job, &out, (&made, ready), &before, done)?);
     notes.extend(reduced(job));
     notes.extend(waived(job));
-    let signed_by = match job.signing {
-        Decided::With(signer) => signed_now.or_else(|| signer.name()),
-        Decided::Without(reason) => {
-            notes.extend(
-                reason
-                    .iter()
-                    .filter(|_| !made.is_empty())
-                    .map(|reason| format!("unsigned: {reason}")),
-            );
-            None
-        }
-    };
+    notes.extend(unsigned(job.signing, &made));
     // 5. Keep the build.
-    if done {
-        keep(job, &made, records, signed_by.as_deref()).map_err(|error| vec![error])?;
-    }
-    let artifacts = made
-        .iter()
-        .map(|made| beside::finished(&folder, made, job, signed_by.as_deref()))
+    let signatures: Vec<Option<Signature>> = (0..made.len())
+        .map(|index| signature(job.signing, signed_now.as_deref(), !stale.contains(&index)))
         .collect();
+    if done {
+        keep(job, &made, records, &signatures).map_err(|error| vec![error])?;
+    }
+    let each = made.iter().zip(signatures);
+    let artifacts = each.map(|(made, by)| beside::finished(&folder, made, job, by)).collect();
     Ok(Handed { artifacts, notes })
+}
+
+/// Says why nothing is signed.
+fn unsigned(signing: &Decided, made: &[Made]) -> Option<String> {
+    match signing {
+        Decided::Without(Some(reason)) if !made.is_empty() => Some(format!("unsigned: {reason}")),
+        Decided::Without(_) | Decided::With(_) => None,
+    }
+}
+
+/// Returns whose the statement about an artifact is: of whoever signed now, unless what lay there stands.
+fn signature(signing: &Decided, now: Option<&str>, before: bool) -> Option<Signature> {
+    let Decided::With(signer) = signing else { return None };
+    let now = now.filter(|_| !before).map(str::to_owned);
+    now.or_else(|| signer.name()).map(|by| Signature { by, before })
 }
 
 /// Says once which default limits, or extra guarantees, the steps of this run did not have.
@@ -528,12 +531,13 @@ fn keep(
     job: &Job<'_>,
     made: &[Made],
     records: Vec<Record>,
-    signed_by: Option<&str>,
+    signatures: &[Option<Signature>],
 ) -> Result<(), Diagnostic> {
-    let story = |made: &Made| ArtifactStory {
+    let story = |(made, signature): (&Made, &Option<Signature>)| ArtifactStory {
         name: made.artifact.name.to_string(),
         blob: made.blob,
-        signed_by: signed_by.map(str::to_owned),
+        signed_by: signature.as_ref().map(|one| one.by.clone()),
+        signed_before: signature.as_ref().is_some_and(|one| one.before),
     };
     let build = Build {
         id: job.facts.run.clone(),
@@ -542,7 +546,7 @@ fn keep(
         finished: job.facts.finished,
         state: State::Passed,
         steps: stories(job.ends),
-        artifacts: made.iter().map(story).collect(),
+        artifacts: made.iter().zip(signatures).map(story).collect(),
         records,
         errors: Vec::new(),
     };

@@ -26,7 +26,7 @@ mod signing;
 mod survey;
 mod sworn;
 
-pub use build::{AskedFor, Failed, Finished, FinishedArtifact, Mode, Wish, build};
+pub use build::{AskedFor, Failed, Finished, FinishedArtifact, Mode, Signature, Wish, build};
 pub use pins::{GENERATED_BY, lock};
 pub use prepare::Prepared;
 pub use ready::{Readiness, asked_of_any, not_kept};
