@@ -40,6 +40,12 @@ pub(super) fn wishes(manifest: &Manifest) -> Wishes {
     sources.chain(environments).collect()
 }
 
+/// Returns the digest of wishes as a lock has them; none where one is no JSON.
+pub(super) fn pinned(inputs: &[InputPin]) -> Option<Digest> {
+    let read = |pin: &InputPin| Some((pin.used_by.clone(), serde_json::from_str(&pin.wish).ok()?));
+    inputs.iter().map(read).collect::<Option<Wishes>>().map(|wishes| digest_of(&wishes))
+}
+
 /// Returns the digest of all wishes together.
 pub(super) fn digest_of(wishes: &Wishes) -> Digest {
     let (mut sources, mut environments) = (Map::new(), Map::new());

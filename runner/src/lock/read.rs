@@ -6,9 +6,11 @@ use std::str::FromStr;
 use fetch::host::{Arch, PackageName, Version};
 use model::platform::{Arch as Processor, Os, Platform};
 use model::{AbsPath, Digest, Ident, RelPath};
+use serde_json::Value;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::input::pinned;
 use super::row::{
     FetchPin, HostItem, HostPin, ImagePin, InputPin, LockfilePin, PackagePin, RootfsPin,
     SourceFrom, SourcePin, UsedBy,
@@ -104,6 +106,16 @@ fn read(top: &Fields<'_>) -> Result<Lock, Refused> {
         lockfiles: top.rows("lockfile", lockfile)?,
         fetches: top.rows("fetch", fetch)?,
     };
+    // They pin nothing, and still are what a stale lock is explained by.
+    let told = pinned(&lock.inputs).filter(|_| !lock.inputs.is_empty());
+    if let Some(told) = told.filter(|told| *told != lock.inputs_digest) {
+        let headline = "the rows of `input` are not those of `inputs-digest`".to_owned();
+        let told = top
+            .refuse("inputs-digest", headline)
+            .expected(lock.inputs_digest.to_string())
+            .got(told.to_string());
+        return Err(Box::new(told));
+    }
     Ok(lock)
 }
 
@@ -114,6 +126,10 @@ fn input(row: &Fields<'_>) -> Result<(InputPin, String), Refused> {
     row.only(&["used-by", "wish"])?;
     let used_by = row.used_by()?;
     let wish = row.text_up_to("wish", WISH_BYTES_MAX)?.to_owned();
+    let read: Option<Value> = serde_json::from_str(&wish).ok();
+    if read.is_none_or(|read| !read.is_object() || read.to_string() != wish) {
+        return Err(row.wrong("wish", "a JSON object, keys sorted, without spaces"));
+    }
     let identity = used_by.to_string();
     Ok((InputPin { used_by, wish }, identity))
 }

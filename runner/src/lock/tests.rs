@@ -47,8 +47,10 @@ fn full() -> Lock {
     };
     let platform = |arch| Platform { os: Os::Linux, arch };
     let path = HostItem::Path(AbsPath::new("/opt/toolchain").unwrap());
+    let inputs = vec![InputPin { used_by: environment("rust"), wish: r#"{"a":"b"}"#.to_owned() }];
     Lock {
-        inputs: vec![InputPin { used_by: environment("rust"), wish: r#"{"a":"b"}"#.to_owned() }],
+        inputs_digest: super::input::pinned(&inputs).unwrap(),
+        inputs,
         packages: vec![PackagePin {
             used_by: environment("rust"),
             name: PackageName::new("gcc").unwrap(),
@@ -408,15 +410,40 @@ fn a_stale_lock_names_the_input_whose_wish_changed() {
 }
 
 #[test]
-fn wishes_that_are_not_those_of_the_digest_explain_nothing() {
+fn wishes_that_are_not_those_of_the_digest_are_refused_and_explain_nothing() {
     let good = Lock::made_for(&manifest(PINNED), "kiln 0.1.0");
     let edited = manifest(&PINNED.replace("[gcc, make]", "[gcc]"));
-    for wish in ["{}", "", "[[[[", "\u{1b}[2J", &"[".repeat(100_000)] {
+    let refused = |lock: &Lock, headline: &str| {
+        let found = parse(lock.to_text().as_bytes(), "kiln.lock").unwrap_err();
+        assert_eq!((found.code, found.headline.as_str()), (Code::LockMalformed, headline));
+        let found = check(lock, &edited, "kiln.lock").unwrap_err();
+        assert!(!found.headline.contains("gone"), "{}", found.headline);
+    };
+    let spaced = good.inputs[0].wish.replacen(':', ": ", 1);
+    let mut lock = good.clone();
+    lock.inputs[0].wish = spaced;
+    assert!(parse(lock.to_text().as_bytes(), "kiln.lock").is_err());
+    for wish in ["", "[]", "[[[[", "\u{1b}[2J", &"[".repeat(100_000)] {
         let mut lock = good.clone();
         lock.inputs[0].wish = wish.to_owned();
-        let lock = parse(lock.to_text().as_bytes(), "kiln.lock").unwrap();
-        let found = check(&lock, &edited, "kiln.lock").unwrap_err();
-        assert!(!found.headline.contains("gone"), "{}", found.headline);
+        refused(&lock, "`wish` of a row of `input` is wrong");
+    }
+    let other = "the rows of `input` are not those of `inputs-digest`";
+    let mut lock = good.clone();
+    lock.inputs[0].wish = "{}".to_owned();
+    refused(&lock, other);
+    let mut lock = good.clone();
+    let default = environment("default");
+    let at = lock.inputs.iter().position(|pin| pin.used_by == default).unwrap();
+    lock.inputs[at].used_by = environment("dfault");
+    refused(&lock, other);
+    let mut lock = good.clone();
+    lock.inputs.remove(at);
+    refused(&lock, other);
+    // The controls: as it was written, and as a kiln wrote it that had no such rows.
+    let bare = Lock { inputs: Vec::new(), ..good.clone() };
+    for lock in [&good, &bare] {
+        assert_eq!(parse(lock.to_text().as_bytes(), "kiln.lock").unwrap(), *lock);
     }
     let mut lock = Lock { inputs: Vec::new(), ..good };
     let wish = format!(r#"{{"\u001b[2J{}":1}}"#, "x".repeat(9000));
