@@ -868,3 +868,54 @@ fn an_image_in_a_layout_is_verified_by_the_bundle_that_refers_to_it() {
     world.write("oci/index.json", "{\"schemaVersion\": 2, \"manifests\": []}");
     assert!(world.kiln(&["verify", "oci"]).exits(4).says("no image"));
 }
+
+/// Every folder without a remote is called `local`: what was learned from one does not take another's build.
+#[test]
+fn a_source_without_a_name_is_held_by_what_it_is_and_never_ticked() {
+    let world = World::signed(Who::all()[0]);
+    let learn = |name: &str| {
+        world.kiln(&["policy", "init", "kiln-out/out", "-o", name]).exits(0);
+        world.read(name)
+    };
+    let verify = |policy: &str, code: i32| {
+        world.kiln(&["verify", "kiln-out/out", "--policy", policy]).exits(code)
+    };
+    let line = "source.uri: local: any folder without a remote, so it pins nothing";
+    let committed = learn("committed.yaml");
+    assert!(committed.contains("  uri: \"local\"\n  commit: "), "{committed}");
+    assert!(!committed.contains("Any commit of this source"), "{committed}");
+    let met = verify("committed.yaml", 0);
+    assert!(met.says(&format!("– policy       {line}")), "{}", met.stdout);
+    let named = world.kiln(&["verify", "kiln-out/out", "--source", "local"]).exits(0).stdout;
+    assert!(named.contains("– source ") && !named.contains("✓ source "), "{named}");
+    let commit = world.git(&["rev-parse", "HEAD"]);
+    let exact = format!("local@{}", commit.trim());
+    let pinned = world.kiln(&["verify", "kiln-out/out", "--source", &exact]).exits(0).stdout;
+    assert!(pinned.contains("✓ source "), "control: {pinned}");
+    // What an older kiln learned: it is met by whatever has no remote, and says so.
+    let loose = committed.lines().filter(|line| !line.starts_with("  commit: "));
+    world.write("loose.yaml", &loose.map(|line| format!("{line}\n")).collect::<String>());
+    // Another repository without a remote, with other files of the same names.
+    world.write("src/input", "the evil input\n");
+    world.write(".gitignore", "*.yaml\n!kiln.yaml\nkiln-out\n");
+    world.commit();
+    world.kiln(&["build", "--sign"]).exits(0);
+    let refused = verify("committed.yaml", 4);
+    assert!(refused.says("rule `source.commit`"), "{}", refused.stderr);
+    let met = verify("loose.yaml", 0);
+    assert!(met.says(&format!("– policy       {line}")), "{}", met.stdout);
+    let explained = world.kiln(&["--json", "verify", "kiln-out/out", "--policy", "loose.yaml"]);
+    let rules = document(&explained.exits(0))["files"][0]["policy"]["rules"].clone();
+    let uri = rules.as_array().expect("a list").iter().find(|one| one["rule"] == "source.uri");
+    assert_eq!(uri.expect("it was judged")["outcome"], "not-applicable", "{rules}");
+    // No commit names changed files: their digests do.
+    world.write("src/input", "changed\n");
+    world.kiln(&["build", "--sign", "--allow-dirty"]).exits(0);
+    let dirty = learn("dirty.yaml");
+    assert!(dirty.contains("files-as-seen") && dirty.contains("dirty: true"), "{dirty}");
+    verify("dirty.yaml", 0);
+    world.write("src/input", "changed again\n");
+    world.kiln(&["build", "--sign", "--allow-dirty"]).exits(0);
+    let refused = verify("dirty.yaml", 4);
+    assert!(refused.says("rule `rules.files-as-seen`"), "{}", refused.stderr);
+}

@@ -40,6 +40,11 @@ impl ExpectedSource {
         Reason::Source { expected: escape(without_credentials(&self.written).as_bytes()), got }
     }
 
+    /// Says whether it accepts every source that has no name.
+    pub(crate) fn pins_nothing(&self) -> bool {
+        self.commit.is_none() && is_nameless(&self.folded)
+    }
+
     /// Compares with what a statement says.
     ///
     /// # Errors
@@ -71,6 +76,14 @@ pub(crate) fn describe(statement: &Statement) -> String {
     let (source, commit) = (statement.parameter("source"), statement.parameter("commit"));
     let source = without_credentials(source);
     escape(format!("{source}@{commit}{state}").as_bytes())
+}
+
+/// What is told beside a source that has no name, where it was asked for.
+pub(crate) const NAMELESS: &str = "any folder without a remote, so it pins nothing";
+
+/// Says whether an address is that of no repository: every checkout without a remote states it.
+pub(crate) fn is_nameless(uri: &str) -> bool {
+    matches!(fold(uri).as_str(), "local" | "")
 }
 
 /// Returns the one spelling of a repository.

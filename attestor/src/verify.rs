@@ -31,7 +31,7 @@ use crate::bundle::{self, Attestation};
 use crate::claims::{self, Statement};
 use crate::coherent;
 use crate::dsse::{self, Envelope};
-use crate::expected_source::ExpectedSource;
+use crate::expected_source::{ExpectedSource, NAMELESS};
 use crate::predicate::provenance::{
     BUILD_PARAMETERS, BUILD_TYPE_BUILD, BUILD_TYPE_RUN, RUN_PARAMETERS,
 };
@@ -232,7 +232,12 @@ pub(crate) fn judge(
     // 6. The source.
     match (coherent::commit(&statement), expected.source) {
         (Err(reason), _) => checks.failed(Subject::Source, reason),
-        (Ok(()), Some(source)) => checks.add(Subject::Source, source.check(&statement)),
+        (Ok(()), Some(source)) => match source.check(&statement) {
+            Ok(found) if source.pins_nothing() => {
+                checks.skip(Subject::Source, format!("{found}: {NAMELESS}"));
+            }
+            checked => checks.add(Subject::Source, checked),
+        },
         (Ok(()), None) => {
             checks.skip(Subject::Source, crate::expected_source::describe(&statement))
         }

@@ -16,6 +16,7 @@ use super::rules::{
 };
 use crate::claims::{self, Dependency, Statement};
 use crate::coherent;
+use crate::expected_source::{NAMELESS, fold, is_nameless};
 use crate::trust::Level;
 use crate::verify::Verified;
 
@@ -33,6 +34,8 @@ pub struct Held {
     pub rule: String,
     /// What was found, escaped.
     pub detail: String,
+    /// Whether anybody's statement would meet it, so that it holds nothing off.
+    pub idle: bool,
 }
 
 /// A rule that is not met.
@@ -79,7 +82,12 @@ impl<'a> Findings<'a> {
 
     pub fn held(&mut self, rule: &str, detail: impl Into<String>) {
         let detail = without_credentials(&detail.into());
-        self.held.push(Held { rule: rule.to_owned(), detail });
+        self.held.push(Held { rule: rule.to_owned(), detail, idle: false });
+    }
+
+    /// Notes a rule that is met and that would be by anybody's statement.
+    fn idle(&mut self, rule: &str, detail: String) {
+        self.held.push(Held { rule: rule.to_owned(), detail, idle: true });
     }
 
     pub fn broken(
@@ -189,8 +197,10 @@ fn source(policy: &Policy, statement: &Statement, out: &mut Findings<'_>) {
     let written = statement.parameter("source");
     let (place, reference) = model::address::split_reference(written);
     if let Some(uris) = &rules.uris {
-        let fold = crate::expected_source::fold;
-        if uris.value.iter().any(|uri| fold(uri) == fold(place)) {
+        let same = uris.value.iter().any(|uri| fold(uri) == fold(place));
+        if same && is_nameless(place) {
+            out.idle("source.uri", format!("{}: {NAMELESS}", shown(place)));
+        } else if same {
             out.held("source.uri", shown(place));
         } else {
             out.broken("source.uri", uris.span, uris.value.join(" or "), shown(place), help);

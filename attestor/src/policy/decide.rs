@@ -194,7 +194,8 @@ fn alone<'p>(
 fn broken(mut checks: Vec<Check>, out: Findings<'_>) -> Refusal {
     checks.extend(out.held.into_iter().map(|held| {
         let detail = format!("{}: {}", held.rule, held.detail);
-        Check { subject: Subject::Policy, outcome: Outcome::Ok, detail }
+        let outcome = if held.idle { Outcome::NotApplicable } else { Outcome::Ok };
+        Check { subject: Subject::Policy, outcome, detail }
     }));
     checks.extend(out.broken.into_iter().map(|broken| {
         let detail = format!("{}: expected {}, got {}", broken.rule, broken.expected, broken.got);

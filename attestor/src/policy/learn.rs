@@ -13,16 +13,20 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use model::address::{holds_query, without_credentials, without_queries};
+use model::record::GitId;
 use model::text::escape;
 
 use super::purl::{Purl, Read};
 use super::read::{BACKENDS, ROLES};
 use crate::claims::{Dependency, Statement};
+use crate::expected_source::is_nameless;
 use crate::sigstore::Identity;
 use crate::verify::{SignedBy, Verified};
 
 /// Most packages that a learned policy names one by one.
 const NAMED_MAX: usize = 40;
+/// Most digests that fit the expression that holds the project's own files.
+const FILES_MAX: usize = 12;
 
 /// Returns what of a statement no policy can be learned from, since a query or fragment of its address could hold a
 /// token: its name, and the address without that. Rules compare letter by letter, so it cannot just be left out.
@@ -54,10 +58,45 @@ pub fn learn(artifact: &str, verified: &Verified<Statement>, manifest: Option<&[
         _ => statement.dependencies.clone(),
     };
     let _ = write_dependencies(&mut out, &listed);
+    let _ = write_files(&mut out, statement, &listed);
     out.push_str(
         "\n# More that can be asked for (docs/policy.md): not-before, reproduced-by, require, rules.\n",
     );
     out
+}
+
+/// Holds the project's own files by digest, where neither an address nor a commit names them.
+fn write_files(out: &mut String, statement: &Statement, listed: &[Dependency]) -> std::fmt::Result {
+    let named = GitId::parse(statement.parameter("commit")).is_ok() && !statement.is_dirty();
+    let (place, _) = model::address::split_reference(statement.parameter("source"));
+    if named || !is_nameless(place) {
+        return Ok(());
+    }
+    let own = |one: &&Dependency| {
+        one.annotation("role").is_some_and(|role| ["build-file", "source"].contains(&role))
+    };
+    let digests: Vec<String> = listed
+        .iter()
+        .filter(own)
+        .map(|one| one.sha256().map(|digest| digest.hex()).unwrap_or_default())
+        .collect();
+    if digests.is_empty() || digests.len() > FILES_MAX {
+        return writeln!(
+            out,
+            "\n# Nothing here says what it was built from: {} files and folders are too few or too many for a rule.",
+            digests.len()
+        );
+    }
+    writeln!(
+        out,
+        "\n# The build file and the sources, as they were seen.\nrules:\n  - name: files-as-seen"
+    )?;
+    writeln!(
+        out,
+        "    expr: 'dependencies.filter(d, d.annotations.role in [\"build-file\", \"source\"]).map(d, d.digest.sha256) == [{}]'",
+        digests.iter().map(|digest| format!("\"{digest}\"")).collect::<Vec<_>>().join(", ")
+    )?;
+    writeln!(out, "    why: a folder without a remote has no name, and no commit names these files")
 }
 
 fn write_head(
@@ -99,12 +138,39 @@ fn write_head(
 fn write_source(out: &mut String, statement: &Statement) -> std::fmt::Result {
     let source = statement.parameter("source");
     let (place, reference) = model::address::split_reference(source);
-    writeln!(
-        out,
-        "# Any commit of this source. Pin one with  commit: {}",
-        escape(clean(statement.parameter("commit")).as_bytes())
-    )?;
+    let commit = statement.parameter("commit");
+    let nameless = is_nameless(place);
+    let is_commit = GitId::parse(commit).is_ok();
+    match (nameless, is_commit && !statement.is_dirty()) {
+        (false, _) => {
+            let commit = escape(clean(commit).as_bytes());
+            writeln!(out, "# Any commit of this source. Pin one with  commit: {commit}")?;
+        }
+        (true, true) => {
+            writeln!(
+                out,
+                "# It was built from a folder without a remote, and every such folder is called \"local\": that pins"
+            )?;
+            writeln!(
+                out,
+                "# nothing, so the commit does. List the others that are meant, or give the repository a remote."
+            )?;
+        }
+        (true, false) => {
+            writeln!(
+                out,
+                "# It was built from a folder without a remote, and every such folder is called \"local\": that pins"
+            )?;
+            writeln!(
+                out,
+                "# nothing, and no commit names its files, so `rules` below hold them by digest."
+            )?;
+        }
+    }
     writeln!(out, "source:\n  uri: {}", quoted(place))?;
+    if nameless && is_commit {
+        writeln!(out, "  commit: {}", quoted(commit))?;
+    }
     if !reference.is_empty() {
         writeln!(out, "  ref: {}   # or  {{pattern: \"refs/tags/v[0-9.]+\"}}", quoted(reference))?;
     }

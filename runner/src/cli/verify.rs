@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 
 use attestor::claims::Statement;
 use attestor::expected_source::ExpectedSource;
-use attestor::policy::{Accepted, Decision, Question, decide};
+use attestor::policy::{Accepted, Decision, Held, Question, decide};
 use attestor::sigstore::Identity;
 use attestor::trust::Level;
 use attestor::verdict::{self, Check, Outcome, Reason, Refusal};
@@ -348,21 +348,24 @@ impl Judge<'_> {
 
     fn rules(&self, loaded: &Loaded, decision: &Decision) -> String {
         let mark = self.session.style.verdict(Some(true));
-        if !self.args.explain {
-            let (count, name) =
-                (decision.held.len(), text::escape(loaded.policy.name().as_bytes()));
-            return format!(" {mark} {:<12} all {count} rules of {name} are met\n", "policy");
+        if self.args.explain {
+            return self.judged(decision);
         }
-        self.judged(decision)
+        let (count, name) = (decision.held.len(), text::escape(loaded.policy.name().as_bytes()));
+        let all = format!(" {mark} {:<12} all {count} rules of {name} are met\n", "policy");
+        // What holds nothing off is told in any case.
+        let idle = decision.held.iter().filter(|held| held.idle).map(|held| self.met(held));
+        [all].into_iter().chain(idle).collect()
     }
 
     /// Returns a line for each rule that is met.
     fn judged(&self, decision: &Decision) -> String {
-        let mark = self.session.style.verdict(Some(true));
-        let line = |held: &attestor::policy::Held| {
-            format!(" {mark} {:<12} {}: {}\n", "policy", held.rule, held.detail)
-        };
-        decision.held.iter().map(line).collect()
+        decision.held.iter().map(|held| self.met(held)).collect()
+    }
+
+    fn met(&self, held: &Held) -> String {
+        let mark = self.session.style.verdict((!held.idle).then_some(true));
+        format!(" {mark} {:<12} {}: {}\n", "policy", held.rule, held.detail)
     }
 }
 
@@ -413,7 +416,10 @@ fn enforced_json(statement: &Statement) -> Value {
 
 /// Returns the rules that are met.
 fn rules_json(decision: &Decision) -> Vec<Value> {
-    let one = |held: &attestor::policy::Held| json!({"rule": held.rule, "outcome": "ok", "detail": held.detail});
+    let one = |held: &Held| {
+        let outcome = if held.idle { "not-applicable" } else { "ok" };
+        json!({"rule": held.rule, "outcome": outcome, "detail": held.detail})
+    };
     decision.held.iter().map(one).collect()
 }
 
