@@ -919,3 +919,42 @@ fn a_source_without_a_name_is_held_by_what_it_is_and_never_ticked() {
     let refused = verify("dirty.yaml", 4);
     assert!(refused.says("rule `rules.files-as-seen`"), "{}", refused.stderr);
 }
+
+/// A verdict has a name of its own, and it is told where it was written.
+#[test]
+fn a_verdict_is_written_where_it_says_and_nowhere_else() {
+    let world = World::signed(Who::all()[0]);
+    world.write("policy.yaml", "policy: 1\nuri: https://policies.example.org/out\n");
+    fs::create_dir_all(world.path("project/there")).expect("a folder");
+    let write = |out: &str| {
+        let all = ["verify", "kiln-out/out", "--policy", "policy.yaml", "--resource-uri", ADDRESS];
+        world.kiln(&[&all[..], &["--vsa", out]].concat())
+    };
+    let device = world.path("project/there/device");
+    std::os::unix::fs::symlink("/dev/null", &device).expect("a link");
+    let parent = || {
+        let names = |at: &str| fs::read_dir(world.path(at)).expect("it is there").flatten();
+        let all = names("").chain(names("project")).chain(names("project/there"));
+        let mut all: Vec<_> = all.map(|one| one.path()).collect();
+        all.sort();
+        all
+    };
+    let before = parent();
+    for out in [".", "..", "there", "there/", "there/device", "new/", "there/..", ".vsa.jsonl", ""]
+    {
+        let refused = write(out).exits(2);
+        assert!(refused.says("--vsa"), "{out}: {}", refused.stderr);
+        assert_eq!(parent(), before, "{out}");
+    }
+    for (out, told) in [
+        ("out.vsa.jsonl", " wrote out.vsa.jsonl\n wrote out.vsa.sigstore.json\n"),
+        ("there/it", " wrote there/it.vsa.jsonl\n wrote there/it.vsa.sigstore.json\n"),
+        ("./there/../b", " wrote ./there/../b.vsa.jsonl\n"),
+    ] {
+        let written = write(out).exits(0);
+        assert!(written.stdout.contains(told), "{out}: {}", written.stdout);
+        for name in told.lines().filter_map(|line| line.strip_prefix(" wrote ")) {
+            assert!(!world.read(name).is_empty(), "{name}");
+        }
+    }
+}

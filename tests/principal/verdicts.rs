@@ -35,7 +35,10 @@ fn a_listening_attestors_refusal_is_a_verdict_and_no_failure_of_the_service() {
     };
     // The control: both accept.
     let passed = verify(&[], "verdicts/passed.vsa.jsonl").exits(0);
-    assert!(passed.says("is verified, L1") && passed.says("wrote passed.vsa.jsonl"));
+    assert!(
+        passed.says("is verified, L1")
+            && passed.says(&format!("wrote {}", path("verdicts/passed.vsa.jsonl")))
+    );
     // The attestor believes nobody; whoever asks still does.
     let trust = host.world.path("attestor/config/trust.toml");
     let believed = fs::read_to_string(&trust).expect("it was written with the key");
@@ -46,7 +49,11 @@ fn a_listening_attestors_refusal_is_a_verdict_and_no_failure_of_the_service() {
     }
     assert!(!failed.says("KILN-0706") && !failed.says("is verified"), "{}", failed.stdout);
     // Its verdict is there, as one that says so.
-    assert!(failed.says("wrote failed.vsa.jsonl"), "{}", failed.stdout);
+    assert!(
+        failed.says(&format!("wrote {}", path("verdicts/failed.vsa.jsonl"))),
+        "{}",
+        failed.stdout
+    );
     let line = fs::read_to_string(path("verdicts/failed.vsa.jsonl")).expect("it was written");
     let envelope: serde_json::Value = serde_json::from_str(&line).expect("one envelope");
     let payload = crate::support::unbase64(envelope["payload"].as_str().expect("a payload"));

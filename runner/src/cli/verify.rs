@@ -31,7 +31,7 @@ use serde_json::{Value, json};
 
 use super::args::VerifyArgs;
 use super::policy::Loaded;
-use super::{Ended, Session, policy, trust, wrong_usage};
+use super::{Ended, Session, policy, trust};
 use crate::diagnostic::{Code, Diagnostic, Exit, FileText, Place};
 use crate::report;
 
@@ -79,17 +79,14 @@ pub fn run(session: &Session, args: &VerifyArgs) -> Ended {
     };
     let loaded = args.policy.as_deref().map(|name| policy::load(session, name)).transpose()?;
     let dependencies = dependencies::read(session, args.deps.as_deref())?;
-    if args.vsa.is_some() && args.files.len() != 1 {
-        return Err(vec![
-            wrong_usage("a summary is about one file").help("verify them one by one"),
-        ]);
-    }
+    let vsa = args.vsa.as_deref().map(|out| summary::place(session, args, out)).transpose()?;
     let judge = Judge {
         session,
         args,
         expected,
         policy: loaded.as_ref(),
         dependencies: dependencies.as_ref(),
+        vsa: vsa.as_ref(),
     };
     let (mut documents, mut wrong) = (Vec::new(), Vec::new());
     for file in &args.files {
@@ -143,6 +140,7 @@ struct Judge<'a> {
     expected: Expected<'a>,
     policy: Option<&'a Loaded>,
     dependencies: Option<&'a dependencies::Given>,
+    vsa: Option<&'a summary::Place>,
 }
 
 impl Judge<'_> {
@@ -200,7 +198,7 @@ impl Judge<'_> {
                 refused(self.session, &target.name, &target.evidence, self.policy, refusal)
             }
         };
-        if let Some(out) = &self.args.vsa {
+        if let Some(out) = self.vsa {
             let asked = summary::Asked {
                 path,
                 target,

@@ -7,14 +7,16 @@
 //! this user's trust revokes: nobody who trusts alike would believe it.
 
 use std::os::fd::AsFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use attestor::bundle;
 use attestor::pipe::{Answer, EvidenceText, Request, Signed, Summarise, WhyRefused};
 use model::record::{Nonce, Subject};
+use model::text::escape;
 
+use super::super::args::VerifyArgs;
 use super::super::policy::Loaded;
-use super::super::{Session, files, lasting};
+use super::super::{Session, files, lasting, wrong_usage};
 use super::Target;
 use crate::diagnostic::{Code, Diagnostic, Exit};
 use crate::sign::Attestor;
@@ -54,19 +56,61 @@ pub struct Written {
     pub refused: Vec<Diagnostic>,
 }
 
+/// Where a verdict is to be written.
+pub struct Place {
+    /// The folder.
+    folder: PathBuf,
+    /// What stands before the names, as it was given.
+    shown: String,
+    /// What the files are called, without their ends.
+    stem: String,
+}
+
+/// Reads `--vsa OUT`, before anything is judged.
+///
+/// # Errors
+/// More than one file to judge, and an OUT that is no name of a file: what has none, a folder, and what is no plain file.
+pub fn place(session: &Session, args: &VerifyArgs, out: &Path) -> Result<Place, Vec<Diagnostic>> {
+    if args.files.len() != 1 {
+        return Err(vec![
+            wrong_usage("a summary is about one file").help("verify them one by one"),
+        ]);
+    }
+    let path = session.context.folder.join(out);
+    let is_folder = out.as_os_str().as_encoded_bytes().ends_with(b"/");
+    let name = path.file_name().filter(|_| !is_folder).and_then(|name| name.to_str());
+    let stem = name.map(|name| name.strip_suffix(files::SUMMARY).unwrap_or(name));
+    let there = path.metadata().is_ok_and(|found| !found.is_file());
+    let (Some(stem), false) = (stem.filter(|stem| !stem.is_empty()), there) else {
+        let what = if there { "a folder, or no plain file" } else { "no name of a file" };
+        return Err(vec![
+            wrong_usage("--vsa does not say what the summary is to be called")
+                .expected("the name of a file, such as hello.vsa.jsonl")
+                .got(format!("{}, {what}", escape(out.as_os_str().as_encoded_bytes())))
+                .help("name the file in the folder that it is to be in:  --vsa DIR/NAME.vsa.jsonl"),
+        ]);
+    };
+    let given = out.parent().filter(|given| !given.as_os_str().is_empty());
+    let shown = given
+        .map(|given| escape(given.join("").as_os_str().as_encoded_bytes()))
+        .unwrap_or_default();
+    let folder = path.parent().unwrap_or(&session.context.folder).to_owned();
+    Ok(Place { folder, shown, stem: stem.to_owned() })
+}
+
 /// Has the verdict signed and writes it: `OUT.vsa.jsonl` and `OUT.vsa.sigstore.json`, and the same with
 /// `.reproduced` where that was shown.
 ///
 /// # Errors
 /// Why nothing was signed or written.
-pub fn write(session: &Session, asked: &Asked<'_>, out: &Path) -> Result<Written, Vec<Diagnostic>> {
-    let path = session.context.folder.join(out);
-    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    let stem = name.strip_suffix(files::SUMMARY).unwrap_or(&name).to_owned();
-    let folder = path.parent().unwrap_or(&session.context.folder).to_owned();
-    let mut written = one(session, asked, &folder, &stem, false)?;
+pub fn write(
+    session: &Session,
+    asked: &Asked<'_>,
+    out: &Place,
+) -> Result<Written, Vec<Diagnostic>> {
+    let mut written = one(session, asked, out, &out.stem, false)?;
     if asked.passed && asked.reproduced && written.refused.is_empty() {
-        let more = one(session, asked, &folder, &format!("{stem}.reproduced"), true)?;
+        let more = one(session, asked, out, &format!("{}.reproduced", out.stem), true)?;
         written.files.extend(more.files);
         written.refused.extend(more.refused);
     }
@@ -76,7 +120,7 @@ pub fn write(session: &Session, asked: &Asked<'_>, out: &Path) -> Result<Written
 fn one(
     session: &Session,
     asked: &Asked<'_>,
-    folder: &Path,
+    out: &Place,
     stem: &str,
     reproduced: bool,
 ) -> Result<Written, Vec<Diagnostic>> {
@@ -104,9 +148,10 @@ fn one(
         false => Vec::new(),
     };
     let names = [format!("{stem}{}", files::SUMMARY), format!("{stem}.vsa.sigstore.json")];
-    lasting::write(folder, &names[0], signed.line.as_bytes())?;
-    lasting::write(folder, &names[1], signed.bundle.as_bytes())?;
-    let files = names.iter().map(|name| model::text::escape(name.as_bytes())).collect();
+    lasting::write(&out.folder, &names[0], signed.line.as_bytes())?;
+    lasting::write(&out.folder, &names[1], signed.bundle.as_bytes())?;
+    let shown = |name: &String| format!("{}{}", out.shown, escape(name.as_bytes()));
+    let files = names.iter().map(shown).collect();
     Ok(Written { files, refused })
 }
 
