@@ -958,3 +958,52 @@ fn a_verdict_is_written_where_it_says_and_nowhere_else() {
         }
     }
 }
+
+/// A rule that nothing could ever meet is wrong, whoever is judged; so is an entry that nobody could name.
+#[test]
+fn what_nothing_can_meet_is_wrong_when_it_is_read() {
+    let world = World::signed(Who::all()[0]);
+    let check = |text: &str| {
+        world.write("policy.yaml", &format!("policy: 1\n{text}\n"));
+        world.kiln(&["policy", "check", "policy.yaml"])
+    };
+    let late = "not-before: 2999-01-01T00:00:00Z";
+    for (text, words) in [
+        ("rules: [{name: a, expr: \"1\"}]", "yields int, not true or false"),
+        ("rules: [{name: a, expr: size(dependencies)}]", "yields int, not true or false"),
+        ("source: {uri: \"\"}", "`uri` of `source`"),
+        ("source: {uri: [https://a.example/b, \" \"]}", "`uri` of `source`"),
+        (&format!("{late}\nmax-age: 1d"), "`not-before` can never hold"),
+    ] {
+        let refused = check(text).exits(2);
+        assert!(refused.says("KILN-0820") && refused.says(words), "{text}: {}", refused.stderr);
+        assert!(refused.says("policy.yaml:2:"), "{text}: {}", refused.stderr);
+        world.kiln(&["verify", "kiln-out/out", "--policy", "policy.yaml"]).exits(2);
+    }
+    for sound in ["rules: [{name: a, expr: has(predicate.runDetails)}]", late, "max-age: 1d"] {
+        check(sound).exits(0);
+    }
+    let past = "not-before: 2020-01-01T00:00:00Z\nmax-age: 1d";
+    check(past).exits(0);
+    // What is there and says something else is not to be put there.
+    let own = "require: [{type: \"https://slsa.dev/provenance/v1\", where: predicate.buildDefinition == 1}]";
+    check(own).exits(0);
+    let refused = world.kiln(&["verify", "kiln-out/out", "--policy", "policy.yaml"]).exits(4);
+    assert!(refused.says("what `where` asks for"), "{}", refused.stderr);
+    assert!(!refused.says("put it beside the file"), "{}", refused.stderr);
+    let add = |more: &[&str]| {
+        let id = ["trust", "add", "--builder-id", "https://b.example/v1"];
+        world.kiln(&[&id[..], more].concat())
+    };
+    let who = ["--identity", "a@b.example", "--issuer"];
+    for issuer in ["x", "", "i.example", "https://", "https:///a", "ftp://i.example", "https://a b"]
+    {
+        let refused = add(&[&who[..], &[issuer]].concat()).exits(2);
+        assert!(refused.says("--issuer"), "{issuer}: {}", refused.stderr);
+    }
+    for name in ["", " "] {
+        let named = [&who[..], &["https://i.example", "--name", name]].concat();
+        assert!(add(&named).exits(2).says("--name"), "{name}");
+    }
+    add(&[&who[..], &["https://i.example", "--name", "one"]].concat()).exits(0);
+}

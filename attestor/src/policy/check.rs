@@ -24,6 +24,9 @@ use crate::verify::Verified;
 pub(super) const CLOCK_SLACK_SECONDS: i64 = 300;
 /// What is the project's own, and not for `allow` to judge.
 const OWN_ROLES: [&str; 5] = ["build-file", "lock", "manifest", "script", "source"];
+/// What to do about an attestation that is there and says something else.
+const UNMET: &str = "look at what it says:  kiln inspect FILE. Take a file whose attestation says what `where` asks for, or \
+    change that";
 /// Most things that one message lists.
 const LISTED_MAX: usize = 4;
 
@@ -547,9 +550,12 @@ pub(super) fn required(policy: &Policy, others: &Others, meter: &Meter, out: &mu
             let all = [("statement", &one.value), ("predicate", &predicate), ("signer", &signer)];
             match rule.condition.as_ref().map(|condition| condition.holds(&all, meter)) {
                 None | Some(Ok(true)) => met = Some(&one.signer),
-                Some(Ok(false)) => got = Some("one that does not meet the condition".to_owned()),
+                Some(Ok(false)) => {
+                    remedy = remedy.or(Some(UNMET));
+                    got = Some("one that does not meet the condition".to_owned());
+                }
                 Some(Err(error)) => {
-                    remedy = remedy.or(too_costly(&error));
+                    remedy = remedy.or(too_costly(&error)).or(Some(UNMET));
                     got = Some(error.to_string());
                 }
             }

@@ -18,6 +18,7 @@ use cel::common::ast::{EntryExpr, Expr, IdedExpr, LiteralValue};
 use cel::{Context, Program, Value as CelValue};
 use serde_json::Value;
 
+use super::boolean;
 use super::cost;
 use super::pattern::{self, PATTERN_BYTES_MAX, PatternError};
 
@@ -185,6 +186,9 @@ impl Expression {
         form.walk(program.expression(), 0)?;
         cap("parts", form.parts, PARTS_MAX)?;
         cap("loops", form.loops, LOOPS_MAX)?;
+        if let Some(got) = boolean::never(program.expression()) {
+            return Err(ExpressionError::NotBoolean { got: got.to_owned() });
+        }
         Ok(Expression { program, text: text.to_owned() })
     }
 
@@ -392,7 +396,7 @@ fn check_function(name: &str, is_method: bool) -> Result<(), ExpressionError> {
     Err(ExpressionError::Forbidden {
         what: format!("`{}`", model::text::escape(name.as_bytes())),
         why: "the functions are size, matches, string, int, uint, double, bool, bytes, dyn, type; on a value contains, \
-              endsWith, matches, size, startsWith, all, exists, exists_one, filter, map",
+              endsWith, matches, size, startsWith, all, exists, exists_one, filter, map; and has(a.b)",
     })
 }
 

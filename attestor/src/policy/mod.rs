@@ -12,6 +12,7 @@
 //! Does no I/O and reads no clock. Opens nothing that a statement names.
 //! Source: SLSA v1.2, verifying artifacts, steps 2 and 3; docs/policy.md.
 
+mod boolean;
 mod cases;
 mod check;
 mod cost;

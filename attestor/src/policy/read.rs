@@ -276,7 +276,11 @@ fn source(fields: &Fields<'_>, problems: &mut Problems) -> SourceRule {
     let Some(node) = fields.get("source") else { return out };
     let Some(fields) = problems.fields(node, "`source`", SOURCE) else { return out };
     if let Some(node) = fields.get("uri") {
-        out.uris = rule(problems.texts(node, "`uri` of `source`"), node);
+        let label = "`uri` of `source`";
+        out.uris = rule(problems.texts(node, label), node);
+        if out.uris.iter().flat_map(|uris| &uris.value).any(|uri| uri.trim().is_empty()) {
+            problems.wrong_value(node, label, "an address, such as https://git.example.org/hello");
+        }
     }
     out.commit =
         fields.get("commit").and_then(|node| rule(accept(node, "source.commit", problems), node));

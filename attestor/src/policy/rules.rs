@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use model::Digest;
 
+use super::check::CLOCK_SLACK_SECONDS;
 use super::expression::Expression;
 use super::node::Span;
-use super::problem::Problem;
+use super::problem::{Problem, Wrong};
 use super::purl::Pattern;
 use super::version::Range;
 use crate::signed_by::SignedBy;
@@ -171,6 +172,23 @@ impl Policy {
     /// Says whether it asks for more than one attestation of a file.
     pub fn wants_others(&self) -> bool {
         self.reproduced_by.is_some() || !self.require.is_empty()
+    }
+
+    /// Checks that the rules about time could be met by a build that is finished by now: with `max-age` none may be in the
+    /// future, so that a later `not-before` refuses everything.
+    ///
+    /// # Errors
+    /// The rule, with its place.
+    pub fn reachable_at(&self, now: i64) -> Result<(), Problem> {
+        let (Some(from), Some(_)) = (&self.not_before, &self.age_seconds_max) else {
+            return Ok(());
+        };
+        if from.value <= now.saturating_add(CLOCK_SLACK_SECONDS) {
+            return Ok(());
+        }
+        let why = "it is in the future, and `max-age` takes no time in the future".to_owned();
+        let wrong = Wrong::Unreachable { rule: "`not-before`".to_owned(), why };
+        Err(Problem { span: from.span, wrong })
     }
 
     /// Returns line and column of a place, both from 1; columns count characters.

@@ -53,7 +53,7 @@ pub fn run(session: &Session, command: &PolicyCommand) -> Ended {
 ///
 /// # Errors
 /// All that is wrong with it, each with its place.
-pub fn load(session: &Session, name: &str) -> Result<Loaded, Vec<Diagnostic>> {
+pub fn load(session: &Session, name: &str, now: i64) -> Result<Loaded, Vec<Diagnostic>> {
     let (shown, bytes) = match named(name) {
         Some(text) => (name.to_owned(), text.as_bytes().to_vec()),
         None => {
@@ -76,7 +76,10 @@ pub fn load(session: &Session, name: &str) -> Result<Loaded, Vec<Diagnostic>> {
     };
     let file = FileText::new(shown, String::from_utf8_lossy(&bytes).into_owned());
     match Policy::parse(&bytes) {
-        Ok(policy) => Ok(Loaded { policy, file }),
+        Ok(policy) => match policy.reachable_at(now) {
+            Ok(()) => Ok(Loaded { policy, file }),
+            Err(problem) => Err(vec![told(&file, &problem)]),
+        },
         Err(problems) => Err(problems.iter().map(|one| told(&file, one)).collect()),
     }
 }
@@ -205,7 +208,7 @@ fn not_learned(name: &str, cause: String) -> Diagnostic {
 }
 
 fn check(session: &Session, name: &str) -> Ended {
-    let loaded = load(session, name)?;
+    let loaded = load(session, name, session.context.now())?;
     let (shown, policy) = (loaded.file.name(), &loaded.policy);
     if session.global.json {
         let document = json!({"policy": shown, "name": policy.name(), "uri": policy.uri(), "digest": policy.digest()});
@@ -239,7 +242,8 @@ fn test(session: &Session, folder: &Path) -> Ended {
         Some(_) => cases.policy.clone(),
         None => folder.join(&cases.policy).to_string_lossy().into_owned(),
     };
-    let loaded = load(session, &name)?;
+    let now = cases.now.unwrap_or_else(|| session.context.now());
+    let loaded = load(session, &name, now)?;
     let trust = match &cases.trust {
         None => trust::read(session)?,
         Some(path) => {
@@ -251,7 +255,6 @@ fn test(session: &Session, folder: &Path) -> Ended {
     let root = verify::root::read(session, root.as_deref(), false, &trust)?;
     let believed =
         Expected { trust: &trust, key: None, identity: None, root: root.as_ref(), source: None };
-    let now = cases.now.unwrap_or_else(|| session.context.now());
     let (mut wrong, mut rows) = (Vec::new(), Vec::new());
     for case in &cases.cases {
         let came = run_case(&folder, case, &loaded, believed, now);

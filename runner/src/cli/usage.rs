@@ -88,6 +88,8 @@ fn with_remedy(mut told: Diagnostic, error: &clap::Error) -> Diagnostic {
         told = told.help(format!("did you mean `{first}`?"));
     }
     match words(error, ContextKind::Usage).first() {
+        // The parser's usage is of what is left of the two then, and may lack what that needs.
+        _ if error.kind() == ErrorKind::ArgumentConflict => told.help("leave one of the two out"),
         Some(usage) => {
             let usage = usage.split_whitespace().collect::<Vec<_>>().join(" ");
             told.help(usage.replacen("Usage: ", "usage:  ", 1))
@@ -159,6 +161,16 @@ mod tests {
             assert_eq!(found.headline, headline);
             assert!(!found.help.is_empty(), "{found:?}");
             assert_eq!(found.code.exit(), Exit::Usage);
+        }
+    }
+
+    #[test]
+    fn of_two_that_cannot_stand_together_no_usage_is_shown_that_is_none() {
+        let both = ["--identity", "a", "--issuer", "https://i.example", "--builder-id", "b"];
+        for command in [&["trust", "add", "k"][..], &["trust", "pin", "f", "--key", "k"]] {
+            let found = told(&[command, &both[..if command.len() == 3 { 6 } else { 4 }]].concat());
+            assert!(found.headline.contains("cannot stand beside"), "{found:?}");
+            assert_eq!(found.help, ["leave one of the two out"], "{found:?}");
         }
     }
 }

@@ -77,7 +77,8 @@ pub fn run(session: &Session, args: &VerifyArgs) -> Ended {
         root: root.as_ref(),
         source: source.as_ref(),
     };
-    let loaded = args.policy.as_deref().map(|name| policy::load(session, name)).transpose()?;
+    let load = |name| policy::load(session, name, session.context.now());
+    let loaded = args.policy.as_deref().map(load).transpose()?;
     let dependencies = dependencies::read(session, args.deps.as_deref())?;
     let vsa = args.vsa.as_deref().map(|out| summary::place(session, args, out)).transpose()?;
     let judge = Judge {

@@ -25,7 +25,7 @@ pub struct IdentityArgs {
     #[arg(long, value_name = "ID", requires = "issuer", conflicts_with = "key")]
     pub identity: Option<String>,
     /// Who must vouch for the identity: the address of its OIDC issuer, exactly
-    #[arg(long, value_name = "URL", requires = "identity")]
+    #[arg(long, value_name = "URL", requires = "identity", value_parser = issuer)]
     pub issuer: Option<String>,
 }
 
@@ -56,7 +56,7 @@ pub struct TrustAdd {
     #[arg(long, value_name = "URI", conflicts_with = "builder_id")]
     pub verifier_id: Option<String>,
     /// What you call it [default: the name of the key's file, or the identity]
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = name)]
     pub name: Option<String>,
     /// The highest SLSA level that is believed of it
     #[arg(long, value_name = "N", default_value = "1", value_parser = level)]
@@ -101,7 +101,7 @@ pub struct TrustPin {
     #[arg(long, value_name = "F")]
     pub bundle: Option<PathBuf>,
     /// What you call it [default: the name of the key's file, or the identity]
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = name)]
     pub name: Option<String>,
     /// The highest SLSA level that is believed of it
     #[arg(long, value_name = "N", default_value = "1", value_parser = level)]
@@ -151,6 +151,27 @@ pub struct PolicyInit {
     /// Write it there instead of to stdout; never over a file
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
+}
+
+/// Reads what an entry is called: `kiln trust remove` finds it by that.
+fn name(text: &str) -> Result<String, String> {
+    match text.trim() {
+        "" => Err("a name has a letter at least; without --name the file or the identity gives it"
+            .to_owned()),
+        _ => Ok(text.to_owned()),
+    }
+}
+
+/// Reads the address of an issuer. A certificate names it letter by letter, so no more is asked than that it is one.
+fn issuer(text: &str) -> Result<String, String> {
+    let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    let is_url = rest.is_some_and(|rest| {
+        !rest.is_empty() && !rest.starts_with('/') && !rest.contains(char::is_whitespace)
+    });
+    match is_url {
+        true => Ok(text.to_owned()),
+        false => Err("an issuer is an address, such as https://accounts.example.org".to_owned()),
+    }
 }
 
 /// Reads a level, with or without `L`.
