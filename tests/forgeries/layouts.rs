@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::Must::{Refuse, Same};
 use super::scene::Scene;
-use super::weighed::image;
+use super::weighed::{image, image_with};
 use super::{Forgery, after};
 
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
@@ -112,8 +112,24 @@ fn unknown() -> Value {
     json!({"platform": {"os": "unknown", "architecture": "unknown"}})
 }
 
+/// Has a manifest of artifacts signed, of the form before today's, that names one blob of so many bytes.
+fn artifact_of(scene: &mut Scene<'_>, text: &str, bytes: usize) {
+    let mut one = blob(scene, "application/octet-stream", text);
+    one["size"] = json!(bytes);
+    let kind = "application/vnd.oci.artifact.manifest.v1+json";
+    image_with(
+        scene,
+        &json!({"mediaType": kind, "artifactType": "application/x-own", "blobs": [one]}),
+    );
+}
+
+/// Returns where that blob lies.
+fn blob_of(_: &Scene<'_>) -> String {
+    format!("oci/blobs/sha256/{}", model::Digest::of(b"a blob").hex())
+}
+
 #[rustfmt::skip]
-pub const ROWS: [Forgery; 25] = [
+pub const ROWS: [Forgery; 31] = [
     after("A2", "an image in a layout's `Manifests`, beside `manifests`", image, |s| twice(s, "Manifests"), Refuse("KILN-0806")),
     after("A2", "an image in a layout's `manifeſts`, beside `manifests`", image, |s| twice(s, "manife\u{17f}ts"), Refuse("KILN-0806")),
     after("A2", "an image by a layout's `Digest`, beside `digest`", image, |s| twice(s, "Digest"), Refuse("KILN-0806")),
@@ -140,6 +156,12 @@ pub const ROWS: [Forgery; 25] = [
         statements(s, false, &more);
     }, Refuse("KILN-0801")),
     after("A13", "BuildKit's statements, for no platform and without a name", image, |s| statements(s, false, &unknown()), Same),
+    after("A2", "an artifact manifest, signed, with its `blobs`", |s| artifact_of(s, "a blob", 6), |_| {}, Same),
+    after("A2", "the same without a blob that it names", |s| artifact_of(s, "a blob", 6), |s| { let one = blob_of(s); s.files.remove(&one); }, Refuse("KILN-0806")),
+    after("A2", "the same with another blob in its place", |s| artifact_of(s, "a blob", 6), |s| { let one = blob_of(s); s.file(&one, "a bomb"); }, Refuse("KILN-0806")),
+    after("A2", "the same with a blob that is longer than it says", |s| artifact_of(s, "a blob", 6), |s| artifact_of(s, "a blob", 5), Refuse("KILN-0806")),
+    after("A2", "a signed manifest of the first form, whose parts nobody compares", image, |s| image_with(s, &json!({"fsLayers": [{"blobSum": model::Digest::of(b"gone")}]})), Refuse("KILN-0806")),
+    after("A13", "a list of parts with something to run among its `blobs`", image, |s| { let one = blob(s, TAR, "a layer"); artifact(s, &json!({"blobs": [one]})); }, Refuse("KILN-0801")),
     after("A2", "an image layout that says the wrong size", image, |s| index(s, |index| { index["manifests"][0]["size"] = json!(1); index.to_string() }), Refuse("KILN-0806")),
     after("A2", "an image layout whose `oci-layout` has `ImageLayoutVersion`", image, |s| s.file("oci/oci-layout", "{\"ImageLayoutVersion\": \"1.0.0\", \"imageLayoutVersion\": \"1.0.0\"}"), Refuse("KILN-0806")),
     after("A2", "an image layout whose index goes on after its end", image, |s| index(s, |index| format!("{index} {index}")), Refuse("KILN-0806")),

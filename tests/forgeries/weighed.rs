@@ -1,6 +1,6 @@
 //! What is weighed: several attestations, thresholds, age, summaries, and what a verdict leaves unsaid.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::Must::{NotBegin, Refuse, Same, Say, Test};
 use super::scene::{ADDRESS, BUILDER, OTHER_BUILDER, Scene, Signer, VERIFIER};
@@ -79,9 +79,18 @@ fn says(scene: &mut Scene<'_>, member: &str, value: serde_json::Value) {
 
 /// An image layout whose one image the statement is about.
 pub fn image(scene: &mut Scene<'_>) {
+    image_with(scene, &json!({"layers": []}));
+}
+
+/// The same with these members in the signed manifest.
+pub fn image_with(scene: &mut Scene<'_>, more: &Value) {
     let manifest = "application/vnd.oci.image.manifest.v1+json";
     let kind = "application/vnd.dev.sigstore.bundle.v0.3+json";
-    let text = json!({"schemaVersion": 2, "mediaType": manifest, "layers": []}).to_string();
+    let mut text = json!({"schemaVersion": 2, "mediaType": manifest});
+    for (name, value) in more.as_object().expect("an object") {
+        text[name] = value.clone();
+    }
+    let text = text.to_string();
     let subject = model::Digest::of(text.as_bytes());
     scene.statement["subject"] = json!([{"name": "out", "digest": {"sha256": subject.hex()}}]);
     let mut blob = |text: &str| {

@@ -12,10 +12,11 @@ use serde_json::Value;
 /// What one document may take: registries take four mebibytes, and a layout lists a thousand manifests at most.
 const CAPS: Caps = Caps { bytes: 4 << 20, depth: 32, values: 1 << 17 };
 /// Every name that an engine looks for in an index, a manifest or `oci-layout`, older manifests included.
-const KNOWN: [&str; 28] = [
+const KNOWN: [&str; 29] = [
     "annotations",
     "architecture",
     "artifacttype",
+    "blobs",
     "blobsum",
     "config",
     "data",

@@ -138,9 +138,14 @@ struct Manifest {
     config: Option<Descriptor>,
     #[serde(default)]
     layers: Vec<Descriptor>,
+    /// What the artifact manifests of an earlier form name; readers of that form still take them.
+    #[serde(default)]
+    blobs: Vec<Descriptor>,
     #[serde(default)]
     manifests: Vec<Descriptor>,
     subject: Option<Descriptor>,
+    /// The parts of the first form of manifests, which no engine of today takes.
+    fs_layers: Option<serde::de::IgnoredAny>,
 }
 
 impl Manifest {
@@ -149,10 +154,16 @@ impl Manifest {
         let config = |one: &Descriptor| one.is_empty() || one.is_statement();
         let says = self.is_manifest(named)
             && self.manifests.is_empty()
+            && self.blobs.is_empty()
             && self.config.as_ref().is_some_and(config)
             && !self.layers.is_empty()
             && self.layers.iter().all(Descriptor::is_statement);
         self.subject.as_ref().filter(|_| says).map(|one| one.digest)
+    }
+
+    /// Returns all that it names and that is no manifest.
+    fn parts(&self) -> impl Iterator<Item = &Descriptor> {
+        self.config.iter().chain(&self.layers).chain(&self.blobs)
     }
 
     /// Says whether it is a manifest of today's form, by itself and by what names it.
@@ -164,6 +175,7 @@ impl Manifest {
     fn is_of_buildkit(&self, named: &Descriptor) -> bool {
         self.is_manifest(named)
             && named.is_for_nobody()
+            && self.blobs.is_empty()
             && !self.layers.is_empty()
             && self.layers.iter().all(|layer| layer.media_type == BUILDKIT)
     }
@@ -182,7 +194,7 @@ impl Manifest {
     /// Returns what could be run or read of it, where it is about a subject and is decided about all the same.
     fn why_not_passed_over(&self) -> Option<String> {
         self.subject.as_ref()?;
-        let kinds = self.config.iter().chain(&self.layers).filter(|one| !one.is_empty());
+        let kinds = self.parts().filter(|one| !one.is_empty());
         let other: BTreeSet<&str> =
             kinds.filter(|one| !one.is_statement()).map(|one| one.media_type.as_str()).collect();
         Some(match (other.is_empty(), &self.config) {
@@ -297,7 +309,7 @@ fn is_whole(folder: &Path, name: &str, image: Digest) -> Result<(), Diagnostic> 
         }
         let manifest = manifest(&bytes, name)?;
         waiting.extend(manifest.manifests.iter().map(|one| (one.digest, Some(one.size))));
-        for part in manifest.config.iter().chain(&manifest.layers) {
+        for part in manifest.parts() {
             let at = place(folder, part.digest);
             let found = files::open(&at).map_err(|error| unreadable(name, &at, &error)).and_then(
                 |file| hash_file(&file, &mut |_| ()).map_err(|error| unreadable(name, &at, &error)),
@@ -312,11 +324,14 @@ fn is_whole(folder: &Path, name: &str, image: Digest) -> Result<(), Diagnostic> 
 /// Reads a manifest or an index. One that is both is read by some as this and by others as that.
 fn manifest(bytes: &[u8], name: &str) -> Result<Manifest, Diagnostic> {
     let read: Manifest = json(bytes, name)?;
-    if !read.manifests.is_empty() && (read.config.is_some() || !read.layers.is_empty()) {
+    if !read.manifests.is_empty() && read.parts().next().is_some() {
         return Err(wrong(name, "one of it is both a manifest and an index"));
     }
-    let alone = read.config.iter().chain(&read.subject);
-    alone.chain(&read.layers).chain(&read.manifests).try_for_each(|one| one.embeds_itself(name))?;
+    if read.fs_layers.is_some() {
+        return Err(wrong(name, "one of it has `fsLayers`, which are not held against anything"));
+    }
+    let all = read.parts().chain(&read.subject).chain(&read.manifests);
+    all.into_iter().try_for_each(|one| one.embeds_itself(name))?;
     Ok(read)
 }
 
