@@ -32,6 +32,11 @@ pub const HOST_NAME: &str = "localhost";
 /// The domain inside: the kernel's own word for none.
 pub const DOMAIN_NAME: &str = "(none)";
 
+/// Where the offsets of the time namespace are told and set that a process starts others in.
+const OFFSETS: &str = "/proc/self/timens_offsets";
+/// Most seconds that a step's clocks since start may show before it runs: as long as the set-up may take.
+const CLOCK_SECONDS_MAX: i64 = 60;
+
 /// Returns the one user and group inside.
 pub fn inner_id(widen: Widen) -> u32 {
     if widen.fakeroot { INNER_ROOT } else { INNER_ID }
@@ -89,7 +94,8 @@ pub fn enter(widen: Widen, may_miss_network: bool) -> Result<(), Failure> {
     put("/proc/self/uid_map", &format!("{inner} {uid} 1\n")).or_fail(Doing::IdMap, "uid_map")?;
     put("/proc/self/gid_map", &format!("{inner} {gid} 1\n")).or_fail(Doing::IdMap, "gid_map")?;
     if shifted {
-        put("/proc/self/timens_offsets", &offsets()).or_fail(Doing::ClockOffsets, "")?;
+        let offsets = offsets().or_fail(Doing::ClockOffsets, "")?;
+        put(OFFSETS, &offsets).or_fail(Doing::ClockOffsets, "")?;
     }
     unshare(CloneFlags::CLONE_NEWNS).or_fail(Doing::MountNamespace, "")?;
     match unshare(CloneFlags::CLONE_NEWNET) {
@@ -154,14 +160,67 @@ pub fn loopback() -> Result<(), Failure> {
     sys::loopback_up(std::os::fd::AsFd::as_fd(&socket)).or_fail(Doing::Loopback, "lo")
 }
 
+/// Says whether both clocks since start are as young as this process, which the set-up has bounded.
+pub fn clocks_are_new() -> bool {
+    [ClockId::Monotonic, ClockId::Boottime]
+        .into_iter()
+        .all(|clock| (0..=CLOCK_SECONDS_MAX).contains(&clock_gettime(clock).tv_sec))
+}
+
 /// Returns offsets that let both clocks start near zero: whole seconds, so never below it.
-fn offsets() -> String {
-    let seconds = |clock| clock_gettime(clock).tv_sec;
-    let (monotonic, boot) = (seconds(ClockId::Monotonic), seconds(ClockId::Boottime));
-    format!("monotonic -{monotonic} 0\nboottime -{boot} 0\n")
+///
+/// They are written against the clocks of the machine. Ours may be shifted themselves, where kiln was started in
+/// a time namespace; the new namespace begins with the same offsets, which the kernel tells here.
+fn offsets() -> io::Result<String> {
+    let inherited = std::fs::read_to_string(OFFSETS)?;
+    let line = |name, clock| {
+        let now = clock_gettime(clock);
+        let offset = whole_offset(&inherited, name, (now.tv_sec, now.tv_nsec))?;
+        Some(format!("{name} {offset} 0\n"))
+    };
+    let lines = line("monotonic", ClockId::Monotonic).zip(line("boottime", ClockId::Boottime));
+    let (monotonic, boot) = lines.ok_or(io::ErrorKind::InvalidData)?;
+    Ok(monotonic + &boot)
+}
+
+/// Returns the offset of a clock that reads `now` under the offsets that `inherited` tells, such that it is less
+/// than a second past zero. Each line there is a name, seconds of either sign, and nanoseconds to add.
+fn whole_offset(inherited: &str, name: &str, now: (i64, i64)) -> Option<i64> {
+    let mut words = inherited.lines().find_map(|line| {
+        let mut words = line.split_whitespace();
+        (words.next() == Some(name)).then_some(words)
+    })?;
+    let (seconds, nanoseconds): (i64, i64) =
+        (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
+    let machine = now.0.checked_sub(seconds)?.checked_sub(i64::from(now.1 < nanoseconds))?;
+    machine.checked_neg()
 }
 
 /// Writes one control file of the kernel's in one call.
 fn put(path: &str, text: &str) -> io::Result<()> {
     OpenOptions::new().write(true).open(path)?.write_all(text.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::whole_offset;
+
+    #[test]
+    fn offsets_count_from_the_clocks_of_the_machine() {
+        let told = |seconds: i64, nanoseconds: i64| {
+            format!("monotonic           7         0\nboottime   {seconds:>10} {nanoseconds:>9}\n")
+        };
+        for ((seconds, nanoseconds), now, want) in [
+            ((0, 0), (5000, 1), Some(-5000)),
+            ((-1000, 0), (4000, 1), Some(-5000)),
+            ((1000, 0), (6000, 0), Some(-5000)),
+            // The machine shows 4999.999999999, and no clock may be before zero.
+            ((1000, 2), (6000, 1), Some(-4999)),
+            ((i64::MIN, 0), (1, 0), None),
+        ] {
+            assert_eq!(whole_offset(&told(seconds, nanoseconds), "boottime", now), want);
+        }
+        assert_eq!(whole_offset("boottime 0\n", "boottime", (1, 0)), None);
+        assert_eq!(whole_offset("", "monotonic", (1, 0)), None);
+    }
 }

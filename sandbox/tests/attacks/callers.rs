@@ -16,6 +16,7 @@ use crate::place::{Place, copy_of_this_program, ran, view};
 pub const TESTS: &[Test] = &[
     ("what_tells_two_callers_apart_is_the_documented_list", what_tells_two_callers_apart),
     ("two_steps_of_one_caller_are_told_apart_by_less", two_steps_of_one_caller),
+    ("clocks_begin_at_zero_also_under_a_caller_whose_clocks_are_shifted", under_shifted_clocks),
 ];
 
 /// The word by which `main` knows that it is to be a caller.
@@ -96,6 +97,7 @@ const SCRIPT: &str = r#"
     say('descriptors', join ' ', map { readlink("/proc/self/fd/$_") =~ s/[0-9]+\]/N]/r } 0 .. 2);
     for my $l (split /\n/, text('/proc/self/maps')) { next unless $l =~ /\[(stack|vdso|heap)\]/; my ($a) = split /-/, $l; say("address $1", $a) }
     say('uname', join ' ', POSIX::uname()); say('tty', -t STDIN ? 'tty' : 'none'); say('session', POSIX::getpgrp()); say('locale', POSIX::setlocale(POSIX::LC_ALL(), ''));
+    say('uptime', join ' ', map { $_ < 60 ? 'begins at zero' : $_ } (split ' ', text('/proc/uptime'))[0], map { my $t = "\0" x 16; call(228, $_, $t); unpack('q', $t) } 1, 7);
     say('clock', time); say('random', text('/proc/sys/kernel/random/uuid'));
 "#;
 
@@ -141,7 +143,8 @@ fn nameless(said: &str) -> String {
     if is_slot { said.replace(outer, "SLOT") } else { said.to_owned() }
 }
 
-fn folder(parent: &str) -> tempfile::TempDir {
+/// Makes a folder that an ordinary user may write too.
+pub fn folder(parent: &str) -> tempfile::TempDir {
     let folder = tempfile::Builder::new().prefix("kiln-caller-").tempdir_in(parent);
     let folder = folder.expect("a folder");
     if is_root() {
@@ -224,5 +227,35 @@ fn two_steps_of_one_caller(_: &Place) -> Done {
     let here = folder(&std::env::temp_dir().to_string_lossy());
     let one = caller("exec", here.path(), false);
     check((&one, &caller("exec", here.path(), false)), &[BY_RUN]);
+    Done::Passed
+}
+
+/// The offsets of a new time namespace are set against the machine's clocks, not against the caller's.
+fn under_shifted_clocks(_: &Place) -> Done {
+    let here = folder(&std::env::temp_dir().to_string_lossy());
+    let one = caller("exec", here.path(), false);
+    assert_eq!(
+        one.get("uptime").map(String::as_str),
+        Some("begins at zero begins at zero begins at zero")
+    );
+    let map = if is_root() { "" } else { "--user --map-root-user" };
+    let uptime = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic).tv_sec;
+    let back = (uptime / 2).min(1000);
+    for shift in [-back, 1000, 1_000_000] {
+        let behind =
+            format!("exec unshare {map} --time --fork --monotonic {shift} --boottime {shift}");
+        let control = Command::new("/bin/sh")
+            .args(["-c", &format!("{behind} cut -d. -f1 /proc/uptime")])
+            .output()
+            .expect("a shell");
+        if !control.status.success() {
+            return Done::Ignored("no time namespace can be made here");
+        }
+        let shown =
+            String::from_utf8_lossy(&control.stdout).trim().parse::<i64>().expect("a number");
+        assert!(shown.abs_diff(uptime + shift) < 600, "control: {shown} of {uptime} by {shift}");
+        let other = caller(&behind, here.path(), false);
+        assert_eq!(one.get("uptime"), other.get("uptime"), "shifted by {shift}");
+    }
     Done::Passed
 }
