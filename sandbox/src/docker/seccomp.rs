@@ -93,6 +93,8 @@ fn conditional(name: &str, check: Check) -> Vec<Value> {
             rules.extend(refused(name, errno, each.map(|bit| (argument, (bit, bit))), &[]));
             rules
         }
+        // Only in the table of 32-bit programs, which no engine is given.
+        Check::NoBitsOf { .. } => Vec::new(),
         Check::NoneOf { argument, values } => {
             others(values).map(|(mask, value)| allow(&[(argument, mask, value)])).collect()
         }

@@ -338,14 +338,13 @@ fn elf32(code: &[u8]) -> Vec<u8> {
 }
 
 /// Makes one 32-bit call and exits with its error number, 0 for none.
-fn call32(number: u32, arguments: [u32; 3]) -> Vec<u8> {
+fn call32(number: u32, arguments: &[u32]) -> Vec<u8> {
     let mut code = Vec::new();
-    // mov eax, ebx, ecx, edx; int 0x80.
-    for (register, value) in
-        [0xb8, 0xbb, 0xb9, 0xba].into_iter().zip([number].into_iter().chain(arguments))
-    {
+    // mov eax, ebx, ecx, edx, esi; int 0x80.
+    let values = std::iter::once(&number).chain(arguments);
+    for (register, value) in [0xb8, 0xbb, 0xb9, 0xba, 0xbe].into_iter().zip(values) {
         code.push(register);
-        code.extend(u32::to_le_bytes(value));
+        code.extend(value.to_le_bytes());
     }
     code.extend([0xcd, 0x80]);
     // xor ebx, ebx; test eax, eax; jns +4; neg eax; mov ebx, eax; mov eax, 1 (exit); int 0x80.
@@ -372,12 +371,12 @@ fn run32(place: &Place, widen: Widen, program: &[u8]) -> Exit {
 
 /// Says whether the host itself runs such a program.
 fn host_runs_32_bit(place: &Place) -> bool {
-    let folder = folder_with(place, &call32(20, [0; 3]));
+    let folder = folder_with(place, &call32(20, &[]));
     std::process::Command::new(folder.join("program")).status().is_ok_and(|status| status.success())
 }
 
 fn i386_runs_with_the_option_only(place: &Place) -> Done {
-    let program = call32(20, [0; 3]);
+    let program = call32(20, &[]);
     if !host_runs_32_bit(place) {
         let mut parts = with(ABI32, place.script("true"));
         parts.limits = place.script("true").limits;
@@ -424,9 +423,19 @@ fn abi32_has_a_table_of_its_own(place: &Place) -> Done {
         (0x4000_0000 + 20, [0; 3], enosys),
     ] {
         for widen in [ABI32, Widen { nested: true, ..ABI32 }] {
-            let got = run32(place, widen, &call32(number, arguments));
+            let got = run32(place, widen, &call32(number, &arguments));
             assert_eq!(got, Exit::Exited(want), "call {number} with {arguments:x?}, {widen:?}");
         }
+    }
+    // SHMGET by ipc, also with a version: a huge page, of which this host has none or some, is not asked for.
+    let no_memory = 12;
+    for (arguments, want) in [
+        ([23, 0, 4096, 0o1600], 0),
+        ([23, 0, 4096, 0o5600], no_memory),
+        ([0x0001_0017, 0, 4096, 0o5600], no_memory),
+    ] {
+        let got = run32(place, ABI32, &call32(117, &arguments));
+        assert_eq!(got, Exit::Exited(want), "ipc with {arguments:x?}");
     }
     // x32 numbers from a 64-bit program, with the option too.
     let printed = ran(with(

@@ -8,9 +8,9 @@
 //! Sorted within each group. Numbers: `arch/x86/entry/syscalls/syscall_32.tbl` of Linux. Profile `kiln/1`.
 
 use super::table::{
-    Check, FIRST_PROCESS, HUGE_FILE, HUGE_MAP, HUGE_SEGMENT, IO_PRIORITY_KINDS, NEW_NAMESPACES,
-    NEW_TIME, OWN_ANSWER, PERSONALITIES, PRIORITY_KINDS, SET_ID, SHARED_FILE_STATE, TERMINAL_INPUT,
-    Verdict, no_bits,
+    Check, FIRST_PROCESS, HUGE_FILE, HUGE_MAP, HUGE_SEGMENT, HUGE_SEGMENT_OF_IPC,
+    IO_PRIORITY_KINDS, NEW_NAMESPACES, NEW_TIME, OWN_ANSWER, PERSONALITIES, PRIORITY_KINDS, SET_ID,
+    SHARED_FILE_STATE, TERMINAL_INPUT, Verdict, no_bits,
 };
 
 /// Some calls with one verdict and its reason.
@@ -377,7 +377,6 @@ pub const GROUPS: &[Group] = &[
         why: "System V and POSIX queues, private to the ipc namespace.",
         verdict: Verdict::Allow,
         calls: &[
-            ("ipc", 117),
             ("mq_getsetattr", 282),
             ("mq_notify", 281),
             ("mq_open", 277),
@@ -446,6 +445,11 @@ pub const GROUPS: &[Group] = &[
         why: "A segment of the step's own, and no huge page.",
         verdict: Verdict::If(HUGE_SEGMENT),
         calls: &[("shmget", 395)],
+    },
+    Group {
+        why: "The same by the older call that stands for all of System V; its other forms are allowed above.",
+        verdict: Verdict::If(HUGE_SEGMENT_OF_IPC),
+        calls: &[("ipc", 117)],
     },
     Group {
         why: "Its flags lie behind a pointer; the C library falls back to clone, and maps by mmap2.",
@@ -522,9 +526,9 @@ pub const GROUPS: &[Group] = &[
         calls: &[("socketpair", 360)],
     },
     Group {
-        why: "No file that gives its user's rights to whoever runs it.",
+        why: "No file that gives its user's rights to whoever runs it, by older forms of calls below too.",
         verdict: Verdict::If(no_bits(1, SET_ID)),
-        calls: &[("fchmod", 94)],
+        calls: &[("chmod", 15), ("creat", 8), ("fchmod", 94)],
     },
     Group {
         why: "The same, by name.",
@@ -581,11 +585,6 @@ pub const GROUPS: &[Group] = &[
         why: "Older form of openat.",
         verdict: Verdict::If(Check::CreateMode { flags: 1, mode: 2 }),
         calls: &[("open", 5)],
-    },
-    Group {
-        why: "Older forms of fchmodat and openat.",
-        verdict: Verdict::If(no_bits(1, SET_ID)),
-        calls: &[("chmod", 15), ("creat", 8)],
     },
     Group {
         why: "Older form of mknodat.",

@@ -137,6 +137,11 @@ fn check_block(check: Check, own: u32) -> Vec<Instruction> {
         Check::NoBits { argument, bits, errno } => {
             vec![load(argument), (JUMP_ANY_BIT, 0, 1, bits), refuse(errno), allow]
         }
+        Check::NoBitsOf { call, argument, bits, errno } => {
+            let mut out = vec![load(0), (AND, 0, 0, 0xffff), (JUMP_EQUAL, 0, 3, call)];
+            out.extend(check_block(Check::NoBits { argument, bits, errno }, own));
+            out
+        }
         Check::NoneOf { argument, values } => {
             let mut out = vec![(LOAD, 0, 0, low(argument))];
             for value in values {
@@ -186,17 +191,13 @@ fn check_block(check: Check, own: u32) -> Vec<Instruction> {
             (RETURN, 0, 0, USER_NOTIF),
             allow,
         ],
-        Check::OwnIds { first, none } => vec![
-            (LOAD, 0, 0, low(first)),
-            (JUMP_EQUAL, 2, 0, none),
-            (JUMP_EQUAL, 1, 0, own),
-            refuse(libc::EPERM),
-            (LOAD, 0, 0, low(first + 1)),
-            (JUMP_EQUAL, 2, 0, none),
-            (JUMP_EQUAL, 1, 0, own),
-            refuse(libc::EPERM),
-            allow,
-        ],
+        Check::OwnIds { first, none } => {
+            let each = |argument| {
+                let (skip, own) = ((JUMP_EQUAL, 2, 0, none), (JUMP_EQUAL, 1, 0, own));
+                [load(argument), skip, own, refuse(libc::EPERM)]
+            };
+            [each(first), each(first + 1)].into_iter().flatten().chain([allow]).collect()
+        }
         Check::Whose { kinds } => whose_block(kinds),
         Check::Socket { family, protocol } => socket_block(family, protocol),
     }
@@ -390,6 +391,12 @@ pub mod tests {
             (15, [0, 0o4755, 0, 0, 0, 0], EPERM),
             (54, [0, 0x5412, 0, 0, 0, 0], EPERM),
             (14, [0, 0o20666, 0, 0, 0, 0], EPERM),
+            (395, [0, 4096, 0o5600, 0, 0, 0], NO_MEMORY),
+            // SHMGET, with a version too; SHMCTL.
+            (117, [23, 0, 4096, 0o1600, 0, 0], ALLOW),
+            (117, [23, 0, 4096, 0o5600, 0, 0], NO_MEMORY),
+            (117, [0x0001_0017, 0, 4096, 0o5600, 0, 0], NO_MEMORY),
+            (117, [24, 0, 0x800, 0x800, 0, 0], ALLOW),
         ] {
             assert_eq!(answer(&program, I386, number, arguments), want, "{number}");
         }

@@ -28,6 +28,9 @@ pub enum Verdict {
 pub enum Check {
     /// None of these bits is set; else `errno`.
     NoBits { argument: u8, bits: u32, errno: i32 },
+    /// Argument 0 is another call than this one, in its low 16 bits, or none of these bits is set; else `errno`.
+    #[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "calls of 32-bit x86"))]
+    NoBitsOf { call: u32, argument: u8, bits: u32, errno: i32 },
     /// It is none of these; else EPERM.
     NoneOf { argument: u8, values: &'static [u32] },
     /// It is one of these; else `errno`.
@@ -80,6 +83,11 @@ pub const HUGE_MAP: Check = Check::NoBits { argument: 3, bits: 0x4_0000, errno: 
 pub const HUGE_FILE: Check = Check::NoBits { argument: 1, bits: 0x4, errno: libc::ENOSYS };
 /// The same for a shared segment.
 pub const HUGE_SEGMENT: Check = Check::NoBits { argument: 2, bits: 0x800, errno: libc::ENOMEM };
+/// The same for `ipc`, one call for many: `SHMGET` of linux/ipc.h has its flags in the third argument after its
+/// number. What stands above the low 16 bits is a version.
+#[cfg(target_arch = "x86_64")]
+pub const HUGE_SEGMENT_OF_IPC: Check =
+    Check::NoBitsOf { call: 23, argument: 3, bits: 0x800, errno: libc::ENOMEM };
 /// Families of sockets that a build may need: local, and the loopback's two.
 pub const FAMILIES: [u32; 3] =
     [libc::AF_UNIX.unsigned_abs(), libc::AF_INET.unsigned_abs(), libc::AF_INET6.unsigned_abs()];
