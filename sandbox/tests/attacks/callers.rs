@@ -35,9 +35,11 @@ const ID: &str = "which host id it has, and so whether kiln ran as root";
 const BY_RUN: &[Line] = &[
     ("autogroup", "counters of the whole host", false),
     ("clock", "wall clock and uptime of the host", false),
+    ("cookie of *", "numbers that the kernel gives one after the other to the whole host", false),
     ("inode *", INODES, true),
     ("mount device *", INODES, false),
     ("random", "random numbers", true),
+    ("routing counters", "`/proc/net/stat/rt_cache`", false),
     ("timens_offsets", "wall clock and uptime of the host", false),
 ];
 /// A store on another file system.
@@ -97,6 +99,10 @@ const SCRIPT: &str = r#"
     say('descriptors', join ' ', map { readlink("/proc/self/fd/$_") =~ s/[0-9]+\]/N]/r } 0 .. 2);
     for my $l (split /\n/, text('/proc/self/maps')) { next unless $l =~ /\[(stack|vdso|heap)\]/; my ($a) = split /-/, $l; say("address $1", $a) }
     say('uname', join ' ', POSIX::uname()); say('tty', -t STDIN ? 'tty' : 'none'); say('session', POSIX::getpgrp()); say('locale', POSIX::setlocale(POSIX::LC_ALL(), ''));
+    socket(my $socket, 2, 1, 0); say("cookie of $$_[0]", do { my $c = getsockopt($socket, 1, $$_[1]); defined $c ? unpack('Q', $c) : 'none' }) for ['socket', 57], ['network', 71];
+    say('cookie of mount', do { my $b = "\0" x 256; my $p = '/'; my $r = syscall(332, -100, $p, 0, 0x4000, $b); $r ? 'none' : unpack('Q', substr($b, 144, 8)) });
+    say('cookie of process', do { my $n = call(434, $$, 0); (stat "/proc/self/fd/$n")[1] // 'none' });
+    say('routing counters', text('/proc/net/stat/rt_cache'));
     say('uptime', join ' ', map { $_ < 60 ? 'begins at zero' : $_ } (split ' ', text('/proc/uptime'))[0], map { my $t = "\0" x 16; call(228, $_, $t); unpack('q', $t) } 1, 7);
     say('clock', time); say('random', text('/proc/sys/kernel/random/uuid'));
 "#;
