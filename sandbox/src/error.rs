@@ -47,6 +47,16 @@ pub enum Cause {
     },
     /// Device nodes on the store's file system cannot be opened, as on one mounted `nodev`.
     NoDevices,
+    /// Rules on devices around kiln, of a control group or of Landlock.
+    DeviceRules {
+        /// The device, and what was refused.
+        refused: String,
+    },
+    /// Rules on sockets around kiln, of a control group or of Landlock.
+    SocketRules {
+        /// What was refused, and of which address.
+        refused: String,
+    },
     /// None of the known ones; the error of the system call tells more.
     Unknown,
 }

@@ -295,6 +295,17 @@ impl fmt::Display for Cause {
                 "device nodes on the store's file system cannot be opened: put the store on one that \
                  is not mounted `nodev`, with `--store`, in a container that may open /dev/null",
             ),
+            Cause::DeviceRules { refused } => write!(
+                out,
+                "something around kiln refuses `{refused}`, such as rules on devices of a control group, or a \
+                 mount `nodev`: start kiln without `DeviceAllow=` and `PrivateDevices=` in its unit, or with \
+                 `--device` in its container"
+            ),
+            Cause::SocketRules { refused } => write!(
+                out,
+                "something around kiln refuses `{refused}`, such as rules of a control group or of Landlock: \
+                 start kiln without `SocketBindDeny=`, `IPAddressDeny=` or a sandbox with rules on ports"
+            ),
             Cause::Unknown => out.write_str("the cause is not known"),
         }
     }

@@ -293,6 +293,16 @@ pub fn missing(guarantee: Guarantee, cause: &Cause, headline: String) -> Diagnos
             confined(cause, headline)
         }
         Cause::Unknown => Diagnostic::new(Code::SandboxFailed, headline).help("see what this host can do: kiln doctor"),
+        Cause::DeviceRules { refused } => Diagnostic::new(Code::SandboxFailed, headline)
+            .expected("every device node of a step opens, to read and to write")
+            .got(format!("{refused}: refused"))
+            .why("rules around kiln hold for its steps too: of a control group on devices, or of Landlock")
+            .help("start kiln without them: `DeviceAllow=`, `PrivateDevices=` of a unit; `--device` of a container"),
+        Cause::SocketRules { refused } => Diagnostic::new(Code::SandboxFailed, headline)
+            .expected("a step listens and connects on its own loopback")
+            .got(format!("{refused}: refused"))
+            .why("rules around kiln hold for its steps too: of a control group on sockets, or of Landlock")
+            .help("start kiln without them: `SocketBindDeny=`, `IPAddressDeny=` of a unit; a sandbox with rules on ports"),
     }
 }
 

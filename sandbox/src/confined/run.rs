@@ -18,6 +18,7 @@ use crate::native::run::{Dispatch, Done, carry_out, exit, explain, limits_hit};
 use crate::native::setup::place;
 use crate::native::share::{self, Share};
 use crate::native::supervise::Ending;
+use crate::native::trial::Trial;
 use crate::native::wire::{self, Program};
 use crate::native::{order, seccomp, tell};
 use crate::outcome::{Outcome, Stream, Usage, Writable};
@@ -129,6 +130,7 @@ fn carry_out_order(
             processes: Some(wanted.pids.0),
             file_bytes: Some(parts.limits.disk.value.0),
             may_randomize: true,
+            trial: if parts.root.as_os_str().is_empty() { Trial::Devices } else { Trial::None },
         },
         filter: seccomp::confined_program(used.users().step),
     };

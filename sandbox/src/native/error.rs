@@ -110,6 +110,10 @@ pub enum Doing {
     WorkingFolder,
     #[error("execute")]
     Execute,
+    #[error("open the step's device")]
+    TryDevice,
+    #[error("use the step's own loopback")]
+    TryLoopback,
     #[error("use the control group")]
     ControlGroup,
     #[error("take a user of its own for the step")]
@@ -168,6 +172,7 @@ impl Doing {
             | Doing::Bind
             | Doing::ReadOnly
             | Doing::DeviceNode
+            | Doing::TryDevice
             | Doing::RootUnchanged
             | Doing::LandlockCore
             | Doing::Pivot => Some(Guarantee::Files),
@@ -176,9 +181,11 @@ impl Doing {
             | Doing::FirstProcess
             | Doing::KillByUser
             | Doing::Subreaper => Some(Guarantee::Processes),
-            Doing::NetworkNamespace | Doing::Loopback | Doing::Resolver | Doing::NoSocket => {
-                Some(Guarantee::Network)
-            }
+            Doing::NetworkNamespace
+            | Doing::Loopback
+            | Doing::TryLoopback
+            | Doing::Resolver
+            | Doing::NoSocket => Some(Guarantee::Network),
             Doing::NoNewPrivileges | Doing::Filter => Some(Guarantee::Syscalls),
             Doing::Landlock => Some(Guarantee::Landlock),
             Doing::Image

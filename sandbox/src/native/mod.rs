@@ -35,6 +35,7 @@ pub(crate) mod supervise;
 pub(crate) mod sys;
 pub(crate) mod tell;
 mod usage;
+pub(crate) mod trial;
 pub(crate) mod wire;
 #[cfg(test)]
 mod wire_tests;

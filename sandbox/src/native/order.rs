@@ -25,6 +25,7 @@ use super::seccomp;
 use super::setup::{self, Kind, Op, Seen};
 use super::share::Share;
 use super::space::{self, Memory, Space};
+use super::trial::Trial;
 use super::wire::{MayMiss, Order, Program};
 use crate::error::{Error, LimitName, MountProblem};
 use crate::spec::{Parts, Widen};
@@ -97,6 +98,8 @@ fn finish(
         processes: (!host.limits_pids()).then_some(wanted.pids.0),
         file_bytes: None,
         may_randomize: false,
+        // Without an environment it is a rehearsal.
+        trial: if parts.root.as_os_str().is_empty() { Trial::Place } else { Trial::None },
     };
     let waived = |guarantee| parts.waived.contains(&guarantee);
     let may_miss =

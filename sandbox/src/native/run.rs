@@ -18,7 +18,7 @@ use super::supervise::{Bounds, Ending, Seen, Stop, Watchers, watch};
 use super::usage::{Full, Watcher};
 use super::{launch, share, tell, wire};
 use crate::cancel::Cancel;
-use crate::error::{Error, LimitName, MountProblem};
+use crate::error::{Cause, Error, LimitName, MountProblem};
 use crate::outcome::{Exit, Outcome, Stream, Usage, Writable};
 use crate::probe::cause_of;
 use crate::spec::{Parts, Spec};
@@ -265,7 +265,11 @@ pub fn explain(failure: Failure) -> Error {
         }
         (Doing::OpenSource, _) => Error::Source { path: operand.into(), source },
         (_, Some(guarantee)) => {
-            let cause = cause_of(doing, &source);
+            let cause = match doing {
+                Doing::TryDevice => Cause::DeviceRules { refused: operand },
+                Doing::TryLoopback => Cause::SocketRules { refused: operand },
+                _ => cause_of(doing, &source),
+            };
             Error::Missing { guarantee, doing, cause, source }
         }
         (Doing::ReadBack, None) => match operand.parse::<Guarantee>() {

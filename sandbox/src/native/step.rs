@@ -15,8 +15,8 @@ use rustix::process::{
 };
 
 use super::error::{Doing, Failure, Naming};
-use super::sys;
 use super::wire::Program;
+use super::{sys, trial};
 
 /// `ADDR_NO_RANDOMIZE` of personality(2): a program that prints addresses prints the same twice.
 const NO_RANDOMIZE: u64 = 0x004_0000;
@@ -34,7 +34,7 @@ const CORE_BYTES: u64 = 1;
 
 /// Becomes the step's program; returns only if it cannot.
 pub fn execute(program: &Program) -> Failure {
-    match prepare(program).and_then(|()| run(program)) {
+    match prepare(program).and_then(|()| trial::hold(program.trial)).and_then(|()| run(program)) {
         Ok(never) => match never {},
         Err(failure) => failure,
     }

@@ -28,6 +28,7 @@ use super::error::Failure;
 use super::met::{Met, Most};
 use super::outer::Outer;
 use super::setup::Op;
+use super::trial::Trial;
 use crate::outcome::NetworkAttempt;
 
 /// Longest message, in bytes: far below the default socket buffer (212,992).
@@ -81,6 +82,8 @@ pub struct Program {
     pub processes: Option<u64>,
     /// Bytes of one file, where no file system of its own limits them all.
     pub file_bytes: Option<u64>,
+    /// What is tried of its place before.
+    pub trial: Trial,
     /// Whether it may go on with random addresses, where a filter around kiln forbids fixed ones.
     pub may_randomize: bool,
 }

@@ -10,6 +10,7 @@ use rustix::fs::{MemfdFlags, memfd_create};
 use super::met::Most;
 use super::outer::Outer;
 use super::setup::{Op, View};
+use super::trial::Trial;
 use super::wire::{MayMiss, Order, Program, pack, unpack};
 
 fn file(bytes: &[u8]) -> OwnedFd {
@@ -64,7 +65,8 @@ fn program() -> impl Strategy<Value = Program> {
     let numbers = (any::<u64>(), any::<Option<u64>>(), any::<Option<u64>>(), any::<bool>());
     (argv, env, numbers).prop_map(|(argv, env, (files, processes, file_bytes, may_randomize))| {
         let cwd = AbsPath::default();
-        Program { argv, env, cwd, files, processes, file_bytes, may_randomize }
+        let trial = Trial::None;
+        Program { argv, env, cwd, files, processes, file_bytes, may_randomize, trial }
     })
 }
 

@@ -9,6 +9,7 @@
 //! ignored, never as passed.
 #![allow(clippy::expect_used, reason = "a test fails by panicking")]
 
+mod around;
 mod callers;
 mod determinism;
 mod disk;
@@ -30,6 +31,10 @@ fn main() -> std::process::ExitCode {
             callers::probe(word == Some("backwards"));
             return std::process::ExitCode::SUCCESS;
         }
+        (Some(around::REHEARSE), Some(behind)) => {
+            around::rehearse(behind);
+            return std::process::ExitCode::SUCCESS;
+        }
         (Some(limits::FORKS), Some(most)) => {
             limits::forks(most);
             return std::process::ExitCode::SUCCESS;
@@ -43,6 +48,7 @@ fn main() -> std::process::ExitCode {
         hermetic::TESTS,
         determinism::TESTS,
         callers::TESTS,
+        around::TESTS,
         limits::TESTS,
         disk::TESTS,
         together::TESTS,

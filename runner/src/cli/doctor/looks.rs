@@ -95,6 +95,9 @@ fn namespaces_refused(cause: &Cause) -> String {
         }
         Cause::MaskedProc => "of no use, since parts of /proc are covered".to_owned(),
         Cause::NotInKernel => "of no use to this kernel".to_owned(),
+        Cause::DeviceRules { .. } | Cause::SocketRules { .. } => {
+            "of no use under rules around kiln".to_owned()
+        }
         Cause::NotRoot
         | Cause::NoRight { .. }
         | Cause::OldLandlock { .. }
