@@ -47,7 +47,10 @@ pub use docker::{
     ready as engine_ready,
 };
 pub use error::{CallerLimit, Cause, Error, LimitName, MountProblem};
-pub use native::{Doing, Reach, cool_down, enter_child_if_asked, keep_to, outer_owner, reserve};
+pub use native::{
+    Doing, MemoryAround, Reach, cool_down, enter_child_if_asked, keep_to, memory_around,
+    outer_owner, reserve,
+};
 pub use outcome::{Exit, NetworkAttempt, Outcome, Protocol, Stream, Usage, Writable};
 pub use spec::{InjectedFile, Mount, MountMode, Parts, Scratch, Spec, SpecError, Widen};
 

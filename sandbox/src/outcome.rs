@@ -31,6 +31,10 @@ pub enum Exit {
     },
     /// The memory limit killed at least one of its processes.
     OutOfMemory,
+    /// The kernel killed a process for memory that its own limit still left: because of a limit on a group around
+    /// kiln, see [`crate::memory_around`], or since the host had none left. Where it has no group of its own it may
+    /// have been another one's process.
+    OutOfMemoryAround,
     /// It failed and its writable space was full when it ended, or it wrote more than it may.
     OutOfDisk,
     /// It made more folders inside one another than anybody follows.

@@ -59,7 +59,7 @@ const PACKAGES_MAX: usize = 390;
 /// sentence in the commit that says why.
 const LINES: [(&str, usize, usize); 5] = [
     ("model", 1_500, 1_650),
-    ("sandbox", 5_200, 11_700),
+    ("sandbox", 5_200, 12_050),
     ("fetch", 3_200, 3_200),
     ("attestor", 3_400, 16_500),
     ("runner", 4_800, 27_700),

@@ -2,7 +2,9 @@
 //!
 //! `kiln doctor` and a build ask the same rehearsal and tell it with the same words.
 
+use model::step::Step;
 use sandbox::probe::{Note, Report, State};
+use sandbox::{Exit, MemoryAround};
 
 use super::refusal::missing;
 use crate::diagnostic::{Code, Diagnostic};
@@ -32,6 +34,30 @@ pub fn unready(found: &Report) -> Vec<Diagnostic> {
         });
     }
     wrong
+}
+
+/// Tells of a step in whose time a process was killed for memory: by the step's own limit, or by another one.
+pub fn out_of_memory(step: &Step, exit: Exit) -> Diagnostic {
+    let id = &step.id;
+    if exit == Exit::OutOfMemory {
+        let headline = format!("step `{id}` was killed for memory");
+        return Diagnostic::new(Code::OutOfMemory, headline)
+            .key_below("resources", "memory")
+            .help("raise `resources: {memory: …}` of the step");
+    }
+    let headline =
+        format!("a process was killed for memory while step `{id}` ran, by no limit of its own");
+    let told = Diagnostic::new(Code::OutOfMemory, headline);
+    let told = match sandbox::memory_around() {
+        Some(MemoryAround { folder, limit }) => told
+            .got(format!("a limit of {limit} on {}", folder.display()))
+            .why("kiln lies in that control group, and so do its steps")
+            .help("raise that limit: `MemoryMax=` of a unit, `--memory` of a container"),
+        None => told
+            .why("no limit of a control group around kiln is seen here: the host had none left, or its container")
+            .help("see what there is:  free -h"),
+    };
+    told.help("or let less run at once:  kiln build -j 1")
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use sandbox::{CallerLimit, Cause, EngineError, Exit, LimitName, Outcome, SpecErr
 
 use super::StepFailure;
 use super::capture::CaptureError;
+use super::host::out_of_memory;
 use super::log::cut_at;
 use super::network;
 use crate::diagnostic::{Code, Diagnostic};
@@ -292,7 +293,6 @@ pub fn missing(guarantee: Guarantee, cause: &Cause, headline: String) -> Diagnos
         Cause::NotRoot | Cause::NoRight { .. } | Cause::OldLandlock { .. } | Cause::NoDevices => {
             confined(cause, headline)
         }
-        Cause::Unknown => Diagnostic::new(Code::SandboxFailed, headline).help("see what this host can do: kiln doctor"),
         Cause::DeviceRules { refused } => Diagnostic::new(Code::SandboxFailed, headline)
             .expected("every device node of a step opens, to read and to write")
             .got(format!("{refused}: refused"))
@@ -303,6 +303,7 @@ pub fn missing(guarantee: Guarantee, cause: &Cause, headline: String) -> Diagnos
             .got(format!("{refused}: refused"))
             .why("rules around kiln hold for its steps too: of a control group on sockets, or of Landlock")
             .help("start kiln without them: `SocketBindDeny=`, `IPAddressDeny=` of a unit; a sandbox with rules on ports"),
+        Cause::Unknown => Diagnostic::new(Code::SandboxFailed, headline).help("see what this host can do: kiln doctor"),
     }
 }
 
@@ -342,13 +343,9 @@ pub fn exit(
                     .help(format!("raise `{key}` of the step, if it needs more")),
             )
         }
-        Exit::OutOfMemory => (
-            State::Failed,
-            "out of memory".to_owned(),
-            Diagnostic::new(Code::OutOfMemory, format!("step `{id}` was killed for memory"))
-                .key_below("resources", "memory")
-                .help("raise `resources: {memory: …}` of the step"),
-        ),
+        Exit::OutOfMemory | Exit::OutOfMemoryAround => {
+            (State::Failed, "out of memory".to_owned(), out_of_memory(step, outcome.exit))
+        }
         Exit::OutOfDisk | Exit::TooDeep | Exit::OutOfHostDisk => of_disk(step, outcome),
         Exit::Exited(_) | Exit::Signaled(_) => {
             let how = match outcome.exit {

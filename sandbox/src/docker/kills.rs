@@ -17,6 +17,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use crate::native::around;
+
 /// Between two looks: far less than an engine takes to clean up.
 const INTERVAL: Duration = Duration::from_millis(5);
 /// More than such a file has.
@@ -61,7 +63,7 @@ fn look(counter: &File, stop: &AtomicBool) -> bool {
     loop {
         let last = stop.load(Ordering::SeqCst);
         match counter.read_at(&mut text, 0) {
-            Ok(length) if killed(&text[..length]) => return true,
+            Ok(length) if around::killed(&text[..length]) > Some(0) => return true,
             Ok(_) if !last => std::thread::park_timeout(INTERVAL),
             // The group is gone.
             Ok(_) | Err(_) => return false,
@@ -90,12 +92,6 @@ fn place(groups: &str, id: &str) -> Option<String> {
     }
 }
 
-/// Reads one line of the counter: `oom_kill 1`.
-fn killed(text: &[u8]) -> bool {
-    let lines = text.split(|byte| *byte == b'\n');
-    lines.filter_map(|line| line.strip_prefix(b"oom_kill ")).any(|count| count != b"0")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -111,18 +107,5 @@ mod tests {
         assert_eq!(place(second, "cd"), None);
         assert_eq!(place("", "ab"), None);
         assert!(Kills::of(None, "ab").looks.is_none() && Kills::of(Some(1), "ab").looks.is_none());
-    }
-
-    #[test]
-    fn a_kill_is_read_in_the_words_of_both_versions() {
-        for (text, seen) in [
-            ("oom_kill_disable 0\nunder_oom 0\noom_kill 0\n", false),
-            ("oom_kill_disable 0\nunder_oom 0\noom_kill 2\n", true),
-            ("low 0\nhigh 0\nmax 31\noom 1\noom_kill 1\noom_group_kill 0\n", true),
-            ("low 0\nhigh 0\nmax 31\noom 1\noom_kill 0\noom_group_kill 1\n", false),
-            ("", false),
-        ] {
-            assert_eq!(killed(text.as_bytes()), seen, "{text}");
-        }
     }
 }

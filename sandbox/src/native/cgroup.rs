@@ -47,6 +47,8 @@ const KILLED_WAIT: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_micros(200);
 /// Most processes that are held by descriptors at once, far below anybody's limit of open files.
 const HELD_AT_ONCE: usize = 128;
+/// Bytes below its limit at which a group of version 1 has met it: more than is charged at once.
+const NEAR_LIMIT: u64 = 1 << 20;
 /// Name of the group below the limits.
 const BELOW: &str = "step";
 /// Most groups that a nested step may make, and how deep: more than any of its programs needs.
@@ -238,6 +240,18 @@ impl Group {
     pub fn killed_for_memory(&self) -> u64 {
         let name = if self.v2 { "memory.events" } else { "memory.oom_control" };
         count(self.memory.as_deref(), name, "oom_kill ")
+    }
+
+    /// Says whether the limit of memory was met. Else who was killed for memory was so by a limit on a group above,
+    /// or since the host had none left.
+    pub fn met_memory_limit(&self) -> bool {
+        let memory = self.memory.as_deref();
+        if self.v2 {
+            return count(memory, "memory.events", "oom ") > 0;
+        }
+        // Not by its count of failures, which some kernels keep at 0.
+        let (most, limit) = ("memory.max_usage_in_bytes", "memory.limit_in_bytes");
+        count(memory, most, "") + NEAR_LIMIT >= count(memory, limit, "")
     }
 
     /// Returns the most memory held at once.

@@ -4,6 +4,7 @@
 //! in `init.rs`. What both say to each other is in `wire.rs`.
 
 pub(crate) mod apply;
+pub(crate) mod around;
 pub(crate) mod attempts;
 pub(crate) mod cgroup;
 pub(crate) mod child;
@@ -34,12 +35,13 @@ pub(crate) mod step;
 pub(crate) mod supervise;
 pub(crate) mod sys;
 pub(crate) mod tell;
-mod usage;
 pub(crate) mod trial;
+mod usage;
 pub(crate) mod wire;
 #[cfg(test)]
 mod wire_tests;
 
+pub use around::{MemoryAround, memory_around};
 pub use child::enter_child_if_asked;
 pub use error::Doing;
 pub use keep_to::{Reach, keep_to};

@@ -7,6 +7,7 @@ use model::isolation::Guarantee;
 use model::limits::Bytes;
 use rustix::net::{Shutdown, shutdown};
 
+use super::around::Kills;
 use super::cgroup::{Group, Host, Wanted};
 use super::crowd::Crowd;
 use super::enforced::enforced;
@@ -60,6 +61,8 @@ pub struct Done {
     pub seen: Seen,
     /// Processes that were killed because memory ran out.
     pub killed_for_memory: u64,
+    /// Whether that was by the step's own limit.
+    pub by_own_limit: bool,
     /// Processes that could not be started because there were too many.
     pub refused_processes: u64,
     /// Most memory held at once.
@@ -121,6 +124,9 @@ pub fn carry_out(
     cancel: &Cancel,
     sink: &mut dyn FnMut(Stream, &[u8]),
 ) -> Result<Done, Error> {
+    // Where it has no group of its own for memory it lies in ours.
+    let around = if Host::get().limits_memory() { Ok(None) } else { Kills::begin() };
+    let around = around.map_err(setup(Doing::Watch))?;
     // 2.
     let mut launched = launch::take()?;
     launch::prepare_ahead();
@@ -157,19 +163,22 @@ pub fn carry_out(
         (Err(cause), _) => return Err(setup(Doing::ControlGroup)(cause)),
     };
     // 6.
-    let killed_for_memory = group.as_ref().map_or(0, Group::killed_for_memory);
+    let killed_in_ours = around.map_or(Ok(0), |kills| kills.since());
+    let killed_in_own = group.as_ref().map_or(0, Group::killed_for_memory);
+    let by_own_limit = group.as_ref().is_some_and(Group::met_memory_limit);
     let refused_processes = group.as_ref().map_or(0, Group::refused_processes);
     let memory_peak = group.as_ref().and_then(Group::memory_peak);
     if let Some(group) = &mut group {
         group.remove().map_err(|pids| Error::StillAlive { pids })?;
     }
     launch::prepare();
-    Ok(Done { seen, killed_for_memory, refused_processes, memory_peak })
+    let killed_for_memory = killed_in_own + killed_in_ours.map_err(setup(Doing::Watch))?;
+    Ok(Done { seen, killed_for_memory, by_own_limit, refused_processes, memory_peak })
 }
 
 /// Tells how the step ended, or why it did not run to its end.
 pub fn exit(done: &Done) -> Result<Exit, Error> {
-    let Done { seen, killed_for_memory, .. } = done;
+    let Done { seen, killed_for_memory, by_own_limit, .. } = done;
     let cancelled = seen.stop == Some(Stop::Cancelled);
     if let Some(failure) = seen.failure.clone().filter(|_| !cancelled) {
         return Err(too_low(done, &failure).unwrap_or_else(|| explain(failure)));
@@ -182,7 +191,8 @@ pub fn exit(done: &Done) -> Result<Exit, Error> {
         (Some(Stop::Disk(Full::Reserve)), _) => Exit::OutOfHostDisk,
         (Some(Stop::Disk(Full::Depth)), _) => Exit::TooDeep,
         (Some(Stop::Stuck), _) => return Err(Error::ChildLost),
-        (None, _) if *killed_for_memory > 0 => Exit::OutOfMemory,
+        (None, _) if *killed_for_memory > 0 && *by_own_limit => Exit::OutOfMemory,
+        (None, _) if *killed_for_memory > 0 => Exit::OutOfMemoryAround,
         (None, None) => return Err(Error::ChildLost),
         (None, Some((_, _, Met { over: true, .. }))) => Exit::OutOfDisk,
         (None, Some((0, _, _))) => Exit::Exited(0),
@@ -220,7 +230,7 @@ pub fn limits_hit(done: &Done) -> Vec<LimitName> {
     let met = done.seen.ended.map(|(_, _, met)| met).unwrap_or_default();
     let full = met.over || met.full || matches!(done.seen.stop, Some(Stop::Disk(_)));
     let hit = [
-        (done.killed_for_memory > 0, LimitName::Memory),
+        (done.killed_for_memory > 0 && done.by_own_limit, LimitName::Memory),
         (full, LimitName::Disk),
         (done.refused_processes > 0 || met.processes || done.seen.crowded, LimitName::Pids),
     ];
@@ -234,7 +244,7 @@ fn too_low(done: &Done, failure: &Failure) -> Option<Error> {
         matches!(failure.doing, Doing::OpenSource | Doing::FirstProcess | Doing::StepProcess);
     let limit = match failure.errno {
         libc::EAGAIN if starting && done.refused_processes > 0 => LimitName::Pids,
-        libc::ENOMEM if done.killed_for_memory > 0 => LimitName::Memory,
+        libc::ENOMEM if done.killed_for_memory > 0 && done.by_own_limit => LimitName::Memory,
         _ => return None,
     };
     Some(Error::TooLow { limit, source: io::Error::from_raw_os_error(failure.errno) })

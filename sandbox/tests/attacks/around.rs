@@ -12,22 +12,34 @@ use landlock::{
     ABI, Access, AccessNet, CompatLevel, Compatible, Ruleset, RulesetAttr, RulesetCreatedAttr,
 };
 use model::isolation::Guarantee;
-use sandbox::{Cause, probe};
+use sandbox::{Cause, LimitName, probe};
 
 use crate::callers;
 use crate::harness::{Done, Test, is_root};
-use crate::place::Place;
+use crate::place::{Place, copy_of_this_program, ran};
 
 pub const TESTS: &[Test] = &[
+    ("a_kill_for_memory_by_a_limit_around_kiln_fails_the_step", killed_by_a_limit_around),
     ("devices_that_rules_around_kiln_refuse_are_refused_before_a_step", devices_refused),
     ("a_loopback_that_rules_around_kiln_refuse_is_refused_before_a_step", loopback_refused),
 ];
 
 /// The word by which `main` knows that it is to rehearse, behind rules of its own if the next one says so.
 pub const REHEARSE: &str = "--rehearse";
+/// The same for a step that takes 300 MiB, or goes on without.
+pub const EAT: &str = "--eat";
 
 /// What a caller says where Landlock knows no ports.
 const NO_PORTS: &str = "no rules on ports";
+
+/// Runs that step and prints how it ended: what `--eat` does.
+pub fn eat() {
+    let place = Place::make();
+    let eater = "if (!fork) { my $x = 'x' x (300 << 20); print 'had it'; exit } wait; print 'went on' if $?;";
+    let ended = ran(place.perl(eater));
+    let hit = ended.outcome.limits_hit.contains(&LimitName::Memory);
+    print!("{} {:?} {hit}", ended.stdout, ended.outcome.exit);
+}
 
 /// Rehearses a step and prints what is missing: what `--rehearse` does.
 pub fn rehearse(behind: &str) {
@@ -83,11 +95,9 @@ const USER: &str = "setpriv --reuid 1000 --regid 1000 --clear-groups";
 
 /// Starts a copy of this program after some words of a shell; returns what it says.
 fn said(before: &str, user: &str, words: &str) -> String {
-    let own = std::env::current_exe().expect("a program has a path");
     // Where the other user can go too.
     let folder = callers::folder(&std::env::temp_dir().to_string_lossy());
-    let copy = folder.path().join("caller");
-    fs::copy(own, &copy).expect("a copy");
+    let copy = copy_of_this_program(folder.path());
     let line = format!("{before} exec {user} {} {words}", copy.display());
     let Output { status, stdout, stderr } = Command::new("/bin/sh")
         .args(["-c", &line])
@@ -96,6 +106,30 @@ fn said(before: &str, user: &str, words: &str) -> String {
         .expect("a shell");
     assert!(status.success(), "{line}: {}", String::from_utf8_lossy(&stderr));
     String::from_utf8(stdout).expect("text")
+}
+
+/// With groups of its own for its steps, as root, and without.
+fn killed_by_a_limit_around(_: &Place) -> Done {
+    if !is_root() {
+        return Done::Ignored("done by root's run, as both");
+    }
+    let Some(group) = Around::make("memory") else {
+        return Done::Ignored("no group can be made here");
+    };
+    for user in [ROOT, USER] {
+        assert_eq!(group.caller(user, EAT), "had it Exited(0) false", "control");
+    }
+    let most = (128 << 20).to_string();
+    if !group.set("memory.limit_in_bytes", &most) && !group.set("memory.max", &most) {
+        return Done::Ignored("memory cannot be limited here");
+    }
+    // Else it is swapped out.
+    let _ = group.set("memory.memsw.limit_in_bytes", &most) || group.set("memory.swap.max", "0");
+    for user in [ROOT, USER] {
+        let told = group.caller(user, EAT);
+        assert!(told.ends_with("OutOfMemoryAround false"), "{user}: {told}");
+    }
+    Done::Passed
 }
 
 fn devices_refused(_: &Place) -> Done {

@@ -35,6 +35,10 @@ fn main() -> std::process::ExitCode {
             around::rehearse(behind);
             return std::process::ExitCode::SUCCESS;
         }
+        (Some(around::EAT), _) => {
+            around::eat();
+            return std::process::ExitCode::SUCCESS;
+        }
         (Some(limits::FORKS), Some(most)) => {
             limits::forks(most);
             return std::process::ExitCode::SUCCESS;
