@@ -75,7 +75,7 @@ mod tests {
             "kiln run --input a --output b/ --env K=V -- sh -c verify",
             "kiln verify build",
             "kiln verify hello --key k -v --bundle one --bundle two",
-            "kiln verify hello --identity i --issuer u --trusted-root r --level L2 --explain",
+            "kiln verify hello --identity i --issuer https://u --trusted-root r --level L2 --explain",
         ] {
             let one = alone(&words(line));
             let all = Cli::try_parse_from(words(line)).unwrap();
