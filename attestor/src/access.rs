@@ -139,6 +139,16 @@ impl Access {
         self.users.get(&uid) == Some(&Role::Build)
     }
 
+    /// Returns the users that are listed by number.
+    pub(crate) fn users(&self) -> impl Iterator<Item = u32> {
+        self.users.keys().copied()
+    }
+
+    /// Returns the groups that are listed.
+    pub(crate) fn groups(&self) -> impl Iterator<Item = u32> {
+        self.groups.keys().copied()
+    }
+
     /// Says whether builds of this user can be heard at all. Which group a user has is known only once it
     /// connects, so where a group builds nobody is excluded who has no role by number. `own` is the attestor's
     /// own user.

@@ -17,7 +17,10 @@ fn main() -> ExitCode {
         && role == runner::sign::ATTESTOR
         && !runner::cli::asks_for_help(rest)
     {
-        let ended = attestor::process::enter(rest, keep_to);
+        take_interrupts();
+        let means =
+            attestor::process::Means { seal: keep_to, interrupt: sandbox::interrupt_thread };
+        let ended = attestor::process::enter(rest, means);
         return ExitCode::from(ended.map_or_else(|failure| runner::sign::ended(&failure), |()| 0));
     }
     let code = if is_short(&arguments) && has_stack() {
@@ -45,6 +48,13 @@ fn is_short(arguments: &[std::ffi::OsString]) -> bool {
 fn has_stack() -> bool {
     let limit = rustix::process::getrlimit(rustix::process::Resource::Stack);
     limit.current.is_none_or(|bytes| bytes >= STACK_BYTES as u64)
+}
+
+/// Has the attestor take the signal that ends the wait of a thread; it does nothing else.
+fn take_interrupts() {
+    // Where it is not taken it is ignored, and a wait goes on.
+    let taken = std::sync::Arc::default();
+    let _ = signal_hook::flag::register(sandbox::INTERRUPT, taken);
 }
 
 /// Keeps the attestor from sockets: it has no unsafe code, and may not import what has.

@@ -48,8 +48,8 @@ pub use docker::{
 };
 pub use error::{CallerLimit, Cause, Error, LimitName, MountProblem};
 pub use native::{
-    Doing, MemoryAround, Reach, cool_down, enter_child_if_asked, keep_to, memory_around,
-    outer_owner, reserve,
+    Doing, INTERRUPT, MemoryAround, Reach, cool_down, enter_child_if_asked, interrupt_thread,
+    keep_to, memory_around, outer_owner, reserve,
 };
 pub use outcome::{Exit, NetworkAttempt, Outcome, Protocol, Stream, Usage, Writable};
 pub use spec::{InjectedFile, Mount, MountMode, Parts, Scratch, Spec, SpecError, Widen};

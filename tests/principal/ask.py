@@ -7,7 +7,10 @@
     ask.py stall SOCKET COUNT READY       opens COUNT connections, sends half a header, waits to be killed
     ask.py many SOCKET COUNT REQUEST      sends it COUNT times, each by a connection of its own; prints the answers
     ask.py raw SOCKET HEX                 sends these bytes; prints what comes
-    ask.py start listen|stdin PATH CMD…   binds PATH and starts CMD with the socket, as a service manager does
+    ask.py linger SOCKET COUNT READY      leaves COUNT connections to whoever is listened to by, in each a descriptor
+                                          that lingers when its last holder closes it; makes READY and holds its peers
+    ask.py hand SOCKET REQUEST            sends the JSON in REQUEST with such a descriptor; prints the answer
+    ask.py start listen|stdin PATH MODE CMD…   binds PATH and starts CMD with the socket, as a service manager does
 """
 
 import array
@@ -122,11 +125,63 @@ def raw(path, text):
     sys.stdout.buffer.write(answer)
 
 
-def start(how, path, *command):
+def lingering():
+    """Returns an end of a connection that keeps whoever closes it waiting for an hour, and the other end."""
+    listener = socket.socket()
+    listener.bind(("127.0.0.1", 0))
+    listener.listen(1)
+    ours = socket.socket()
+    ours.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 3600))
+    ours.connect(listener.getsockname())
+    theirs, _ = listener.accept()
+    ours.setblocking(False)
+    try:
+        while True:
+            ours.send(b"x" * 65536)
+    except BlockingIOError:
+        pass  # nobody reads, so what was sent last waits
+    return ours, theirs
+
+
+def hold(ready):
+    open(ready, "w").close()
+    signal.alarm(120)  # so that a test that fails does end
+    signal.pause()
+
+
+def linger(path, count, ready):
+    held = []
+    for _ in range(int(count)):
+        ours, theirs = lingering()
+        peer = connect(path)
+        # A header that announces nothing, and the descriptor with it.
+        send(peer, b"", [ours.fileno()])
+        ours.close()
+        held += [peer, theirs]
+    hold(ready)
+
+
+def hand(path, request):
+    signal.alarm(120)  # so that a test that fails does end
+    ours, theirs = lingering()
+    peer = connect(path)
+    body = open(request, "rb").read()
+    rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [ours.fileno()]))]
+    peer.sendmsg([struct.pack(">II", len(body), 1)], rights)
+    ours.close()  # before the attestor can have closed its own, which then is the last
+    peer.sendall(body)
+    answer = receive(peer)
+    if answer is None:
+        sys.exit("no answer")
+    sys.stdout.buffer.write(answer)
+    theirs.close()
+
+
+def start(how, path, mode, *command):
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(path)
     listener.listen(8)
-    os.chmod(path, 0o666)
+    os.chmod(path, int(mode, 8))
     number = 0 if how == "stdin" else 3
     if number == listener.fileno():
         os.set_inheritable(number, True)
@@ -137,4 +192,5 @@ def start(how, path, *command):
 
 
 if __name__ == "__main__":
-    {"ask": ask, "between": between, "stall": stall, "many": many, "raw": raw, "start": start}[sys.argv[1]](*sys.argv[2:])
+    verbs = [ask, between, stall, many, raw, linger, hand, start]
+    {verb.__name__: verb for verb in verbs}[sys.argv[1]](*sys.argv[2:])

@@ -77,7 +77,7 @@ fn orders_that_will_not_be_answered_are_told_before_the_first_step() {
     fs::write(&path, format!("{first}\n{second}\n")).expect("a file");
     // Of two that ask for the same, the one that is open for longer, or the later one.
     host.build_at(&host.socket(), &orders).exits(0);
-    // A user who may not build hears that first.
+    // A user who may ask for nothing hears that first.
     change(&host, "another input");
     host.order("out", BUILDER);
     let text = fs::read_to_string(host.world.path("attestor/config/attestor.toml")).expect("it");
@@ -86,7 +86,7 @@ fn orders_that_will_not_be_answered_are_told_before_the_first_step() {
     host.stop();
     host.config(&swapped);
     host.start();
-    refused_early(&host, &path, &["user 1000", "`listen` in its attestor.toml"]);
+    refused_early(&host, &path, &["cannot reach the attestor", "`listen` in its attestor.toml"]);
 }
 
 #[test]

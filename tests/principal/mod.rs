@@ -8,6 +8,7 @@ mod attacks;
 mod closed;
 mod early;
 mod hoard;
+mod linger;
 mod log;
 mod orders;
 mod places;
@@ -16,6 +17,7 @@ mod references;
 mod verdicts;
 
 use std::fs;
+use std::io::Read as _;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -31,8 +33,12 @@ const ATTESTOR: u32 = 1001;
 const CONTROL: u32 = 1002;
 /// Another user who builds.
 const OTHER_BUILDER: u32 = 1005;
-/// Somebody else on this host.
+/// Somebody who has no role, and can connect all the same: by a listed group beside its own.
 const OUTSIDER: u32 = 1003;
+/// That group.
+const GROUP: u32 = 2003;
+/// Somebody else on this host.
+const STRANGER: u32 = 1006;
 /// Who makes keys.
 const ADMIN: u32 = 1004;
 
@@ -85,7 +91,9 @@ fn can_be_others() -> bool {
 fn command_as(uid: u32, arguments: &[&str]) -> Command {
     let id = uid.to_string();
     let mut command = Command::new("setpriv");
-    command.args(["--reuid", &id, "--regid", &id, "--clear-groups"]).args(arguments);
+    let groups =
+        if uid == OUTSIDER { format!("--groups={GROUP}") } else { "--clear-groups".into() };
+    command.args(["--reuid", &id, "--regid", &id, &groups]).args(arguments);
     command.env_clear().env("PATH", "/usr/local/bin:/usr/bin:/bin").env("LANG", "C.UTF-8");
     command.current_dir("/").stdin(Stdio::null());
     command
@@ -122,7 +130,7 @@ impl Host {
     fn configure(&self, more: &str) {
         let text = format!(
             "[builder]\nid = \"https://ci.example.org/kiln/v1\"\nwaived-id = \"https://ci.example.org/waived/v1\"\n\
-             [listen]\nbuild = [{BUILDER}, {OTHER_BUILDER}]\ncontrol = [{CONTROL}]\nadmin = [{ADMIN}]\n{more}\n"
+             [listen]\nbuild = [{BUILDER}, {OTHER_BUILDER}]\ncontrol = [{CONTROL}]\nadmin = [{ADMIN}]\nadmin-groups = [{GROUP}]\n{more}\n"
         );
         self.config(&text);
     }
@@ -350,10 +358,27 @@ fn sockets_of_a_service_manager_are_taken_and_tables_that_separate_nothing_refus
         host.stop();
         let socket = host.socket();
         fs::remove_file(&socket).expect("it is left behind");
-        let mut all = vec!["python3", ASK, "start", how, &socket, program(), "attestor", "listen"];
-        all.extend(places.iter().map(String::as_str));
-        host.attestor = Some(Running::start(&mut command_as(ATTESTOR, &all)));
+        let start = |mode| {
+            let all =
+                ["python3", ASK, "start", how, &socket, mode, program(), "attestor", "listen"];
+            let places: Vec<&str> = places.iter().map(String::as_str).collect();
+            command_as(ATTESTOR, &[&all[..], &places].concat())
+        };
+        // One that everybody may connect to keeps out nobody.
+        let mut open = Running::start(start("666").stderr(Stdio::piped()));
+        while open.0.try_wait().expect("it is our child").is_none() {
+            // One that ends answers nobody.
+            let answer = UnixStream::connect(&socket).and_then(|mut peer| peer.read(&mut [0]));
+            assert!(!matches!(answer, Ok(1)), "it is listened at");
+        }
+        let mut told = String::new();
+        open.0.stderr.take().expect("a pipe").read_to_string(&mut told).expect("text");
+        assert!(told.contains("KILN-0604") && told.contains("SocketMode=0660"), "{told}");
+        fs::remove_file(&socket).expect("it is left behind");
+        host.attestor = Some(Running::start(&mut start("660")));
         host.wait();
+        // As `SocketGroup` does it.
+        chown(&socket, None, Some(CONTROL)).expect("we are root");
         host.kiln_as(CONTROL, &["key", "show"]).exits(0);
     }
     host.stop();

@@ -19,6 +19,7 @@ use rustix::fs::Mode;
 use rustix::io::Errno;
 use rustix::process::{DumpableBehavior, Resource, Rlimit};
 
+use super::admit::AdmitError;
 use super::channel::{Channel, ChannelError};
 use super::check::{self, CheckError};
 use super::keyring::Keyring;
@@ -26,6 +27,7 @@ use super::listen::{self, ListenError};
 use super::open_order::{self, AskError};
 use super::rehearse;
 use super::serve::{Asker, Places, answer};
+use super::watch::Interrupt;
 use crate::pipe::RefusedKind;
 
 /// The words of the command line.
@@ -125,6 +127,15 @@ pub enum Reach {
 /// Keeps this process within a reach, for ever. It is the caller's, since this crate has no unsafe code.
 pub type Seal = fn(Reach) -> std::io::Result<()>;
 
+/// What the caller does for this process, since this crate has no unsafe code.
+#[derive(Clone, Copy, Debug)]
+pub struct Means {
+    /// Keeps it within its reach.
+    pub seal: Seal,
+    /// Ends the wait of one of its threads.
+    pub interrupt: Interrupt,
+}
+
 /// Runs the attestor until its standard input is closed, or for ever where it listens. `args` is what
 /// follows `kiln attestor`.
 ///
@@ -133,8 +144,8 @@ pub type Seal = fn(Reach) -> std::io::Result<()>;
 ///
 /// # Errors
 /// Why it ended early.
-pub fn enter(args: &[OsString], seal: Seal) -> Result<(), Failure> {
-    run(args, seal).map_err(|error| {
+pub fn enter(args: &[OsString], means: Means) -> Result<(), Failure> {
+    run(args, means).map_err(|error| {
         let (kind, help) = match &error {
             EnterError::Usage(_) => (FailureKind::Usage, Some(USAGE.to_owned())),
             EnterError::Listen(error) => listening(error),
@@ -177,6 +188,14 @@ fn listening(error: &ListenError) -> (FailureKind, Option<String>) {
             FailureKind::Files,
             "name a --socket in a folder that the attestor's user may write to",
         ),
+        ListenError::Admit(AdmitError::List { .. }) => (
+            FailureKind::Files,
+            "name a --socket on a file system that keeps access lists, such as the tmpfs at /run",
+        ),
+        ListenError::Admit(AdmitError::Look(_) | AdmitError::Everybody { .. }) => (
+            FailureKind::Files,
+            "give the unit of the socket SocketMode=0660 and a SocketGroup: docs/signing.md",
+        ),
         ListenError::Handed(_)
         | ListenError::Worker(_)
         | ListenError::Harden(_)
@@ -206,22 +225,23 @@ fn ordering(error: &AskError) -> (FailureKind, Option<String>) {
     }
 }
 
-fn run(args: &[OsString], seal: Seal) -> Result<(), EnterError> {
+fn run(args: &[OsString], means: Means) -> Result<(), EnterError> {
     // 1. Close the process to others, before anything secret is in it.
     harden().map_err(EnterError::Harden)?;
     // 2. What is asked, and how far it has to reach.
     let (verb, rest) = args.split_first().ok_or(EnterError::Usage(UsageError::Nothing))?;
-    seal(reach(rest)).map_err(EnterError::Seal)?;
+    (means.seal)(reach(rest)).map_err(EnterError::Seal)?;
     // 3. Serve, listen, or look.
-    act(verb, rest)
+    act(verb, rest, means.interrupt)
 }
 
-fn act(verb: &OsString, rest: &[OsString]) -> Result<(), EnterError> {
+fn act(verb: &OsString, rest: &[OsString], interrupt: Interrupt) -> Result<(), EnterError> {
     match (verb.to_str(), rest.first().and_then(|first| first.to_str())) {
         (Some("serve"), _) => serve(&flags(rest, &["--config-dir", "--state-dir"])?),
         (Some("listen"), _) => {
             let flags = flags(rest, &["--config-dir", "--state-dir", "--socket"])?;
-            listen::listen(&flags.places()?, flags.path("--socket")?).map_err(EnterError::Listen)
+            listen::listen(&flags.places()?, flags.path("--socket")?, interrupt)
+                .map_err(EnterError::Listen)
         }
         (Some("order"), _) => {
             let flags = flags(rest, &["--socket", "--for", "--seconds"])?;
@@ -272,7 +292,7 @@ fn serve(flags: &Flags) -> Result<(), EnterError> {
         rehearse::rehearse();
     }
     while let Some(request) = channel.receive().map_err(EnterError::Channel)? {
-        let reply = answer(&places, Asker::Starter, request, now());
+        let reply = answer(&places, Asker::Starter, request.request, &request.files, now());
         channel.reply(&reply).map_err(EnterError::Channel)?;
     }
     Ok(())

@@ -10,7 +10,8 @@
 //!
 //! Threads and not one loop, since hashing a subject takes as long as the subject is large. One user
 //! has fewer connections than there are workers, and a time for each message, so nobody is kept
-//! waiting by another. Peers without a role are told so before a byte of theirs is read.
+//! waiting by another. Peers without a role do not connect; those that do all the same are told so before a byte
+//! of theirs is read. What anybody leaves behind is let go of in a time as well, and a connection counts until it is.
 //!
 //! Does not catch: several listed users who tie up the workers together.
 
@@ -21,14 +22,18 @@ use std::time::{Duration, Instant};
 
 use rustix::fs::FileType;
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, sockopt};
+use rustix::net::{
+    AddressFamily, RecvFlags, Shutdown, SocketAddrUnix, SocketFlags, SocketType, sockopt,
+};
 use rustix::process::{PidfdFlags, PidfdGetfdFlags};
 
-use super::channel::{Channel, ChannelError};
+use super::admit::{self, AdmitError};
+use super::channel::{Channel, ChannelError, Received};
 use super::files::{self, FileError};
 use super::keyring::{Keyring, KeyringError};
 use super::rate::{Spending, TooMuch};
 use super::serve::{Asker, Places, answer};
+use super::watch::{Interrupt, LETTING_GO, Watch};
 use super::{enter, environment, refusal};
 use crate::access::{Access, Peer};
 use crate::pipe::{Answer, BUILD_CAPS, ORDERS_MAX, PipeError, RefusedAnswer, RefusedKind};
@@ -41,6 +46,10 @@ const WAITING_MAX: i32 = 64;
 const MESSAGE_PATIENCE: Duration = Duration::from_secs(30);
 /// Time for a refusal to be taken by somebody who is not heard.
 const REFUSAL_PATIENCE: Duration = Duration::from_secs(1);
+/// Time to receive a message with all that it takes: what did not fit is let go of by then.
+const RECEIVING: Duration = MESSAGE_PATIENCE.saturating_add(Duration::from_secs(1));
+/// Bytes of what nobody reads that are taken at once.
+const PIECE_BYTES: usize = 16 << 10;
 /// Requests of one connection: a build of as many artifacts.
 const REQUESTS_MAX: usize = ORDERS_MAX;
 /// The first descriptor that a service manager hands over. Source: `sd_listen_fds(3)`.
@@ -73,6 +82,8 @@ pub(super) enum ListenError {
         #[source]
         source: Errno,
     },
+    #[error("say who may connect")]
+    Admit(#[source] AdmitError),
     #[error("start a worker")]
     Worker(#[source] std::io::Error),
     #[error("keep this process from starting others")]
@@ -89,6 +100,7 @@ struct Host {
     access: Access,
     listener: OwnedFd,
     spending: Mutex<Spending>,
+    watch: Watch,
     start: Instant,
 }
 
@@ -102,7 +114,11 @@ fn check_key(keyring: &Keyring) -> Result<(), ListenError> {
 }
 
 /// Listens until a worker ends, which none does by itself.
-pub(super) fn listen(places: &Places, path: Option<PathBuf>) -> Result<(), ListenError> {
+pub(super) fn listen(
+    places: &Places,
+    path: Option<PathBuf>,
+    interrupt: Interrupt,
+) -> Result<(), ListenError> {
     // 1. Who is heard, and the key.
     files::owned_folder(&places.config).map_err(|error| ListenError::Key(error.into()))?;
     files::owned_folder(&places.state).map_err(ListenError::State)?;
@@ -119,13 +135,17 @@ pub(super) fn listen(places: &Places, path: Option<PathBuf>) -> Result<(), Liste
     }
     // 2. The socket.
     let listener = match path {
-        Some(path) => bind(&path)?,
+        Some(path) => bind(&path, &access)?,
         None => handed()?,
     };
     let spending = Mutex::new(Spending::new(access.requests_per_minute));
     let places = places.clone();
-    let host = Arc::new(Host { places, access, listener, spending, start: Instant::now() });
-    // 3. Workers, and then nothing more.
+    let (watch, start) = (Watch::default(), Instant::now());
+    let host = Arc::new(Host { places, access, listener, spending, watch, start });
+    // 3. Who watches them, workers, and then nothing more.
+    let watched = Arc::clone(&host);
+    let watcher = std::thread::Builder::new().name("watch".to_owned());
+    watcher.spawn(move || watched.watch.keep(interrupt)).map_err(ListenError::Worker)?;
     let (ended, end) = mpsc::channel();
     for number in 0..WORKERS {
         let (host, ended) = (Arc::clone(&host), ended.clone());
@@ -142,7 +162,7 @@ pub(super) fn listen(places: &Places, path: Option<PathBuf>) -> Result<(), Liste
 }
 
 /// Binds a Unix socket. A name that nobody answers at is what a crash left, and is taken over.
-fn bind(path: &Path) -> Result<OwnedFd, ListenError> {
+fn bind(path: &Path, access: &Access) -> Result<OwnedFd, ListenError> {
     let failed = |source| ListenError::Bind { path: path.to_owned(), source };
     let address = SocketAddrUnix::new(path).map_err(failed)?;
     let socket = || {
@@ -165,9 +185,8 @@ fn bind(path: &Path) -> Result<OwnedFd, ListenError> {
     }
     let listener = socket()?;
     rustix::net::bind(&listener, &address).map_err(failed)?;
-    // Whoever reaches the folder may connect; the kernel says who it is, and the table whether it is
-    // heard. The umask alone would let nobody but this user connect.
-    rustix::fs::chmod(path, rustix::fs::Mode::from_raw_mode(0o666)).map_err(failed)?;
+    // By the umask, nobody but this user could connect.
+    admit::admit(path, access).map_err(ListenError::Admit)?;
     rustix::net::listen(&listener, WAITING_MAX).map_err(failed)?;
     Ok(listener)
 }
@@ -176,6 +195,7 @@ fn bind(path: &Path) -> Result<OwnedFd, ListenError> {
 fn handed() -> Result<OwnedFd, ListenError> {
     let input = std::io::stdin();
     if is_listener(input.as_fd()) {
+        admit::check(&input).map_err(ListenError::Admit)?;
         return input.as_fd().try_clone_to_owned().map_err(|error| {
             ListenError::Handed(Errno::from_io_error(&error).unwrap_or(Errno::BADF))
         });
@@ -188,7 +208,11 @@ fn handed() -> Result<OwnedFd, ListenError> {
         .map_err(ListenError::Handed)?;
     let socket = rustix::process::pidfd_getfd(&own, HANDED, PidfdGetfdFlags::empty())
         .map_err(ListenError::Handed)?;
-    if is_listener(socket.as_fd()) { Ok(socket) } else { Err(ListenError::NoSocket) }
+    if !is_listener(socket.as_fd()) {
+        return Err(ListenError::NoSocket);
+    }
+    admit::check(&socket).map_err(ListenError::Admit)?;
+    Ok(socket)
 }
 
 fn is_listener(descriptor: BorrowedFd<'_>) -> bool {
@@ -211,7 +235,10 @@ impl Drop for Ending {
 fn work(host: &Host, ending: &mut Ending) {
     loop {
         match rustix::net::accept_with(&host.listener, SocketFlags::CLOEXEC) {
-            Ok(connection) => serve(host, &connection),
+            Ok(connection) => {
+                serve(host, &connection);
+                host.watch.within(LETTING_GO, || drop(connection));
+            }
             // Of that one connection, or of too many at once: the next may be another.
             Err(Errno::INTR | Errno::CONNABORTED | Errno::PROTO | Errno::PERM) => {}
             Err(error) => {
@@ -234,22 +261,45 @@ fn serve(host: &Host, connection: &OwnedFd) {
         return refuse(connection, RefusedKind::Busy, &error);
     }
     let _counted = Counted { host, uid };
+    serve_requests(host, connection, asker, uid);
+    // Until nothing of the peer's is left in it, the connection counts.
+    host.watch.within(LETTING_GO, || empty(connection));
+}
+
+fn serve_requests(host: &Host, connection: &OwnedFd, asker: Asker<'_>, uid: u32) {
     let mut channel = Channel::impatient(connection.as_fd(), MESSAGE_PATIENCE, asker.caps());
     for _ in 0..REQUESTS_MAX {
-        let request = match channel.receive() {
-            Ok(Some(request)) => request,
+        let received = match host.watch.within(RECEIVING, || channel.receive()) {
+            Ok(Some(received)) => received,
             Err(ChannelError::Header(error @ PipeError::Length { .. })) => {
                 return too_large(&mut channel, asker, &error);
             }
             // A peer that breaks off, drips or does not keep to the protocol is not answered.
             Ok(None) | Err(_) => return,
         };
+        let Received { request, files } = received;
         let reply = match host.count(uid) {
-            Ok(()) => answer(&host.places, asker, request, enter::now()),
+            Ok(()) => answer(&host.places, asker, request, &files, enter::now()),
             Err(error) => told(RefusedKind::Busy, &error),
         };
+        host.watch.within(LETTING_GO, || drop(files));
         if channel.reply(&reply).is_err() {
             return;
+        }
+    }
+}
+
+/// Takes out of a connection what nobody reads any more; nothing can be put into it then, so to close it is to let go
+/// of nothing.
+fn empty(connection: &OwnedFd) {
+    // Both fail only where the connection is none.
+    let _ = sockopt::set_socket_oobinline(connection, true);
+    let _ = rustix::net::shutdown(connection, Shutdown::Read);
+    let mut piece = [0_u8; PIECE_BYTES];
+    loop {
+        match rustix::net::recv(connection, &mut piece[..], RecvFlags::DONTWAIT) {
+            Ok((1.., _)) | Err(Errno::INTR) => {}
+            Ok((0, _)) | Err(_) => return,
         }
     }
 }

@@ -19,6 +19,7 @@
 //! certificates, reads no variables but those of `environment`, and never opens the project or the store: what
 //! it signs about comes as descriptors.
 
+mod admit;
 mod channel;
 mod check;
 mod enter;
@@ -38,8 +39,10 @@ mod signed_log;
 mod subjects;
 mod summarise;
 mod swear;
+mod watch;
 pub mod way;
 
-pub use enter::{Failure, FailureKind, Reach, Seal, USAGE, enter};
+pub use enter::{Failure, FailureKind, Means, Reach, Seal, USAGE, enter};
 pub use environment::{known_variables, variables};
 pub use keyring::TRUST_LOCK;
+pub use watch::Interrupt;

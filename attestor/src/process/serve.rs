@@ -21,7 +21,7 @@ use model::Digest;
 use model::record::{Nonce, Order, Record};
 use serde_json::value::RawValue;
 
-use super::channel::{Files, Received};
+use super::channel::Files;
 use super::files::{self, FileError};
 use super::journal::{Journal, JournalError, Known};
 use super::keyring::{Keyring, KeyringError};
@@ -161,11 +161,12 @@ pub(super) enum ServeError {
 pub(super) fn answer(
     places: &Places,
     asker: Asker<'_>,
-    received: Received<'_>,
+    request: Result<Request, PipeError>,
+    files: &Files<'_>,
     now: i64,
 ) -> Answer {
-    let result = match received.request {
-        Ok(request) => serve(places, asker, request, &received.files, now),
+    let result = match request {
+        Ok(request) => serve(places, asker, request, files, now),
         Err(error) => Err(ServeError::Protocol(error)),
     };
     result.unwrap_or_else(|error| Answer::Refused(refused(&error)))

@@ -15,7 +15,7 @@ use std::time::SystemTime;
 
 use attestor::client;
 use attestor::pipe::{Answer, KeyInfo, Request, Signed};
-use attestor::process::FailureKind;
+use attestor::process::{FailureKind, Means};
 use attestor::public_key::Algorithm;
 use model::Digest;
 use model::digest::Blob;
@@ -228,7 +228,7 @@ fn entry() {
         "--state-dir".into(),
         folder.join("state").into_os_string(),
     ];
-    let ended = attestor::process::enter(&args, |_| Ok(()));
+    let ended = attestor::process::enter(&args, Means { seal: |_| Ok(()), interrupt: |_| Ok(()) });
     std::process::exit(match ended.map_err(|failure| failure.kind) {
         Ok(()) => 0,
         Err(FailureKind::Internal) => 70,

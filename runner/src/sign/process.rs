@@ -7,6 +7,7 @@
     reason = "the attestor's process is started here and nowhere else"
 )]
 
+use std::io::ErrorKind;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, Stdio};
@@ -196,12 +197,18 @@ impl Process {
         if let Some(path) = &context.attestor {
             let socket = UnixStream::connect(path).map_err(|error| {
                 let shown = model::text::escape(path.as_os_str().as_encoded_bytes());
+                let help = match error.kind() {
+                    ErrorKind::PermissionDenied => {
+                        "ask whoever runs it: `listen` in its attestor.toml says who may connect"
+                    }
+                    _ => "start it, or ask whoever runs it for access: docs/signing.md",
+                };
                 Diagnostic::new(
                     Code::AttestorRefused,
                     format!("cannot reach the attestor at {shown}"),
                 )
                 .caused_by(&error)
-                .help("start it, or ask whoever runs it for access: docs/signing.md")
+                .help(help)
             })?;
             return Ok(Process { child: None, socket: socket.into() });
         }

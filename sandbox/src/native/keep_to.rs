@@ -2,6 +2,8 @@
 //!
 //! For the attestor, which holds a key or a token and whose crate has no unsafe code. It is decided once and
 //! can not be taken back. The process must have given up new privileges, and have one thread.
+//!
+//! And for the same process: how one thread of it is sent a signal.
 
 use std::io;
 
@@ -14,6 +16,17 @@ pub enum Reach {
     Host,
     /// Those, and the network. The kernel is asked for routes by a family of its own.
     Network,
+}
+
+/// The signal of [`interrupt_thread`]: one that is ignored where nobody takes it.
+pub const INTERRUPT: i32 = libc::SIGURG;
+
+/// Sends a thread of this process a signal, by its number: what it waits for in the kernel, it waits for no longer.
+///
+/// # Errors
+/// There is no such thread in this process.
+pub fn interrupt_thread(thread: i32) -> io::Result<()> {
+    sys::signal_thread(thread, INTERRUPT)
 }
 
 /// Refuses every socket beyond `reach`.

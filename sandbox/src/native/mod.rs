@@ -44,7 +44,7 @@ mod wire_tests;
 pub use around::{MemoryAround, memory_around};
 pub use child::enter_child_if_asked;
 pub use error::Doing;
-pub use keep_to::{Reach, keep_to};
+pub use keep_to::{INTERRUPT, Reach, interrupt_thread, keep_to};
 pub use launch::{cool_down, warm_up};
 pub use outer::outer_owner;
 pub(crate) use rehearse::rehearse;

@@ -206,6 +206,13 @@ pub fn reset_signals() -> io::Result<()> {
     empty.thread_set_mask().map_err(io::Error::from)
 }
 
+/// Sends a signal to one thread of this process.
+pub fn signal_thread(thread: i32, signal: i32) -> io::Result<()> {
+    let process = std::process::id();
+    // SAFETY: no pointer is passed, and the thread is looked for in this process alone.
+    check(unsafe { libc::syscall(libc::SYS_tgkill, process, thread, signal) }).map(drop)
+}
+
 /// Switches the interface `lo` of the current network namespace on.
 pub fn loopback_up(socket: BorrowedFd<'_>) -> io::Result<()> {
     // SAFETY: `ifreq` is plain old data, for which all zeroes is a valid value.
