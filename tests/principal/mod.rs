@@ -14,6 +14,7 @@ mod orders;
 mod places;
 mod queue;
 mod references;
+mod unit;
 mod verdicts;
 
 use std::fs;
