@@ -99,6 +99,7 @@ fn the_build_user_gets_no_signature_that_was_not_ordered() {
     // A file whose reads never end, or end when its server likes.
     let told = host.ask(BUILDER, &open, &["/proc/self/status"]).to_string();
     assert!(told.contains("on a file system that a user serves"), "{told}");
+    assert!(told.contains("copy the file to a file system of the kernel's own"), "{told}");
     // What others ordered, or may order, is not the build user's.
     for request in others(&"cd".repeat(16)) {
         host.refuses(BUILDER, &request, &[], "role");

@@ -9,6 +9,7 @@ use super::files::FileError;
 use super::keyring::KeyringError;
 use super::orders::OrderError;
 use super::serve::ServeError;
+use super::subjects::SubjectError;
 use super::swear::SwearError;
 use crate::order::Refused;
 use crate::pipe::{RefusedAnswer, RefusedKind};
@@ -30,6 +31,12 @@ pub(super) fn refused(error: &ServeError) -> RefusedAnswer {
         ServeError::Nonce | ServeError::OtherRecord => (RefusedKind::Nonce, None),
         ServeError::Record(Refused::Late { .. }) => (RefusedKind::Late, None),
         ServeError::Record(_) => (RefusedKind::Record, None),
+        ServeError::Subject(SubjectError::Served { .. }) => (
+            RefusedKind::Subject,
+            Some(
+                "copy the file to a file system of the kernel's own, such as ext4 or tmpfs, and sign it there",
+            ),
+        ),
         ServeError::Subject(_) | ServeError::Subjects => (RefusedKind::Subject, None),
         ServeError::Summary(_) => (RefusedKind::Summary, None),
         ServeError::Derived { .. }
@@ -375,6 +382,10 @@ fn agent(error: &AgentError) -> (RefusedKind, Option<&'static str>) {
         AgentError::Refused => {
             (RefusedKind::SignerUnusable, "unlock it:  ssh-add -X; or confirm when it asks")
         }
+        AgentError::Silent { .. } => (
+            RefusedKind::SignerUnusable,
+            "answer what it asks you, or see whether it says anything:  ssh-add -l",
+        ),
         AgentError::Kind { .. } => (
             RefusedKind::SignerUnusable,
             "make one that is offered:  ssh-keygen -t ecdsa -b 256, or -t ed25519",

@@ -6,7 +6,9 @@
 //! A file's own size is compared before a byte is read. For a user who shares the attestor with others it reads only
 //! while somebody waits for the answer, and not without end: it has so few readers.
 //!
-//! Does not catch: bytes that change after they were hashed; the digest is what is signed.
+//! Does not catch: bytes that change after they were hashed; the digest is what is signed. Nor a file system of the
+//! kernel's whose reads never return, as of an overlay above FUSE, which cannot be told from a container's: it holds its
+//! user's connections for that long.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
