@@ -221,6 +221,26 @@ pub(crate) enum SignerConfigError {
     Variable,
 }
 
+impl SignerConfigError {
+    /// Returns the keys of which the first that is there is wrong.
+    pub(crate) fn members(&self) -> &[&'static str] {
+        match self {
+            SignerConfigError::Relative { member }
+            | SignerConfigError::Stray { member, .. }
+            | SignerConfigError::Label { member } => std::slice::from_ref(member),
+            SignerConfigError::Missing { .. } | SignerConfigError::NoName => &["kind"],
+            SignerConfigError::Ci => &["token"],
+            SignerConfigError::Id => &["id"],
+            SignerConfigError::TwoPins | SignerConfigError::Descriptor => &["pin-descriptor"],
+            SignerConfigError::Fingerprint => &["key"],
+            SignerConfigError::HalfInstance => &["signing-config", "trusted-root"],
+            SignerConfigError::TwoTokens | SignerConfigError::Variable => {
+                &["token-variable", "token-file"]
+            }
+        }
+    }
+}
+
 /// The table as it stands in the file. One flat list of keys and no choice among several, so that what is
 /// wrong has its own line.
 #[derive(Deserialize)]

@@ -11,7 +11,7 @@
 //!
 //! Source: draft-miller-ssh-agent, 3.5 and 3.6; RFC 5656, 3.1; RFC 8709, 4 and 6.
 
-use std::io::{Read as _, Write as _};
+use std::io::{ErrorKind, Read as _, Write as _};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -54,6 +54,11 @@ pub(crate) enum AgentError {
         #[source]
         source: std::io::Error,
     },
+    #[error(
+        "the ssh agent at {} did not answer within {} seconds, in which it may ask its user",
+        socket.display(), patience.as_secs()
+    )]
+    Silent { socket: PathBuf, patience: Duration },
     #[error("the ssh agent's answer is not of its protocol")]
     Protocol,
     #[error("the ssh agent refused: it is locked, or its user said no")]
@@ -186,11 +191,21 @@ fn scalar(number: &[u8]) -> Option<[u8; 32]> {
 
 /// Sends one message and returns the answer's body.
 fn ask(socket: &Path, message: &[u8]) -> Result<Vec<u8>, AgentError> {
+    ask_within(PATIENCE, socket, message)
+}
+
+fn ask_within(patience: Duration, socket: &Path, message: &[u8]) -> Result<Vec<u8>, AgentError> {
     let reach = |source| AgentError::Reach { socket: socket.to_owned(), source };
-    let speak = |source| AgentError::Speak { socket: socket.to_owned(), source };
+    let speak = |source: std::io::Error| match source.kind() {
+        // What a socket says whose time is over.
+        ErrorKind::WouldBlock | ErrorKind::TimedOut => {
+            AgentError::Silent { socket: socket.to_owned(), patience }
+        }
+        _ => AgentError::Speak { socket: socket.to_owned(), source },
+    };
     let mut agent = UnixStream::connect(socket).map_err(reach)?;
-    agent.set_read_timeout(Some(PATIENCE)).map_err(speak)?;
-    agent.set_write_timeout(Some(PATIENCE)).map_err(speak)?;
+    agent.set_read_timeout(Some(patience)).map_err(speak)?;
+    agent.set_write_timeout(Some(patience)).map_err(speak)?;
     let mut framed = Vec::with_capacity(message.len() + 4);
     put(&mut framed, message);
     agent.write_all(&framed).map_err(speak)?;
@@ -241,6 +256,17 @@ impl<'a> Fields<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_agent_that_says_nothing_is_told_as_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("agent");
+        let _listens = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+        let patience = Duration::from_millis(20);
+        let told = ask_within(patience, &socket, &[REQUEST_IDENTITIES]).unwrap_err();
+        assert!(matches!(told, AgentError::Silent { .. }), "{told:?}");
+        assert!(told.to_string().contains("did not answer within"), "{told}");
+    }
 
     #[test]
     fn numbers_of_any_length_become_der() {
