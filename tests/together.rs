@@ -207,6 +207,23 @@ fn whoever_waited_builds_what_is_there_then() {
     assert_eq!(world.read("one/kiln-out/out"), "later\n", "{}", ends[1].stderr);
 }
 
+/// What it then asks for is refused as it would have been at once.
+#[test]
+fn whoever_waited_writes_over_no_build_file_that_came_meanwhile() {
+    let world = World::warm(Who::all()[0]);
+    project(&world, "one");
+    let named = "[{file: slow.out, name: kiln.yaml}]";
+    let later = world.read("one/kiln.yaml").replace("[{file: slow.out}]", named);
+    world.write("one/later", &later);
+    let here = [BUILD, &["-o", "."]].concat();
+    let here = here.as_slice();
+    let ends =
+        drive(&world, &[("one", "has begun", "", here), ("one", "is in use", "later", here)]);
+    assert_eq!((ends[0].code, ends[1].code), (0, 2), "{}", ends[1].stderr);
+    assert!(ends[1].stderr.contains("written over kiln.yaml"), "{}", ends[1].stderr);
+    assert_eq!(world.read("one/kiln.yaml"), later);
+}
+
 #[test]
 fn steps_of_one_action_run_once_in_a_build() {
     for who in Who::all() {

@@ -264,6 +264,7 @@ fn begin<'a>(
     }
     let again = session.project()?;
     let (surveyed, ready) = read(&again)?;
+    out_folder::check(session, &again, wish, &surveyed)?;
     Ok(Begun { surveyed, ready, project: Some(again), _claim: Some(claim) })
 }
 
