@@ -61,7 +61,7 @@ const LINES: [(&str, usize, usize); 5] = [
     ("model", 1_500, 1_650),
     ("sandbox", 5_200, 12_050),
     ("fetch", 3_200, 3_200),
-    ("attestor", 3_400, 16_500),
+    ("attestor", 3_400, 16_800),
     ("runner", 4_800, 27_700),
 ];
 
