@@ -220,7 +220,7 @@ fn whoever_waited_writes_over_no_build_file_that_came_meanwhile() {
     let ends =
         drive(&world, &[("one", "has begun", "", here), ("one", "is in use", "later", here)]);
     assert_eq!((ends[0].code, ends[1].code), (0, 2), "{}", ends[1].stderr);
-    assert!(ends[1].stderr.contains("written over kiln.yaml"), "{}", ends[1].stderr);
+    assert!(ends[1].told.to_string().contains("written over kiln.yaml"), "{:#}", ends[1].told);
     assert_eq!(world.read("one/kiln.yaml"), later);
 }
 
