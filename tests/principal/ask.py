@@ -113,6 +113,12 @@ def many(path, count, request):
         peer = connect(path)
         send(peer, body, [])
         print((receive(peer) or b"no answer").decode())
+        # It counts until the other end has closed it, which kiln waits for as well.
+        try:
+            peer.shutdown(socket.SHUT_WR)
+            peer.recv(1)
+        except OSError:
+            pass  # it was refused, and closed by the other end
         peer.close()
 
 

@@ -49,7 +49,7 @@ const REFUSAL_PATIENCE: Duration = Duration::from_secs(1);
 /// Time to receive a message with all that it takes: what did not fit is let go of by then.
 const RECEIVING: Duration = MESSAGE_PATIENCE.saturating_add(Duration::from_secs(1));
 /// Bytes of what nobody reads that are taken at once.
-const PIECE_BYTES: usize = 16 << 10;
+const PIECE_BYTES: usize = 64 << 10;
 /// Requests of one connection: a build of as many artifacts.
 const REQUESTS_MAX: usize = ORDERS_MAX;
 /// The first descriptor that a service manager hands over. Source: `sd_listen_fds(3)`.
