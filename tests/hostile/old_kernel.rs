@@ -62,3 +62,21 @@ fn a_kernel_without_what_is_needed_is_refused() {
         }
     }
 }
+
+#[test]
+fn no_evidence_tells_of_a_time_namespace_that_was_not_made() {
+    for who in Who::all() {
+        let mut arena = Arena::open(Backend::native(who));
+        let step = StepOf { name: "attack", more: "", run: "cp victim out", outputs: "{out: out}" };
+        arena.write_steps("sources: {src: {local: src}}", &[step], "[{file: attack.out}]");
+        for told in [true, false] {
+            if !told {
+                arena.on_a_kernel_without("unshare:time");
+            }
+            let ran = arena.kiln(&["build", "--no-sign", "--no-cache"]);
+            assert_eq!(ran.code, 0, "{ran:?}");
+            let shown = arena.kiln(&["show", "--json"]);
+            assert_eq!(shown.stdout.contains("time-namespace"), told, "{who:?}: {shown:?}");
+        }
+    }
+}

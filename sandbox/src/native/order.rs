@@ -248,7 +248,7 @@ fn kind(path: &Path) -> io::Result<Option<Kind>> {
 fn host_namespaces() -> &'static BTreeMap<String, String> {
     static OWN: OnceLock<BTreeMap<String, String>> = OnceLock::new();
     OWN.get_or_init(|| {
-        let names = ["ipc", "mnt", "net", "pid", "user", "uts"].into_iter();
+        let names = ["cgroup", "ipc", "mnt", "net", "pid", "time", "user", "uts"].into_iter();
         let link = |name: &str| fs::read_link(format!("/proc/self/ns/{name}")).ok();
         names
             .filter_map(|name| Some((name.to_owned(), link(name)?.to_string_lossy().into_owned())))
